@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* run_cursor.h -- a cursor over one sorted run (memtable tree, level-0 segment, level) that shows it in windows.
+ *
+ * A window is the cursor's present block or leaf as arrays. Stepping inside a window is inline; an indirect call
+ * happens only from window to window. Entries come in internal order: key rising, tag falling (run_cursor_prev: the
+ * reverse). All versions are shown; who wants one moment skips the others.
+ *
+ * The current entry (key, value, tag, head) is good until the cursor moves or closes. A cursor belongs to one
+ * thread; it is not inside an epoch between calls: it pins what it shows.
+ *
+ * Two kinds of windows:
+ *   BL_WINDOW_BLOCK    a block of a segment, decoded entry by entry (layout: segment/block.h, docs/format.md);
+ *                      the cursor assembles a key in key_buffer, whose first prefix_bytes are filled already;
+ *   BL_WINDOW_ENTRIES  an array of ready entries (a memtable leaf, a test's array). */
+#ifndef BL_CORE_RUN_CURSOR_H
+#define BL_CORE_RUN_CURSOR_H
+
+#include "base/coding.h"
+#include "base/slice.h"
+#include "core/internal_key.h"
+
+typedef struct bl_cursor bl_cursor;
+
+typedef struct bl_entry {
+    bole_slice key;
+    bole_slice value;
+    uint64_t tag;
+} bl_entry;
+
+typedef struct bl_cursor_ops {
+    /* Each positions the cursor and sets valid, the window and the current entry, or valid = false (status tells
+     * an end from a failure). seek: first entry with key >= `key`. seek_before: last entry with key < `key`. */
+    void (*seek_first)(bl_cursor *cursor);
+    void (*seek_last)(bl_cursor *cursor);
+    void (*seek)(bl_cursor *cursor, bole_slice key);
+    void (*seek_before)(bl_cursor *cursor, bole_slice key);
+    void (*next_window)(bl_cursor *cursor); /* to the first entry of the next window */
+    void (*prev_window)(bl_cursor *cursor); /* to the last entry of the one before */
+    void (*prepare_seek)(bl_cursor *cursor, bole_slice key); /* prefetch only; may be NULL */
+    void (*close)(bl_cursor *cursor);       /* frees the cursor too */
+} bl_cursor_ops;
+
+typedef enum bl_window_kind { BL_WINDOW_BLOCK, BL_WINDOW_ENTRIES } bl_window_kind;
+
+struct bl_cursor {
+    /* the current entry */
+    bole_slice key;
+    bole_slice value;
+    uint64_t tag;
+    uint64_t head; /* bl_head64(key, head_offset); 0 when heads are off */
+    bool valid;
+    bool heads_off;       /* a user's comparator */
+    bool wide_heads;      /* block: heads are u64, not u32 */
+    bool wide_offsets;    /* block: offsets are u32, not u16 */
+    bl_window_kind kind;
+    uint32_t index, count; /* in the window */
+    uint32_t head_offset;  /* set by the merge before the first seek: common prefix of its whole key range */
+    /* BL_WINDOW_BLOCK */
+    uint32_t prefix_bytes;
+    const void *heads;
+    const void *offsets;
+    const uint8_t *tags;    /* count x u64, NULL: every tag is BL_TAG(0, BL_KIND_PUT) */
+    const uint8_t *records;
+    uint8_t *key_buffer;    /* at least prefix + 8 + the longest key rest of the block */
+    /* BL_WINDOW_ENTRIES */
+    const bl_entry *entries;
+    /* all */
+    bole_status status;
+    uint64_t skipped_blocks;
+    const bl_cursor_ops *ops;
+    bole_error error;
+};
+
+/* Record of a block: varint rest (key bytes behind the block's prefix), varint value bytes, then the rest's bytes
+ * that the head does not hold, then the value. The block's checksum was verified and its structure validated when
+ * it was loaded, so decoding trusts it. */
+static inline void bl_cursor_decode(bl_cursor *cursor)
+{
+    if (cursor->kind == BL_WINDOW_ENTRIES) {
+        const bl_entry *entry = &cursor->entries[cursor->index];
+        cursor->key = entry->key;
+        cursor->value = entry->value;
+        cursor->tag = entry->tag;
+    } else {
+        uint32_t i = cursor->index;
+        const uint8_t *in = cursor->records + (cursor->wide_offsets
+                                                   ? bl_get_u32((const uint8_t *)cursor->offsets + 4 * (size_t)i)
+                                                   : bl_get_u16((const uint8_t *)cursor->offsets + 2 * (size_t)i));
+        uint64_t rest, value_bytes;
+        in = bl_get_varint(in, in + BL_VARINT_BYTES_MAX, &rest);
+        in = bl_get_varint(in, in + BL_VARINT_BYTES_MAX, &value_bytes);
+        uint8_t *out = cursor->key_buffer + cursor->prefix_bytes;
+        size_t width;
+        if (cursor->wide_heads) {
+            uint64_t head = __builtin_bswap64(bl_get_u64((const uint8_t *)cursor->heads + 8 * (size_t)i));
+            memcpy(out, &head, 8);
+            width = 8;
+        } else {
+            uint32_t head = __builtin_bswap32(bl_get_u32((const uint8_t *)cursor->heads + 4 * (size_t)i));
+            memcpy(out, &head, 4);
+            width = 4;
+        }
+        if (rest > width) {
+            memcpy(out + width, in, rest - width);
+            in += rest - width;
+        }
+        cursor->key = bl_slice(cursor->key_buffer, cursor->prefix_bytes + rest);
+        cursor->value = bl_slice(in, value_bytes);
+        cursor->tag = cursor->tags == NULL ? BL_TAG(0, BL_KIND_PUT) : bl_get_u64(cursor->tags + 8 * (size_t)i);
+    }
+    cursor->head = cursor->heads_off ? 0 : bl_head64(cursor->key.data, cursor->key.size, cursor->head_offset);
+}
+
+static inline void bl_cursor_next(bl_cursor *cursor)
+{
+    if (__builtin_expect(cursor->index + 1 < cursor->count, 1)) {
+        cursor->index++;
+        bl_cursor_decode(cursor);
+    } else {
+        cursor->ops->next_window(cursor);
+    }
+}
+
+static inline void bl_cursor_prev(bl_cursor *cursor)
+{
+    if (__builtin_expect(cursor->index > 0, 1)) {
+        cursor->index--;
+        bl_cursor_decode(cursor);
+    } else {
+        cursor->ops->prev_window(cursor);
+    }
+}
+
+static inline void bl_cursor_close(bl_cursor *cursor)
+{
+    if (cursor != NULL)
+        cursor->ops->close(cursor);
+}
+
+#endif

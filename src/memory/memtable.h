@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* memtable.h -- the newest writes, in memory, in order: the brief's MemTable.
+ *
+ * A memtable is a set of head trees (head_tree.c), one per table. One writer at a time (the commit leader); any
+ * number of readers, which take no lock. It owns its bytes. Life: active -> sealed -> flushing -> flushed, together
+ * with its log. Nothing is removed from it; its memory goes all at once. */
+#ifndef BL_MEMORY_MEMTABLE_H
+#define BL_MEMORY_MEMTABLE_H
+
+#include "core/comparator.h"
+#include "core/memory_budget.h"
+#include "core/run_cursor.h"
+
+typedef struct bl_memtable bl_memtable;
+typedef struct bl_memtable_tree bl_memtable_tree; /* one table's part */
+
+typedef enum bl_memtable_state {
+    BL_MEMTABLE_ACTIVE,
+    BL_MEMTABLE_SEALED,
+    BL_MEMTABLE_FLUSHING,
+    BL_MEMTABLE_FLUSHED,
+} bl_memtable_state;
+
+/* `bytes` is the memory that entries may take before it counts as full; the arena grows beyond it for a large batch.
+ * Charged to `budget` (BL_MEMORY_MEMTABLE, forced) as memory is taken. */
+BOLE_CHECKED bole_status bl_memtable_create(bl_memory_budget *budget, uint64_t bytes, bl_memtable **out,
+                                            bole_error *error);
+void bl_memtable_ref(bl_memtable *memtable); /* counts are atomic */
+void bl_memtable_unref(bl_memtable *memtable);
+/* One function, legal moves asserted; the caller holds the store's mutex. */
+void bl_memtable_transition(bl_memtable *memtable, bl_memtable_state to);
+bl_memtable_state bl_memtable_state_of(const bl_memtable *memtable);
+
+/* ---- Writing: one leader ---- */
+/* The tree of a table, made when it is not there; NULL when out of memory. */
+bl_memtable_tree *bl_memtable_tree_for(bl_memtable *memtable, uint32_t table, bl_comparator *comparator);
+/* Upper bound of the arena bytes that one insert takes. */
+uint64_t bl_memtable_entry_bytes(size_t key_bytes, size_t value_bytes);
+/* Make sure that inserts of `bytes` (sum of entry bytes) cannot fail. */
+BOLE_CHECKED bole_status bl_memtable_reserve(bl_memtable *memtable, uint64_t bytes, bole_error *error);
+/* Copies key and value. `tag`s of one key rise. Cannot fail after a reserve. `hash` is bl_hash(key). Readers may see
+ * the entry at once; they filter by sequence. */
+void bl_memtable_insert(bl_memtable_tree *tree, bole_slice key, uint64_t hash, bole_slice value, uint64_t tag);
+bool bl_memtable_is_full(const bl_memtable *memtable);
+uint64_t bl_memtable_bytes(const bl_memtable *memtable);   /* taken by entries */
+uint64_t bl_memtable_entries(const bl_memtable *memtable); /* versions */
+
+/* ---- Reading: any thread, while it holds a reference or is inside an epoch ---- */
+const bl_memtable_tree *bl_memtable_find_tree(const bl_memtable *memtable, uint32_t table); /* NULL: none */
+/* The newest version of `key` seen at `sequence`: true and its tag and value (good as long as the memtable). */
+bool bl_memtable_get(const bl_memtable_tree *tree, bole_slice key, uint64_t hash, uint64_t sequence, uint64_t *tag,
+                     bole_slice *value);
+/* Bring the lines that a get will touch first into the cache. */
+void bl_memtable_prefetch(const bl_memtable_tree *tree, uint64_t hash);
+
+typedef struct bl_memtable_summary { /* of one tree; exact once sealed */
+    uint32_t table;
+    uint64_t keys, versions, tombstones, key_bytes, value_bytes;
+    uint64_t sequence_min, sequence_max;
+    bl_comparator *comparator;
+} bl_memtable_summary;
+uint32_t bl_memtable_tree_count(const bl_memtable *memtable);
+const bl_memtable_tree *bl_memtable_tree_at(const bl_memtable *memtable, uint32_t index);
+void bl_memtable_summarize(const bl_memtable_tree *tree, bl_memtable_summary *out);
+
+/* Versions that a cursor shows. ALL: every version with sequence < `sequence` (flush, with BL_SEQUENCE_MAX).
+ * NEWEST: per key only the newest version with sequence < `sequence` (reads): hot keys do not slow scans. */
+typedef enum bl_memtable_versions { BL_VERSIONS_ALL, BL_VERSIONS_NEWEST } bl_memtable_versions;
+/* Takes a reference on the memtable until closed. */
+BOLE_CHECKED bole_status bl_memtable_cursor(bl_memtable *memtable, const bl_memtable_tree *tree,
+                                            bl_memtable_versions versions, uint64_t sequence, bl_cursor **out);
+
+#endif
