@@ -3,7 +3,10 @@
  *
  * Shape: up to `level0_runs` runs in level 0 (burst 2.5 times that), merged with one last level in partitioned jobs cut
  * at the last level's boundaries; a middle level appears only when the last exceeds 8 times level 0's capacity; when
- * idle, or when reads dominate, down to one run. See docs/design.md. No I/O, no locks, no clock: tested with text. */
+ * idle, or when reads dominate, down to one run. A flush cuts its outputs at the last level's boundaries (segments of at
+ * least segment_bytes / 16), so level-0 runs fall into key groups and a job takes, for one group, the segments of ALL
+ * level-0 runs and the last level's segments they overlap: whole segments only, closed under overlap. See
+ * docs/design.md. No I/O, no locks, no clock: tested with text. */
 #ifndef BL_COMPACTION_COMPACTION_PICK_H
 #define BL_COMPACTION_COMPACTION_PICK_H
 
@@ -40,9 +43,6 @@ typedef struct bl_pick {
     } *runs;
     uint64_t input_bytes;
     bool bottom; /* no older data below the output for this key range: tombstones may go */
-    /* The job covers keys in (after, through]; a side that is open has data == NULL. Inputs that reach beyond are read
-     * within these bounds only and stay in place until the last job of their group is done. */
-    bole_slice after, through;
 } bl_pick;
 
 /* `busy(context, number)`: is that segment an input of a running job? */
