@@ -3,6 +3,7 @@
 #ifndef BL_BASE_ALLOC_H
 #define BL_BASE_ALLOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,5 +21,10 @@ void *bl_memory_copy(const void *data, size_t bytes);
 void bl_alloc_fail_at(uint64_t at, uint64_t count);
 uint64_t bl_alloc_calls(void);  /* since the last bl_alloc_fail_at */
 int64_t bl_alloc_live(void);    /* allocations not yet freed (counted in check builds, else 0) */
+
+/* For memory that comes from elsewhere (maps, regions): count one allocation, and say whether the plan of
+ * bl_alloc_fail_at wants it to fail; tell bl_alloc_live of what came and went. */
+bool bl_alloc_refused(void);
+void bl_alloc_account(int64_t change);
 
 #endif

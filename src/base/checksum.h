@@ -19,7 +19,7 @@ static inline bool bl_id_equal(bl_id a, bl_id b) { return memcmp(a.bytes, b.byte
 static inline bool bl_id_is_zero(bl_id a) { return bl_id_equal(a, (bl_id){ { 0 } }); }
 
 /* Seed for a file: mixes the id's halves; make it once per file. bl_checksum(seed, place, data, size) is
- * XXH3_64bits_withSeed(data, size, mix(seed, place)) with mix as documented in docs/format.md. */
+ * XXH3_64bits_withSeed(data, size, seed ^ (place * 0x9E3779B97F4A7C15)). */
 uint64_t bl_checksum_seed(bl_id id);
 uint64_t bl_checksum(uint64_t seed, uint64_t place, const void *data, size_t size);
 /* The same over two pieces that need not be adjacent is not offered: build the bytes first. */

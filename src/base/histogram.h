@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* histogram.h -- log-linear histogram (HdrHistogram's idea, Tene): 16 buckets per power of two, error below 6.25 %.
- * Adding is two relaxed atomic adds; any thread. */
+ * Adding is three relaxed atomic adds; any thread. */
 #ifndef BL_BASE_HISTOGRAM_H
 #define BL_BASE_HISTOGRAM_H
 
