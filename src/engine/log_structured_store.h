@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/* log_structured_store.h -- the brief's LogStructuredStore: the state of an open store, and its lock order.
+ *
+ * THE WAY OF A WRITE  bole.c -> batch.c -> commit_group.c -> write.c -> log/write_ahead_log.c -> memory/memtable.c
+ *                     -> (log or memtable full) rotation.c -> background.c -> compaction/flush.c
+ *                     -> segment/segment_writer.c -> version/manifest.c
+ * THE WAY OF A READ   bole.c -> read.c -> memory/memtable.c -> segment/segment.c (bloom_filter, block_index, block)
+ *                     -> (absent block) segment/block_reader.c
+ *
+ * LOCK ORDER  commit lock (commit_group.c) -> mutex -> sync_mutex. None is held while waiting for I/O except: the commit
+ *             lock while a rotation makes the new log durable. Readers take none: they enter an epoch (epoch.h), load
+ *             read_state, then visible.
+ *
+ * INVARIANTS  (STORE-1) A read state lists every memtable and segment whose entries a reader may need; it is immutable
+ *                       and swapped by one pointer; the old one is let go only after a grace period.
+ *             (STORE-2) Per key, memtables newest to oldest and then levels are in strictly falling sequence.
+ *             (STORE-3) `visible` only rises, and always stands at the end of a commit group.
+ *             (STORE-4) A reader loads the state before the position: what a newer state no longer holds is below the
+ *                       position of every reader of that state.
+ *             (STORE-5) Nothing is written into the directory before begin_writing has withdrawn the clean mark and
+ *                       written the accepted ends of recovered logs, durably. */
+#ifndef BL_ENGINE_LOG_STRUCTURED_STORE_H
+#define BL_ENGINE_LOG_STRUCTURED_STORE_H
+
+#include "base/histogram.h"
+#include "compaction/compaction.h"
+#include "compaction/pacing.h"
+#include "core/config.h"
+#include "core/event_log.h"
+#include "core/write_batch.h"
+#include "log/write_ahead_log.h"
+#include "memory/memtable.h"
+#include "platform/process.h"
+#include "version/file_name.h"
+#include "version/version_set.h"
+
+/* What a reader needs, at one moment. Counted; newest memtable first. */
+typedef struct bl_read_state {
+    _Atomic uint32_t references;
+    bl_version *version;
+    uint32_t memtable_count;
+    bl_memtable *memtables[];
+} bl_read_state;
+
+/* A memtable that is not active any more, and the log that holds its records. */
+typedef struct bl_sealed {
+    bl_memtable *memtable;
+    bl_write_ahead_log *log; /* NULL: a recovered log, not opened for appending */
+    bl_log_description description;
+    struct bl_sealed *newer;
+} bl_sealed;
+
+/* Counters of calls, striped by thread so that no line is shared on hot paths. */
+enum { BL_COUNTER_STRIPES = 32 };
+typedef struct bl_counters {
+    _Alignas(64) _Atomic uint64_t puts;
+    _Atomic uint64_t deletes, gets, get_hits, get_memtable_hits, multi_gets, seeks, nexts, skipped, user_bytes;
+    _Atomic uint64_t sample; /* every 64th call is timed */
+} bl_counters;
+
+struct bole_snapshot {
+    bole_db *db;
+    uint64_t sequence;
+    bole_snapshot *older, *newer; /* by the mutex; in order of sequence */
+};
+
+struct bole_table {
+    bole_db *db;
+    uint32_t number;
+    char *name;
+    bl_comparator *comparator;
+    _Atomic(bl_read_state *) dropped; /* not NULL: the table was dropped; read from this state */
+    bole_table *next;                 /* all open handles, by the mutex */
+};
+
+typedef struct bl_write_request bl_write_request;
+
+struct bole_db {
+    /* -- constant between open and close -- */
+    char *path;
+    uint32_t generation; /* of the process, see process.h */
+    bool read_only;
+    bool owns_vfs_paths;
+    bole_vfs *vfs;
+    bl_config config;
+    bl_scheduler *scheduler;
+    bl_event_log *events;
+    bl_memory_budget budget;
+    bl_segment_environment environment;
+    bl_version_set *versions; /* contents by mutex */
+    bole_file *lock_file;
+    bole_file *readers_file; /* read-only: our slot; writer: to look at the slots */
+    uint32_t reader_slot;
+    bole_table default_table;
+    const bole_comparator *const *comparators;
+
+    /* -- self-synchronized: readers -- */
+    _Alignas(64) _Atomic(bl_read_state *) read_state;
+    _Atomic uint64_t visible; /* position: sequences below are seen */
+    bl_counters counters[BL_COUNTER_STRIPES];
+    bl_histogram put_latency, get_latency, seek_latency, sync_latency;
+    _Atomic uint64_t iterators, views;
+
+    /* -- by the commit lock (commit_group.c) -- */
+    _Alignas(64) _Atomic uint32_t commit_lock;
+    _Atomic(bl_write_request *) commit_queue; /* pushed by any thread */
+    bl_write_ahead_log *log;   /* active; NULL until begin_writing. The pointer changes with the mutex held too */
+    bl_memtable *memtable;     /* active */
+    bool writing;              /* begin_writing was done */
+    bool log_failed;           /* the active log is FAILED: its memtable must reach segments before any acknowledgement */
+    uint64_t next_log_bytes;
+    uint64_t pacing_owed_ns;
+    _Atomic uint64_t commit_groups, log_bytes_written, log_rotations, delayed_ns;
+    _Atomic uint64_t delay_ns_per_kib; /* set by background.c */
+
+    /* -- by mutex -- */
+    bl_mutex mutex;
+    bl_condition changed;       /* background work ended, memtable flushed, a state changed */
+    bl_sealed *sealed_oldest, *sealed_newest;
+    uint32_t sealed_count;
+    bole_snapshot *snapshot_oldest, *snapshot_newest;
+    uint64_t snapshot_count;
+    bole_table *tables;         /* open handles */
+    uint32_t table_handles;
+    bool closing;
+    bool flush_queued, flush_running;
+    bool compaction_queued, compaction_running;
+    bool paused;                /* manual work excludes picked compactions */
+    uint32_t manual_waiting;
+    bool edit_running;          /* table create/drop and rotation one at a time */
+    bl_job_node flush_node, compaction_node, tick_node, touch_node;
+    bool tick_queued;
+    bool touch_queued;
+    uint64_t *busy;             /* numbers of the running jobs' inputs */
+    uint32_t busy_count;
+    bole_error background_error; /* status BOLE_OK: none; retried */
+    uint64_t background_retry_ns;
+    bool failed;                /* writes are refused until reopened */
+    uint64_t *pending_removals; /* logs and segments that readers in other processes may still need */
+    uint32_t pending_count, pending_capacity;
+    uint64_t tick_visible;      /* position at the last tick */
+    bool idle;
+    uint64_t flushes, flush_bytes, compactions, compaction_bytes_read, compaction_bytes_written, trivial_moves,
+        entries_dropped, background_errors, merge_rate;
+    bl_pacing_cause pacing_cause;
+
+    /* -- by sync_mutex -- */
+    bl_mutex sync_mutex;
+    bl_condition synced_changed;
+    bool sync_running;
+    uint32_t sync_waiters;      /* of the present group */
+    uint32_t sync_group_last;   /* how many the last group had */
+    _Atomic uint64_t synced;    /* written under sync_mutex */
+    bl_write_ahead_log **unsynced_logs; /* oldest first; the last is the active one */
+    uint32_t unsynced_count, unsynced_capacity;
+    _Atomic uint64_t log_syncs;
+};
+
+/* ---- read_state.c: states and their life ---- */
+/* Build the state of now from versions, memtable and sealed, and publish it; waits a grace period with the mutex
+ * released, then lets the old one go. Mutex held. */
+BOLE_CHECKED bole_status bl_read_state_publish_locked(bole_db *db, bole_error *error);
+void bl_read_state_ref(bl_read_state *state);
+void bl_read_state_unref(bl_read_state *state);
+/* A counted reference to the present state, and the visible position loaded after it. */
+bl_read_state *bl_read_state_acquire(bole_db *db, uint64_t *visible);
+
+/* ---- commit_group.c, write.c ---- */
+struct bl_write_request {
+    const bole_batch *batch; /* or, when NULL, one operation: */
+    uint8_t kind;
+    bole_table *table;
+    bole_slice key, value;
+    bole_durability durability;
+    bole_error *error;
+    /* out */
+    bole_status status;
+    uint64_t end; /* position behind the record */
+    /* the group's */
+    uint8_t *payload;
+    uint64_t payload_bytes, position;
+    _Atomic uint32_t done;
+    bl_write_request *next;
+};
+bole_status bl_commit(bole_db *db, bl_write_request *request);
+/* Lock out writers (rotation, table changes, close). */
+void bl_commit_lock(bole_db *db);
+void bl_commit_unlock(bole_db *db);
+/* With the commit lock: write the requests (a list, oldest first) and set their statuses. */
+void bl_write_group_locked(bole_db *db, bl_write_request *first);
+
+/* ---- sync.c ---- */
+bole_status bl_sync_to(bole_db *db, uint64_t position, bole_error *error);
+BOLE_CHECKED bole_status bl_sync_add_log(bole_db *db, bl_write_ahead_log *log, bole_error *error);
+/* The log's operations are durable in segments: it needs no sync any more. */
+void bl_sync_remove_log(bole_db *db, bl_write_ahead_log *log);
+
+/* ---- rotation.c: with the commit lock ---- */
+/* The first write after open: withdraw the clean mark, write recovered ends, make the first log. */
+BOLE_CHECKED bole_status bl_begin_writing(bole_db *db, bole_error *error);
+/* Seal log and memtable, go on with new ones that have room for `record_bytes`. Waits for flushes when too many
+ * memtables are sealed. */
+BOLE_CHECKED bole_status bl_rotate(bole_db *db, uint64_t record_bytes, bole_error *error);
+
+/* ---- background.c ---- */
+void bl_background_start(bole_db *db);            /* after recovery */
+void bl_background_stop_locked(bole_db *db);      /* waits until nothing runs */
+void bl_background_schedule_locked(bole_db *db);  /* whatever is due */
+void bl_background_touch(bole_db *db);            /* commit lock held: the log wants its next pages touched */
+void bl_update_pacing_locked(bole_db *db);
+
+/* ---- recover.c ---- */
+BOLE_CHECKED bole_status bl_recover_logs(bole_db *db, bole_error *error);
+
+/* ---- reader_slots.c ---- */
+BOLE_CHECKED bole_status bl_reader_slot_take(bole_db *db, bole_error *error);
+void bl_reader_slot_release(bole_db *db);
+/* Remove a file that no state names any more, now or when no reader of another process needs it. Mutex held. */
+void bl_remove_file_locked(bole_db *db, bl_file_kind kind, uint64_t number);
+void bl_remove_pending_locked(bole_db *db);
+/* Remove files of the directory that nothing names. Mutex held. */
+void bl_remove_orphans_locked(bole_db *db);
+
+/* ---- checks that every call starts with ---- */
+static inline bool bl_db_is_ours(const bole_db *db)
+{
+    return db->generation == atomic_load_explicit(&bl_process_generation_now, memory_order_relaxed);
+}
+static inline bl_counters *bl_my_counters(bole_db *db)
+{
+    return &db->counters[bl_thread_ordinal() % BL_COUNTER_STRIPES];
+}
+static inline void bl_count(_Atomic uint64_t *counter, uint64_t by)
+{
+    atomic_fetch_add_explicit(counter, by, memory_order_relaxed);
+}
+static inline uint64_t bl_position_visible(const bole_db *db)
+{
+    return atomic_load_explicit(&db->visible, memory_order_acquire);
+}
+bole_status bl_forked(bole_error *error);
+bole_status bl_read_only_refused(bole_error *error);
+/* Resolve a table argument; checks that it belongs to `db`. */
+BOLE_CHECKED bole_status bl_resolve_table(bole_db *db, bole_table *table, bole_table **out, bole_error *error);
+/* Sequences of live snapshots, rising; *out is the caller's. Mutex held. */
+BOLE_CHECKED bole_status bl_snapshots_collect_locked(bole_db *db, uint64_t **out, uint32_t *count, bole_error *error);
+
+#endif

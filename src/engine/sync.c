@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/* sync.c -- one device flush for as many writers as want one.
+ *
+ * A thread that needs a position on disk either leads a sync or waits for the one that runs and then looks again. The
+ * leader syncs every log that holds positions below its target, oldest first: a sync of a position means every log
+ * below it (WAL-1). Before it starts it gives as many writers as the last group had some tens of microseconds to join.
+ *
+ * INVARIANTS  (SYNC-1) `synced` is written under sync_mutex, only rises, and never passes a byte that is not on disk.
+ *             (SYNC-2) A log is closed only after it left unsynced_logs, which a running sync prevents.
+ *             (SYNC-3) A failed sync is never repeated on the same log; what waited for it is BOLE_IN_DOUBT. */
+#include "engine/log_structured_store.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+bole_status bl_sync_add_log(bole_db *db, bl_write_ahead_log *log, bole_error *error)
+{
+    bl_mutex_lock(&db->sync_mutex);
+    bole_status status = BOLE_OK;
+    if (db->unsynced_count == db->unsynced_capacity) {
+        uint32_t capacity = db->unsynced_capacity == 0 ? 8 : 2 * db->unsynced_capacity;
+        bl_write_ahead_log **grown = bl_realloc(db->unsynced_logs, capacity * sizeof(grown[0]));
+        if (grown == NULL) {
+            status = bl_fail(error, BOLE_NO_MEMORY, "list of logs");
+            goto out;
+        }
+        db->unsynced_logs = grown;
+        db->unsynced_capacity = capacity;
+    }
+    db->unsynced_logs[db->unsynced_count++] = log;
+out:
+    bl_mutex_unlock(&db->sync_mutex);
+    return status;
+}
+
+void bl_sync_remove_log(bole_db *db, bl_write_ahead_log *log)
+{
+    bl_mutex_lock(&db->sync_mutex);
+    while (db->sync_running)
+        bl_condition_wait(&db->synced_changed, &db->sync_mutex);
+    for (uint32_t i = 0; i < db->unsynced_count; i++) {
+        if (db->unsynced_logs[i] != log)
+            continue;
+        memmove(&db->unsynced_logs[i], &db->unsynced_logs[i + 1],
+                (db->unsynced_count - i - 1) * sizeof(db->unsynced_logs[0]));
+        db->unsynced_count--;
+        /* Flushed in log order: what it held is durable in segments, so positions up to its end are. */
+        if (i == 0 && bl_log_end(log) > atomic_load_explicit(&db->synced, memory_order_relaxed))
+            atomic_store_explicit(&db->synced, bl_log_end(log), memory_order_release);
+        break;
+    }
+    bl_condition_wake_all(&db->synced_changed);
+    bl_mutex_unlock(&db->sync_mutex);
+}
+
+enum { LOGS_IN_A_SYNC_MAX = 16 };
+
+/* sync_mutex held; lets go of it around the I/O. */
+static bole_status lead_sync(bole_db *db, bole_error *error)
+{
+    bl_write_ahead_log *logs[LOGS_IN_A_SYNC_MAX];
+    db->sync_running = true; /* keeps every log that is copied below in place (SYNC-2) */
+    bl_mutex_unlock(&db->sync_mutex);
+    if (db->sync_group_last > 1) /* others are likely on their way */
+        for (uint32_t round = 0; round < 20; round++)
+            bl_yield(db->scheduler);
+    bl_mutex_lock(&db->sync_mutex);
+    uint64_t target = bl_position_visible(db);
+    uint32_t count = db->unsynced_count < LOGS_IN_A_SYNC_MAX ? db->unsynced_count : LOGS_IN_A_SYNC_MAX;
+    if (count > 0)
+        memcpy(logs, db->unsynced_logs, count * sizeof(logs[0]));
+    if (count < db->unsynced_count && bl_log_end(logs[count - 1]) < target)
+        target = bl_log_end(logs[count - 1]);
+    bl_mutex_unlock(&db->sync_mutex);
+    uint64_t begin = db->vfs->monotonic_ns(db->vfs);
+    bole_status status = BOLE_OK;
+    for (uint32_t i = 0; i < count && status == BOLE_OK; i++) {
+        bl_write_ahead_log *log = logs[i];
+        uint64_t upto = bl_log_end(log) < target ? bl_log_end(log) : target;
+        if (bl_log_start(log) < target && bl_log_synced(log) < upto) {
+            bl_point(db->scheduler, "sync log");
+            status = bl_log_sync(log, upto, error);
+            bl_count(&db->log_syncs, 1);
+        }
+    }
+    bl_histogram_add(&db->sync_latency, db->vfs->monotonic_ns(db->vfs) - begin);
+    bl_mutex_lock(&db->sync_mutex);
+    if (status == BOLE_OK && target > atomic_load_explicit(&db->synced, memory_order_relaxed))
+        atomic_store_explicit(&db->synced, target, memory_order_release);
+    db->sync_running = false;
+    db->sync_group_last = db->sync_waiters + 1;
+    db->sync_waiters = 0;
+    bl_condition_wake_all(&db->synced_changed);
+    return status;
+}
+
+/* Is a log that holds unsynced positions below `position` beyond syncing? */
+static bool has_failed_log(const bole_db *db, uint64_t position)
+{
+    for (uint32_t i = 0; i < db->unsynced_count; i++)
+        if (bl_log_state_of(db->unsynced_logs[i]) == BL_LOG_FAILED && bl_log_start(db->unsynced_logs[i]) < position)
+            return true;
+    return false;
+}
+
+bole_status bl_sync_to(bole_db *db, uint64_t position, bole_error *error)
+{
+    if (atomic_load_explicit(&db->synced, memory_order_acquire) >= position)
+        return BOLE_OK;
+    bole_status status = BOLE_OK;
+    bole_error story = BOLE_ERROR_INIT;
+    bl_mutex_lock(&db->sync_mutex);
+    while (atomic_load_explicit(&db->synced, memory_order_relaxed) < position) {
+        if (db->sync_running) {
+            db->sync_waiters++;
+            bl_condition_wait(&db->synced_changed, &db->sync_mutex);
+            continue;
+        }
+        if (has_failed_log(db, position)) {
+            status = bl_fail(error, BOLE_IN_DOUBT, "%s",
+                             story.message[0] ? story.message : "a sync of the log failed");
+            break;
+        }
+        status = lead_sync(db, &story);
+        if (status != BOLE_OK) {
+            status = bl_fail(error, BOLE_IN_DOUBT, "%s", story.message);
+            break;
+        }
+    }
+    bl_mutex_unlock(&db->sync_mutex);
+    if (status != BOLE_OK) { /* the next writer must not append to that log */
+        bl_commit_lock(db);
+        if (db->log != NULL && bl_log_state_of(db->log) == BL_LOG_FAILED)
+            db->log_failed = true;
+        bl_commit_unlock(db);
+    }
+    return status;
+}

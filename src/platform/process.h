@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* process.h -- which process is this? fork makes another one, in which no handle of the parent may be used.
+ *
+ * A generation counts the forks above this process; a handle remembers the one it was opened in. The child's handler
+ * (pthread_atfork) only stores one integer. */
+#ifndef BL_PLATFORM_PROCESS_H
+#define BL_PLATFORM_PROCESS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+extern _Atomic uint32_t bl_process_generation_now;
+/* Call once before a handle is made: installs the handler on first use. */
+uint32_t bl_process_generation(void);
+int64_t bl_process_id(void);
+/* A small number of this thread, for striping counters: threads get 0, 1, 2 ... in order of first use. */
+uint32_t bl_thread_ordinal(void);
+
+#endif
