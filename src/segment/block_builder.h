@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* block_builder.h -- gathers entries in order and lays them out as a block (block.h), block after block.
+ *
+ * Keys and values are copied once into a staging buffer; the prefix, the width of heads and the arrays are
+ * chosen when the block ends. The size that the block would have is always known exactly, so a block is cut
+ * just before it would outgrow its limit. A value of BL_BLOCK_BORROW_BYTES or more is not copied: it is a
+ * block of its own, and is read when that block is laid out.
+ *
+ * THREADS     One. */
+#ifndef BL_SEGMENT_BLOCK_BUILDER_H
+#define BL_SEGMENT_BLOCK_BUILDER_H
+
+#include "segment/block.h"
+
+enum {
+    BL_BLOCK_BORROW_BYTES = 64 * 1024,
+    BL_BLOCK_LIMIT_MAX = 1024 * 1024, /* of a block's limit */
+};
+
+typedef struct bl_block_builder {
+    bl_comparator *comparator; /* NULL: byte order */
+    /* entries of the block being gathered */
+    uint32_t count, capacity;
+    uint32_t *key_ends;     /* in staging: key i is [value_ends[i - 1], key_ends[i]) */
+    uint32_t *value_ends;
+    uint16_t *commons;      /* bytes that key i shares with key i - 1 */
+    uint64_t *tags;
+    uint8_t *staging;
+    size_t staging_bytes, staging_capacity;
+    const uint8_t *borrowed; /* value of the only entry, not in staging */
+    size_t borrowed_bytes;
+    /* what the size follows from */
+    uint32_t prefix_bytes, longest_key, tombstones;
+    uint64_t value_part;      /* values and their varints */
+    uint64_t key_part_narrow; /* rests behind 4-byte heads and the varints of rests, at prefix_bytes */
+    uint64_t key_part_wide;   /* the same behind 8-byte heads */
+    uint32_t collisions;      /* neighbours of different keys with equal 4-byte heads */
+    bool uniform;             /* all keys of one size, all values of one size */
+    bool tagged;              /* a tag is not BL_TAG(0, BL_KIND_PUT) */
+    /* the entry before, also across blocks */
+    bool has_last;
+    uint64_t last_tag;
+    uint8_t *last_key; /* into staging, or last_key_buffer between two blocks */
+    size_t last_key_bytes;
+    uint8_t *last_key_buffer;
+} bl_block_builder;
+
+typedef enum bl_block_added {
+    BL_BLOCK_ADDED,
+    BL_BLOCK_FULL,          /* would outgrow the limit: finish the block, then add again */
+    BL_BLOCK_OUT_OF_ORDER,  /* not behind the entry before: key must rise, of one key the tag must fall */
+    BL_BLOCK_OUT_OF_MEMORY,
+} bl_block_added;
+
+BOLE_CHECKED bole_status bl_block_builder_init(bl_block_builder *builder, bl_comparator *comparator,
+                                               bole_error *error);
+void bl_block_builder_deinit(bl_block_builder *builder); /* a zeroed one too */
+/* `limit`: bytes of the frame, header included, at most BL_BLOCK_LIMIT_MAX. An empty builder takes any one
+ * entry. Key and value are within the public limits. A borrowed value lives until the block is
+ * finished. */
+BOLE_CHECKED bl_block_added bl_block_builder_add(bl_block_builder *builder, bole_slice key, uint64_t tag,
+                                                 bole_slice value, size_t limit);
+static inline uint32_t bl_block_builder_count(const bl_block_builder *builder) { return builder->count; }
+/* Bytes of the frame (header + raw) if it were finished now; 0 when empty. */
+size_t bl_block_builder_size(const bl_block_builder *builder);
+/* First and last key of the block being gathered; good until the next add or finish. */
+bole_slice bl_block_builder_first_key(const bl_block_builder *builder);
+bole_slice bl_block_builder_last_key(const bl_block_builder *builder); /* also good right after a finish */
+/* Write the frame, not compressed and without its checksum (bl_block_seal), into `frame` of
+ * bl_block_builder_size bytes, aligned to 8; the builder is empty afterwards. */
+void bl_block_builder_finish(bl_block_builder *builder, uint8_t *frame);
+/* Set the checksum of a block that is going to stand at `offset`: `stored` is header + stored bytes. */
+void bl_block_seal(uint8_t *stored, uint64_t seed, uint64_t offset);
+
+#endif
