@@ -16,6 +16,9 @@ if(library_sources)
     configure_package_config_file(cmake/boleConfig.cmake.in "${PROJECT_BINARY_DIR}/boleConfig.cmake"
         INSTALL_DESTINATION "${package_dir}")
     write_basic_package_version_file("${PROJECT_BINARY_DIR}/boleConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
+    # bole.pc finds its prefix from where it lies, so the tree may be moved.
+    file(RELATIVE_PATH PREFIX_FROM_PC "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+    string(REGEX REPLACE "/$" "" PREFIX_FROM_PC "${PREFIX_FROM_PC}")
     configure_file(cmake/bole.pc.in "${PROJECT_BINARY_DIR}/bole.pc" @ONLY)
     install(FILES "${PROJECT_BINARY_DIR}/boleConfig.cmake" "${PROJECT_BINARY_DIR}/boleConfigVersion.cmake"
         DESTINATION "${package_dir}")
@@ -39,3 +42,15 @@ if(SCDOC AND manual_sources)
     endforeach()
     add_custom_target(manual ALL DEPENDS ${manual_pages})
 endif()
+
+# `make package`: a .deb and a .tar.gz.
+set(CPACK_GENERATOR DEB TGZ)
+set(CPACK_PACKAGE_CONTACT "bole maintainers")
+set(CPACK_PACKAGE_NAME bole)
+set(CPACK_PACKAGE_VERSION "${PROJECT_VERSION}")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_RESOURCE_FILE_LICENSE "${PROJECT_SOURCE_DIR}/LICENSE")
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_SECTION database)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+include(CPack)

@@ -20,8 +20,9 @@ function(bole_add_test name file)
         add_dependencies(${name} bole)
     endif()
     add_test(NAME ${name} COMMAND ${name})
-    set_tests_properties(${name} PROPERTIES TIMEOUT ${test_seconds} ENVIRONMENT
-        "ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1;UBSAN_OPTIONS=print_stacktrace=1;TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
+    set(environment "ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1"
+        "UBSAN_OPTIONS=print_stacktrace=1" "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
+    set_tests_properties(${name} PROPERTIES TIMEOUT ${test_seconds} ENVIRONMENT "${environment}")
     if(ARGC GREATER 2)
         set_tests_properties(${name} PROPERTIES LABELS "${ARGV2}")
     endif()

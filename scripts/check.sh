@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# The whole gate, step by step, each named and timed; it goes on after a failed step and tells all of them at the end.
+#
+#   scripts/check.sh [STEP...]     without a step: all of them
+#   scripts/check.sh --list
+#
+# What a step printed is kept in build/check/STEP.log and shown when the step failed.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+steps=(format layers style gcc clang asan tsan simulation crash install)
+
+step_format() { scripts/format.sh --check; }                                  # C files as .clang-format says
+step_layers() { scripts/check_layers.py --self-test && scripts/check_layers.py; } # who may include whom
+step_style() { scripts/check_style.py --self-test && scripts/check_style.py; }    # licence lines, widths, left-overs
+step_gcc() { scripts/build.sh gcc; }                                          # no warning, costly asserts on
+step_clang() { scripts/build.sh clang; }                                      # the same with the other compiler
+step_asan() { scripts/build.sh asan && scripts/run_tests.sh asan; }           # all tests, address and undefined
+step_tsan() { scripts/build.sh tsan && scripts/run_tests.sh tsan; }           # all tests, threads
+step_simulation() { long_tests simulation; }                                  # seeded runs with power cuts
+step_crash() { long_tests crash; }                                            # kill -9 and open again
+step_install() { scripts/build.sh release && scripts/check_install.sh; }      # others can build against it
+
+# The programs whose name begins with test_NAME, at the gate's length.
+long_tests() {
+    scripts/build.sh gcc && BOLE_TEST_EFFORT=${BOLE_TEST_EFFORT:-10} scripts/run_tests.sh gcc "^test_$1"
+}
+
+case ${1:-} in
+--list)
+    for step in "${steps[@]}"; do
+        printf '  %-12s %s\n' "$step" "$(sed -n "s/^step_$step() .*# //p" "$0")"
+    done
+    exit 0
+    ;;
+esac
+[ $# -eq 0 ] || steps=("$@")
+
+mkdir -p build/check
+failed=()
+start=$SECONDS
+for step in "${steps[@]}"; do
+    if ! declare -F "step_$step" >/dev/null; then
+        echo "check: no step '$step'; there are: $(compgen -A function step_ | sed 's/^step_//' | tr '\n' ' ')" >&2
+        exit 2
+    fi
+    log=build/check/$step.log
+    begin=$SECONDS
+    if "step_$step" >"$log" 2>&1 </dev/null; then
+        verdict=ok
+    else
+        verdict=FAILED
+        failed+=("$step")
+        tail -n 100 "$log"
+    fi
+    closing=$(grep -E '^[0-9]+% tests passed' "$log" | tail -n 1)
+    printf 'check: %-12s %-7s %4d s  %s\n' "$step" "$verdict" $((SECONDS - begin)) "$closing"
+done
+if [ ${#failed[@]} -ne 0 ]; then
+    echo "check: FAILED after $((SECONDS - start)) s: ${failed[*]} (see build/check/)"
+    exit 1
+fi
+echo "check: all ${#steps[@]} steps passed in $((SECONDS - start)) s"
