@@ -12,21 +12,22 @@
 #ifndef BL_PLATFORM_EPOCH_H
 #define BL_PLATFORM_EPOCH_H
 
+#include "base/sanitizer.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 typedef struct bl_epoch_slot {
     _Alignas(64) _Atomic uint64_t epoch; /* 0: outside */
-    uint32_t depth;
-    struct bl_epoch_slot *next;
-    _Atomic bool in_use;
+    uint32_t depth;                      /* of nesting; the owner's */
+    bool in_use;                         /* under the lock of epoch.c */
 } bl_epoch_slot;
 
 extern _Atomic uint64_t bl_epoch_now;
 extern _Atomic bool bl_epoch_needs_fence; /* no membarrier here */
-extern _Thread_local bl_epoch_slot *bl_epoch_mine;
-bl_epoch_slot *bl_epoch_register(void); /* never NULL: falls back to a shared, locked list when out of memory */
+extern _Thread_local bl_epoch_slot *bl_epoch_mine __attribute__((tls_model("initial-exec")));
+bl_epoch_slot *bl_epoch_register(void); /* never NULL; out of memory it waits for a thread to give a slot back */
 
 static inline void bl_epoch_enter(void)
 {
@@ -34,8 +35,9 @@ static inline void bl_epoch_enter(void)
     if (__builtin_expect(slot == (void *)0, 0))
         slot = bl_epoch_register();
     if (slot->depth++ == 0) {
-        uint64_t now = atomic_load_explicit(&bl_epoch_now, memory_order_relaxed);
-#if defined(__SANITIZE_THREAD__)
+        /* Acquire: who reads an epoch made after an unlinking also sees the unlinking. */
+        uint64_t now = atomic_load_explicit(&bl_epoch_now, memory_order_acquire);
+#if defined(BL_THREAD_SANITIZER)
         atomic_exchange_explicit(&slot->epoch, now, memory_order_seq_cst);
 #else
         atomic_store_explicit(&slot->epoch, now, memory_order_relaxed);

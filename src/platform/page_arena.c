@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: MIT */
+/* page_arena.c -- huge-page chunks cut into frames of one size class each.
+ *
+ * ADDRESSES   One reservation of address space (no memory), cut into 2 MiB chunks. A chunk is empty (no memory), or
+ *             holds frames of one class; `free_frames` has a bit for each frame that is free.
+ * CLASSES     The frames of a class fill a chunk but for a tail under 2 %. A frame is at most a quarter larger than
+ *             what was asked (a half above 128 pages). What does not fit the largest class gets its own map.
+ * INVARIANTS  (ARENA-1) A chunk is in the list of its class exactly while it has both free and used frames.
+ *             (ARENA-2) A chunk that becomes wholly free gives its memory back at once, but for one that is kept, so
+ *                       that a frame taken and freed in turn does not commit and give back 2 MiB each time.
+ *             (ARENA-3) `committed` is the memory of chunks that are not empty, the kept one, and own maps.
+ * THREADS     Any. One short lock; the kernel is called outside it.
+ * NOT HERE    How much may be taken: core/memory_budget.c. */
+#include "platform/page_arena.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/status.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum {
+    PAGES_PER_CHUNK = BL_CHUNK_BYTES / BL_PAGE_BYTES,
+    BITMAP_WORDS = PAGES_PER_CHUNK / 64,
+    CLASS_PAGES_MAX = 256,
+    NO_CHUNK = UINT32_MAX & 0x7FFFFFFF,
+};
+static const uint16_t class_pages[] = { 1,  2,  3,  4,  5,  6,  7,  8,  10, 12,  14,  16,  18,
+                                        21, 25, 30, 36, 42, 51, 64, 73, 85, 102, 128, 170, 256 };
+enum { CLASSES = sizeof class_pages / sizeof class_pages[0] };
+BL_STATIC_ASSERT(CLASSES < UINT8_MAX, "a class is a byte");
+
+/* The reservation: four times the machine's memory, in these bounds; less where the system refuses. */
+static const uint64_t RESERVE_BYTES_MIN = (uint64_t)64 << 20;
+static const uint64_t RESERVE_BYTES_USUAL = (uint64_t)64 << 30;
+
+typedef struct chunk {
+    uint64_t free_frames[BITMAP_WORDS];
+    uint32_t previous, next; /* in the list of its class, or of empty chunks */
+    uint16_t free_count;
+    uint8_t class_index;
+} chunk;
+
+struct bl_page_arena {
+    /* constant after create */
+    char *base; /* of chunk 0, aligned to a chunk */
+    void *reserved;
+    size_t reserved_bytes;
+    chunk *chunks; /* mapped, so that only the part in use takes memory */
+    uint32_t chunk_count;
+
+    pthread_mutex_t lock;
+    /* under the lock */
+    uint32_t partial[CLASSES]; /* first chunk with free and used frames */
+    uint32_t first_empty;      /* chunks that were used before */
+    uint32_t unused_from;      /* chunks from here on never were */
+    uint32_t kept;             /* a wholly free chunk that still has its memory, or NO_CHUNK */
+
+    _Atomic uint64_t committed;
+    _Atomic int64_t frames; /* in use */
+};
+
+/* Class of a frame of `pages`; the table makes it one load. */
+static uint8_t class_of_pages[CLASS_PAGES_MAX + 1];
+static pthread_once_t classes_once = PTHREAD_ONCE_INIT;
+
+static void make_classes(void)
+{
+    unsigned index = 0;
+    for (unsigned pages = 0; pages <= CLASS_PAGES_MAX; pages++) {
+        if (pages > class_pages[index])
+            index++;
+        class_of_pages[pages] = (uint8_t)index;
+    }
+}
+
+static size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+/* ---- Regions -------------------------------------------------------------------------------------------------- */
+
+static size_t region_size(size_t bytes)
+{
+    return bytes == 0 ? BL_PAGE_BYTES : round_up(bytes, BL_PAGE_BYTES);
+}
+
+/* Address space of `bytes`, its start a multiple of `alignment`. */
+static void *map_aligned(size_t bytes, size_t alignment, int protection, int flags)
+{
+    size_t slack = alignment > BL_PAGE_BYTES ? alignment : 0;
+    if (bytes > SIZE_MAX / 2)
+        return NULL;
+    char *map = mmap(NULL, bytes + slack, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    if (map == MAP_FAILED)
+        return NULL;
+    if (slack == 0)
+        return map;
+    size_t before = (alignment - (uintptr_t)map % alignment) % alignment;
+    if (before != 0)
+        munmap(map, before);
+    if (slack - before != 0)
+        munmap(map + before + bytes, slack - before);
+    return map + before;
+}
+
+void *bl_region_alloc(size_t bytes)
+{
+    if (bl_alloc_refused() || bytes > SIZE_MAX / 4)
+        return NULL;
+    size_t size = region_size(bytes);
+    bool huge = size >= BL_CHUNK_BYTES;
+    void *region = map_aligned(size, huge ? BL_CHUNK_BYTES : BL_PAGE_BYTES, PROT_READ | PROT_WRITE, 0);
+    if (region == NULL)
+        return NULL;
+    if (huge)
+        (void)madvise(region, size, MADV_HUGEPAGE);
+    bl_alloc_account(1);
+    return region;
+}
+
+void bl_region_free(void *region, size_t bytes)
+{
+    if (region == NULL)
+        return;
+    bl_assert(munmap(region, region_size(bytes)) == 0);
+    bl_alloc_account(-1);
+}
+
+/* ---- The arena ------------------------------------------------------------------------------------------------ */
+
+static bool reserve(bl_page_arena *arena)
+{
+    uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t bytes = RESERVE_BYTES_USUAL;
+    while (bytes < machine * 4)
+        bytes *= 2;
+    for (; bytes >= RESERVE_BYTES_MIN; bytes /= 2) {
+        arena->reserved = map_aligned(bytes, BL_CHUNK_BYTES, PROT_NONE, MAP_NORESERVE);
+        if (arena->reserved != NULL)
+            break;
+    }
+    if (arena->reserved == NULL)
+        return false;
+    arena->reserved_bytes = bytes;
+    arena->base = arena->reserved;
+    arena->chunk_count = (uint32_t)(bytes / BL_CHUNK_BYTES);
+    arena->chunks = bl_region_alloc(arena->chunk_count * sizeof(chunk));
+    return arena->chunks != NULL;
+}
+
+bole_status bl_page_arena_create(bl_page_arena **out, bole_error *error)
+{
+    *out = NULL;
+    pthread_once(&classes_once, make_classes);
+    bl_page_arena *arena = bl_new(bl_page_arena);
+    if (arena == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "out of memory for the page arena");
+    pthread_mutex_init(&arena->lock, NULL);
+    for (unsigned i = 0; i < CLASSES; i++)
+        arena->partial[i] = NO_CHUNK;
+    arena->first_empty = NO_CHUNK;
+    arena->kept = NO_CHUNK;
+    if (!reserve(arena)) {
+        bl_page_arena_destroy(arena);
+        return bl_fail(error, BOLE_NO_MEMORY, "no address space for the page arena");
+    }
+    *out = arena;
+    return BOLE_OK;
+}
+
+void bl_page_arena_destroy(bl_page_arena *arena)
+{
+    if (arena == NULL)
+        return;
+    bl_assert(atomic_load(&arena->frames) == 0);
+    if (arena->reserved != NULL)
+        bl_assert(munmap(arena->reserved, arena->reserved_bytes) == 0);
+    bl_region_free(arena->chunks, arena->chunk_count * sizeof(chunk));
+    pthread_mutex_destroy(&arena->lock);
+    bl_free(arena);
+}
+
+uint64_t bl_page_arena_committed(const bl_page_arena *arena)
+{
+    return atomic_load_explicit(&arena->committed, memory_order_relaxed);
+}
+
+static size_t pages_of(size_t bytes) { return bytes == 0 ? 1 : (bytes - 1) / BL_PAGE_BYTES + 1; }
+
+size_t bl_page_arena_size(size_t bytes)
+{
+    pthread_once(&classes_once, make_classes);
+    size_t pages = pages_of(bytes);
+    if (pages > CLASS_PAGES_MAX)
+        return pages * BL_PAGE_BYTES;
+    return (size_t)class_pages[class_of_pages[pages]] * BL_PAGE_BYTES;
+}
+
+/* ---- Chunks --------------------------------------------------------------------------------------------------- */
+
+static char *chunk_address(const bl_page_arena *arena, uint32_t index)
+{
+    return arena->base + (size_t)index * BL_CHUNK_BYTES;
+}
+
+static unsigned frames_per_chunk(unsigned class_index) { return PAGES_PER_CHUNK / class_pages[class_index]; }
+
+static void link_partial_locked(bl_page_arena *arena, uint32_t index)
+{
+    chunk *added = &arena->chunks[index];
+    uint32_t *first = &arena->partial[added->class_index];
+    added->previous = NO_CHUNK;
+    added->next = *first;
+    if (*first != NO_CHUNK)
+        arena->chunks[*first].previous = index;
+    *first = index;
+}
+
+static void unlink_partial_locked(bl_page_arena *arena, uint32_t index)
+{
+    chunk *gone = &arena->chunks[index];
+    if (gone->previous != NO_CHUNK)
+        arena->chunks[gone->previous].next = gone->next;
+    else
+        arena->partial[gone->class_index] = gone->next;
+    if (gone->next != NO_CHUNK)
+        arena->chunks[gone->next].previous = gone->previous;
+}
+
+/* A chunk's number without memory, or NO_CHUNK when the address space is used up. */
+static uint32_t take_empty_locked(bl_page_arena *arena)
+{
+    uint32_t index = arena->first_empty;
+    if (index != NO_CHUNK) {
+        arena->first_empty = arena->chunks[index].next;
+        return index;
+    }
+    return arena->unused_from < arena->chunk_count ? arena->unused_from++ : NO_CHUNK;
+}
+
+static void put_empty_locked(bl_page_arena *arena, uint32_t index)
+{
+    arena->chunks[index].next = arena->first_empty;
+    arena->first_empty = index;
+}
+
+/* Memory for a chunk: one huge page where the system has one. Touched here, so that no reader pays for it. */
+static bool commit(bl_page_arena *arena, uint32_t index)
+{
+    char *address = chunk_address(arena, index);
+    if (mprotect(address, BL_CHUNK_BYTES, PROT_READ | PROT_WRITE) != 0)
+        return false;
+    (void)madvise(address, BL_CHUNK_BYTES, MADV_HUGEPAGE);
+    *(volatile char *)address = 0;
+    atomic_fetch_add_explicit(&arena->committed, BL_CHUNK_BYTES, memory_order_relaxed);
+    return true;
+}
+
+static void give_back(bl_page_arena *arena, uint32_t index)
+{
+    char *address = chunk_address(arena, index);
+    bl_assert(madvise(address, BL_CHUNK_BYTES, MADV_DONTNEED) == 0);
+    (void)mprotect(address, BL_CHUNK_BYTES, PROT_NONE); /* or it stays readable, as zeros */
+    atomic_fetch_sub_explicit(&arena->committed, BL_CHUNK_BYTES, memory_order_relaxed);
+}
+
+/* Cut a chunk that has memory into frames of a class, and offer them. */
+static void cut_locked(bl_page_arena *arena, uint32_t index, unsigned class_index)
+{
+    chunk *cut = &arena->chunks[index];
+    unsigned frames = frames_per_chunk(class_index);
+    memset(cut->free_frames, 0, sizeof cut->free_frames);
+    for (unsigned i = 0; i < frames; i++)
+        cut->free_frames[i / 64] |= (uint64_t)1 << (i % 64);
+    cut->free_count = (uint16_t)frames;
+    cut->class_index = (uint8_t)class_index;
+    link_partial_locked(arena, index);
+}
+
+/* A chunk with a free frame of the class is at the head of its list afterwards; false when out of memory. */
+static bool add_chunk_locked(bl_page_arena *arena, unsigned class_index)
+{
+    uint32_t index = arena->kept;
+    if (index != NO_CHUNK) {
+        arena->kept = NO_CHUNK;
+    } else {
+        index = take_empty_locked(arena);
+        if (index == NO_CHUNK)
+            return false;
+        pthread_mutex_unlock(&arena->lock);
+        bool committed = commit(arena, index);
+        pthread_mutex_lock(&arena->lock);
+        if (!committed) {
+            put_empty_locked(arena, index);
+            return false;
+        }
+    }
+    cut_locked(arena, index, class_index);
+    return true;
+}
+
+/* ---- Frames --------------------------------------------------------------------------------------------------- */
+
+static void *take_frame_locked(bl_page_arena *arena, unsigned class_index)
+{
+    uint32_t index = arena->partial[class_index];
+    chunk *from = &arena->chunks[index];
+    unsigned word = 0;
+    while (from->free_frames[word] == 0)
+        word++;
+    unsigned frame = word * 64 + (unsigned)__builtin_ctzll(from->free_frames[word]);
+    from->free_frames[word] &= from->free_frames[word] - 1;
+    if (--from->free_count == 0)
+        unlink_partial_locked(arena, index);
+    return chunk_address(arena, index) + (size_t)frame * class_pages[class_index] * BL_PAGE_BYTES;
+}
+
+void *bl_page_arena_alloc(bl_page_arena *arena, size_t bytes)
+{
+    size_t pages = pages_of(bytes);
+    void *frame = NULL;
+    if (pages > CLASS_PAGES_MAX) {
+        frame = bl_region_alloc(bytes);
+        if (frame != NULL)
+            atomic_fetch_add_explicit(&arena->committed, pages * BL_PAGE_BYTES, memory_order_relaxed);
+    } else if (!bl_alloc_refused()) {
+        unsigned class_index = class_of_pages[pages];
+        pthread_mutex_lock(&arena->lock);
+        if (arena->partial[class_index] != NO_CHUNK || add_chunk_locked(arena, class_index))
+            frame = take_frame_locked(arena, class_index);
+        pthread_mutex_unlock(&arena->lock);
+    }
+    if (frame != NULL)
+        atomic_fetch_add_explicit(&arena->frames, 1, memory_order_relaxed);
+    return frame;
+}
+
+void bl_page_arena_free(bl_page_arena *arena, void *frame, size_t bytes)
+{
+    if (frame == NULL)
+        return;
+    size_t pages = pages_of(bytes);
+    atomic_fetch_sub_explicit(&arena->frames, 1, memory_order_relaxed);
+    if (pages > CLASS_PAGES_MAX) {
+        bl_region_free(frame, bytes);
+        atomic_fetch_sub_explicit(&arena->committed, pages * BL_PAGE_BYTES, memory_order_relaxed);
+        return;
+    }
+    size_t offset = (size_t)((char *)frame - arena->base);
+    uint32_t index = (uint32_t)(offset / BL_CHUNK_BYTES);
+    bl_assert(index < arena->chunk_count);
+    chunk *owner = &arena->chunks[index];
+    uint32_t unneeded = NO_CHUNK;
+    pthread_mutex_lock(&arena->lock);
+    bl_assert(owner->class_index == class_of_pages[pages]);
+    size_t frame_bytes = (size_t)class_pages[owner->class_index] * BL_PAGE_BYTES;
+    unsigned number = (unsigned)(offset % BL_CHUNK_BYTES / frame_bytes);
+    uint64_t bit = (uint64_t)1 << (number % 64);
+    bl_assert(offset % BL_CHUNK_BYTES % frame_bytes == 0 && (owner->free_frames[number / 64] & bit) == 0);
+    owner->free_frames[number / 64] |= bit;
+    if (owner->free_count++ == 0)
+        link_partial_locked(arena, index);
+    if (owner->free_count == frames_per_chunk(owner->class_index)) {
+        unlink_partial_locked(arena, index);
+        if (arena->kept == NO_CHUNK)
+            arena->kept = index;
+        else
+            unneeded = index;
+    }
+    pthread_mutex_unlock(&arena->lock);
+    if (unneeded == NO_CHUNK)
+        return;
+    give_back(arena, unneeded);
+    pthread_mutex_lock(&arena->lock);
+    put_empty_locked(arena, unneeded);
+    pthread_mutex_unlock(&arena->lock);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* posix_machine.h -- what the machine offers: memory and file systems; used by vfs_posix.c alone. */
+#ifndef BL_PLATFORM_POSIX_MACHINE_H
+#define BL_PLATFORM_POSIX_MACHINE_H
+
+#include <stdint.h>
+
+/* Of the machine or of this process' control group (v1 or v2), the smaller. Never 0. */
+uint64_t bl_posix_memory_bytes(void);
+/* bole_vfs_capability bits of the file system that holds `directory`; 0 where it cannot be asked. */
+uint32_t bl_posix_capabilities(const char *directory);
+
+#endif

@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: MIT */
+/* vfs_posix.c -- the operating system: files, names, clock and randomness of Linux.
+ *
+ * Every descriptor is close-on-exec; a name is opened only if it is a regular file and no symbolic link, without
+ * waiting (a pipe in the place of a file must not hang the opener). Files are made 0600, directories 0700.
+ * INVARIANTS  (POSIX-1) An interrupted or short call is carried on; what a caller sees is all or a failure.
+ *             (POSIX-2) A failed sync is told and not repeated: the kernel forgets what it could not write.
+ *             (POSIX-3) allocate leaves no hole in its range, so a store to a map of it finds its block.
+ * THREADS     Any; a bole_file has no changing state here.
+ * NOT HERE    Locks: posix_lock.c.   Memory and file system kinds: posix_machine.c.   SIGBUS: map_guard.c. */
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/status.h"
+#include "platform/posix_lock.h"
+#include "platform/posix_machine.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ZEROS_BYTES = 64 * 1024, IO_BYTES_MAX = 1 << 30 };
+
+static bl_posix_file *posix_file(bole_file *file) { return (bl_posix_file *)file; }
+
+static bole_status file_failed(const bl_posix_file *file, int system_errno, const char *what,
+                               bole_error *error)
+{
+    return bl_fail_system(error, system_errno, what, file->path);
+}
+
+/* Offsets of the system are signed. */
+static bool fits(uint64_t offset, uint64_t length)
+{
+    return offset <= INT64_MAX && length <= INT64_MAX - offset;
+}
+
+static bole_status out_of_range(const bl_posix_file *file, uint64_t offset, bole_error *error)
+{
+    return bl_fail(error, BOLE_INVALID, "%s: offset %llu is out of range", file->path,
+                   (unsigned long long)offset);
+}
+
+/* ---- Open and close ------------------------------------------------------------------------------------------- */
+
+static int system_flags(uint32_t flags)
+{
+    int result = O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK;
+    result |= (flags & BOLE_VFS_WRITE) != 0 ? O_RDWR : O_RDONLY;
+    if ((flags & BOLE_VFS_CREATE) != 0)
+        result |= O_CREAT;
+    if ((flags & BOLE_VFS_EXCLUSIVE) != 0)
+        result |= O_EXCL;
+    return result;
+}
+
+static bole_status open_failed(int system_errno, const char *path, bole_error *error)
+{
+    if (system_errno == ELOOP)
+        return bl_fail(error, BOLE_INVALID, "%s is a symbolic link", path);
+    if (system_errno == EISDIR || system_errno == ENXIO)
+        return bl_fail(error, BOLE_INVALID, "%s is not a regular file", path);
+    return bl_fail_system(error, system_errno, "open", path);
+}
+
+static bole_status posix_open(bole_vfs *vfs, const char *path, uint32_t flags, bole_file **out,
+                              bole_error *error)
+{
+    *out = NULL;
+    if ((flags & (BOLE_VFS_CREATE | BOLE_VFS_TRUNCATE)) != 0 && (flags & BOLE_VFS_WRITE) == 0)
+        return bl_fail(error, BOLE_INVALID, "%s: to create or truncate, open for writing", path);
+    size_t path_size = strlen(path) + 1;
+    bl_posix_file *file = bl_alloc(sizeof *file + path_size);
+    if (file == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "out of memory for the file handle of %s", path);
+    file->file.vfs = vfs;
+    memcpy(file->path, path, path_size);
+    do
+        file->descriptor = open(path, system_flags(flags), 0600);
+    while (file->descriptor < 0 && errno == EINTR);
+    if (file->descriptor < 0) {
+        bole_status status = open_failed(errno, path, error);
+        bl_free(file);
+        return status;
+    }
+    bole_status status = BOLE_OK;
+    struct stat state = { 0 };
+    if (fstat(file->descriptor, &state) != 0)
+        status = file_failed(file, errno, "look at", error);
+    else if (!S_ISREG(state.st_mode))
+        status = bl_fail(error, BOLE_INVALID, "%s is not a regular file", path);
+    else if ((flags & BOLE_VFS_TRUNCATE) != 0 && ftruncate(file->descriptor, 0) != 0)
+        status = file_failed(file, errno, "truncate", error);
+    file->device = state.st_dev;
+    file->inode = state.st_ino;
+    if (status != BOLE_OK) {
+        bl_posix_lock_close(file); /* another handle may hold locks on this inode */
+        return status;
+    }
+    *out = &file->file;
+    return BOLE_OK;
+}
+
+static bole_status posix_close(bole_file *base, bole_error *error)
+{
+    if (base == NULL)
+        return BOLE_OK;
+    char path[sizeof((bole_error *)NULL)->file];
+    size_t length = strnlen(posix_file(base)->path, sizeof path - 1);
+    memcpy(path, posix_file(base)->path, length);
+    path[length] = '\0';
+    int failure = bl_posix_lock_close(posix_file(base));
+    return failure == 0 ? BOLE_OK : bl_fail_system(error, failure, "close", path);
+}
+
+/* ---- Bytes ---------------------------------------------------------------------------------------------------- */
+
+static bole_status posix_read(bole_file *base, uint64_t offset, void *data, size_t length, size_t *got,
+                              bole_error *error)
+{
+    bl_posix_file *file = posix_file(base);
+    *got = 0;
+    if (!fits(offset, length))
+        return out_of_range(file, offset, error);
+    size_t done = 0;
+    while (done < length) {
+        size_t part = length - done < IO_BYTES_MAX ? length - done : IO_BYTES_MAX;
+        ssize_t result = pread(file->descriptor, (char *)data + done, part, (off_t)(offset + done));
+        if (result == 0)
+            break;
+        if (result > 0) {
+            done += (size_t)result;
+        } else if (errno != EINTR) {
+            bole_status status = file_failed(file, errno, "read", error);
+            if (error != NULL)
+                error->offset = offset + done;
+            return status;
+        }
+    }
+    *got = done;
+    return BOLE_OK;
+}
+
+/* 0 or errno. */
+static int write_all(int descriptor, uint64_t offset, const void *data, size_t length)
+{
+    size_t done = 0;
+    while (done < length) {
+        size_t part = length - done < IO_BYTES_MAX ? length - done : IO_BYTES_MAX;
+        ssize_t result = pwrite(descriptor, (const char *)data + done, part, (off_t)(offset + done));
+        if (result > 0)
+            done += (size_t)result;
+        else if (result == 0)
+            return EIO; /* no progress and no reason given */
+        else if (errno != EINTR)
+            return errno;
+    }
+    return 0;
+}
+
+static bole_status posix_write(bole_file *base, uint64_t offset, const void *data, size_t length,
+                               bole_error *error)
+{
+    bl_posix_file *file = posix_file(base);
+    if (!fits(offset, length))
+        return out_of_range(file, offset, error);
+    int failure = write_all(file->descriptor, offset, data, length);
+    if (failure == 0)
+        return BOLE_OK;
+    bole_status status = file_failed(file, failure, "write", error);
+    if (error != NULL)
+        error->offset = offset;
+    return status;
+}
+
+static bole_status posix_sync(bole_file *base, bole_error *error)
+{
+    bl_posix_file *file = posix_file(base);
+    if (fdatasync(file->descriptor) != 0) /* EINTR too: nothing says that the data is there */
+        return file_failed(file, errno, "sync", error);
+    return BOLE_OK;
+}
+
+static bole_status posix_truncate(bole_file *base, uint64_t length, bole_error *error)
+{
+    bl_posix_file *file = posix_file(base);
+    if (!fits(length, 0))
+        return out_of_range(file, length, error);
+    while (ftruncate(file->descriptor, (off_t)length) != 0) {
+        if (errno != EINTR)
+            return file_failed(file, errno, "truncate", error);
+    }
+    return BOLE_OK;
+}
+
+/* fallocate, carried on when interrupted. 0 or errno. */
+static int allocate_call(int descriptor, int mode, uint64_t offset, uint64_t length)
+{
+    while (fallocate(descriptor, mode, (off_t)offset, (off_t)length) != 0) {
+        if (errno != EINTR)
+            return errno;
+    }
+    return 0;
+}
+
+static int write_zeros(int descriptor, uint64_t offset, uint64_t length)
+{
+    static const char zeros[ZEROS_BYTES];
+    int failure = 0;
+    for (uint64_t done = 0; done < length && failure == 0;) {
+        size_t part = length - done < ZEROS_BYTES ? (size_t)(length - done) : ZEROS_BYTES;
+        failure = write_all(descriptor, offset + done, zeros, part);
+        done += part;
+    }
+    return failure;
+}
+
+/* Unwritten extents where the file system has them; else (tmpfs) a hole that is filled again; else real zeros. */
+static int allocate_zeroed(int descriptor, uint64_t offset, uint64_t length)
+{
+    int failure = allocate_call(descriptor, FALLOC_FL_ZERO_RANGE, offset, length);
+    if (failure != EOPNOTSUPP)
+        return failure;
+    failure = allocate_call(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+    if (failure == 0)
+        failure = allocate_call(descriptor, 0, offset, length);
+    if (failure != EOPNOTSUPP)
+        return failure;
+    return write_zeros(descriptor, offset, length);
+}
+
+static bole_status posix_allocate(bole_file *base, uint64_t offset, uint64_t length, bool zero,
+                                  bole_error *error)
+{
+    bl_posix_file *file = posix_file(base);
+    if (!fits(offset, length))
+        return out_of_range(file, offset, error);
+    if (length == 0)
+        return BOLE_OK;
+    int failure;
+    if (zero) {
+        failure = allocate_zeroed(file->descriptor, offset, length);
+    } else {
+        failure = allocate_call(file->descriptor, 0, offset, length);
+        if (failure == EOPNOTSUPP)
+            failure = posix_fallocate(file->descriptor, (off_t)offset, (off_t)length);
+    }
+    return failure == 0 ? BOLE_OK : file_failed(file, failure, "allocate space for", error);
+}
+
+static bole_status posix_length(bole_file *base, uint64_t *out, bole_error *error)
+{
+    *out = 0;
+    bl_posix_file *file = posix_file(base);
+    struct stat state;
+    if (fstat(file->descriptor, &state) != 0)
+        return file_failed(file, errno, "look at", error);
+    *out = (uint64_t)state.st_size;
+    return BOLE_OK;
+}
+
+/* ---- Maps ----------------------------------------------------------------------------------------------------- */
+
+static bole_status posix_map(bole_file *base, uint64_t offset, uint64_t length, void **out, bole_error *error)
+{
+    *out = NULL;
+    bl_posix_file *file = posix_file(base);
+    if (!fits(offset, length))
+        return out_of_range(file, offset, error);
+    if (bl_alloc_refused())
+        return bl_fail(error, BOLE_NO_MEMORY, "out of memory for a map of %s", file->path);
+    void *data = mmap(NULL, (size_t)length, PROT_READ | PROT_WRITE, MAP_SHARED, file->descriptor,
+                      (off_t)offset);
+    if (data == MAP_FAILED)
+        return file_failed(file, errno, "map", error);
+    if (madvise(data, (size_t)length, MADV_DONTFORK) != 0) {
+        bole_status status = file_failed(file, errno, "map", error);
+        munmap(data, (size_t)length);
+        return status;
+    }
+    *out = data;
+    return BOLE_OK;
+}
+
+static bole_status posix_unmap(bole_file *base, void *data, uint64_t length, bole_error *error)
+{
+    if (data != NULL && munmap(data, (size_t)length) != 0)
+        return file_failed(posix_file(base), errno, "unmap", error);
+    return BOLE_OK;
+}
+
+static void posix_will_need(bole_file *base, uint64_t offset, uint64_t length)
+{
+    if (fits(offset, length))
+        (void)posix_fadvise(posix_file(base)->descriptor, (off_t)offset, (off_t)length, POSIX_FADV_WILLNEED);
+}
+
+/* ---- Names ---------------------------------------------------------------------------------------------------- */
+
+static bole_status posix_remove(bole_vfs *vfs, const char *path, bole_error *error)
+{
+    (void)vfs;
+    return unlink(path) == 0 ? BOLE_OK : bl_fail_system(error, errno, "remove", path);
+}
+
+static bole_status posix_rename(bole_vfs *vfs, const char *from, const char *to, bole_error *error)
+{
+    (void)vfs;
+    return rename(from, to) == 0 ? BOLE_OK : bl_fail_system(error, errno, "rename", from);
+}
+
+static bole_status posix_link(bole_vfs *vfs, const char *from, const char *to, bole_error *error)
+{
+    (void)vfs;
+    if (linkat(AT_FDCWD, from, AT_FDCWD, to, 0) == 0)
+        return BOLE_OK;
+    if (errno == EXDEV || errno == EMLINK || errno == EOPNOTSUPP || errno == EPERM)
+        return bl_fail(error, BOLE_UNSUPPORTED, "cannot link %s to %s: copy it instead", from, to);
+    return bl_fail_system(error, errno, "link", errno == EEXIST ? to : from);
+}
+
+static bole_status posix_exists(bole_vfs *vfs, const char *path, bool *is_directory, bole_error *error)
+{
+    (void)vfs;
+    *is_directory = false;
+    struct stat state;
+    if (lstat(path, &state) != 0)
+        return bl_fail_system(error, errno, "look at", path);
+    bool is_link = S_ISLNK(state.st_mode);
+    if (is_link && stat(path, &state) != 0)
+        return bl_fail_system(error, errno, "look at", path);
+    if (is_link && !S_ISDIR(state.st_mode)) /* a store may be reached through a link, its files may not */
+        return bl_fail(error, BOLE_INVALID, "%s is a symbolic link", path);
+    *is_directory = S_ISDIR(state.st_mode);
+    return BOLE_OK;
+}
+
+static bole_status posix_list(bole_vfs *vfs, const char *directory,
+                              bool (*visit)(void *context, const char *name), void *context,
+                              bole_error *error)
+{
+    (void)vfs;
+    DIR *stream = opendir(directory); /* close-on-exec */
+    if (stream == NULL)
+        return bl_fail_system(error, errno, "list", directory);
+    bole_status status = BOLE_OK;
+    for (;;) {
+        errno = 0;
+        struct dirent *entry = readdir(stream);
+        if (entry == NULL) {
+            if (errno != 0)
+                status = bl_fail_system(error, errno, "list", directory);
+            break;
+        }
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (!visit(context, entry->d_name))
+            break;
+    }
+    closedir(stream);
+    return status;
+}
+
+static bole_status posix_make_directory(bole_vfs *vfs, const char *path, bole_error *error)
+{
+    (void)vfs;
+    return mkdir(path, 0700) == 0 ? BOLE_OK : bl_fail_system(error, errno, "make directory", path);
+}
+
+static bole_status posix_remove_directory(bole_vfs *vfs, const char *path, bole_error *error)
+{
+    (void)vfs;
+    return rmdir(path) == 0 ? BOLE_OK : bl_fail_system(error, errno, "remove directory", path);
+}
+
+static bole_status posix_sync_directory(bole_vfs *vfs, const char *path, bole_error *error)
+{
+    (void)vfs;
+    int descriptor;
+    do
+        descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (descriptor < 0 && errno == EINTR);
+    if (descriptor < 0)
+        return bl_fail_system(error, errno, "open directory", path);
+    bole_status status = BOLE_OK;
+    if (fsync(descriptor) != 0)
+        status = bl_fail_system(error, errno, "sync directory", path);
+    close(descriptor);
+    return status;
+}
+
+static bole_status posix_free_bytes(bole_vfs *vfs, const char *path, uint64_t *out, bole_error *error)
+{
+    (void)vfs;
+    *out = 0;
+    struct statvfs state;
+    while (statvfs(path, &state) != 0) {
+        if (errno != EINTR)
+            return bl_fail_system(error, errno, "ask the free space of", path);
+    }
+    if (__builtin_mul_overflow((uint64_t)state.f_bavail, (uint64_t)state.f_frsize, out))
+        *out = UINT64_MAX;
+    return BOLE_OK;
+}
+
+static uint32_t posix_capabilities(bole_vfs *vfs, const char *directory)
+{
+    (void)vfs;
+    return bl_posix_capabilities(directory);
+}
+
+/* ---- The world ------------------------------------------------------------------------------------------------ */
+
+static uint64_t posix_monotonic_ns(bole_vfs *vfs)
+{
+    (void)vfs;
+    struct timespec now;
+    bl_assert(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static int64_t posix_realtime_us(bole_vfs *vfs)
+{
+    (void)vfs;
+    struct timespec now;
+    bl_assert(clock_gettime(CLOCK_REALTIME, &now) == 0);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static bole_status posix_random(bole_vfs *vfs, void *data, size_t length, bole_error *error)
+{
+    (void)vfs;
+    size_t done = 0;
+    while (done < length) {
+        ssize_t got = getrandom((char *)data + done, length - done, 0);
+        if (got > 0)
+            done += (size_t)got;
+        else if (got == 0 || errno != EINTR)
+            return bl_fail_system(error, got == 0 ? EIO : errno, "read", "the system's random numbers");
+    }
+    return BOLE_OK;
+}
+
+static uint64_t posix_memory_bytes(bole_vfs *vfs)
+{
+    (void)vfs;
+    return bl_posix_memory_bytes();
+}
+
+bole_vfs *bole_vfs_posix(void)
+{
+    static bole_vfs posix = {
+        .size = sizeof posix,
+        .name = "posix",
+        .open = posix_open,
+        .close = posix_close,
+        .read = posix_read,
+        .write = posix_write,
+        .sync = posix_sync,
+        .truncate = posix_truncate,
+        .allocate = posix_allocate,
+        .length = posix_length,
+        .map = posix_map,
+        .unmap = posix_unmap,
+        .will_need = posix_will_need,
+        .remove = posix_remove,
+        .rename = posix_rename,
+        .link = posix_link,
+        .exists = posix_exists,
+        .list = posix_list,
+        .make_directory = posix_make_directory,
+        .remove_directory = posix_remove_directory,
+        .sync_directory = posix_sync_directory,
+        .free_bytes = posix_free_bytes,
+        .capabilities = posix_capabilities,
+        .lock = bl_posix_lock,
+        .unlock = bl_posix_unlock,
+        .lock_test = bl_posix_lock_test,
+        .monotonic_ns = posix_monotonic_ns,
+        .realtime_us = posix_realtime_us,
+        .random = posix_random,
+        .memory_bytes = posix_memory_bytes,
+    };
+    return &posix;
+}
