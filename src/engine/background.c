@@ -137,6 +137,8 @@ static bole_status retire_oldest_locked(bole_db *db, bole_error *error)
         bl_mutex_unlock(&db->mutex);
         bl_sync_remove_log(db, sealed->log); /* waits for a running sync */
         bl_mutex_lock(&db->mutex);
+        while (db->touching == sealed->log)
+            bl_condition_wait(&db->changed, &db->mutex);
         bl_log_flushed(sealed->log);
         bl_log_retired(sealed->log);
         bl_log_close(sealed->log);
@@ -233,9 +235,9 @@ static bool is_busy(void *context, uint64_t number)
     return false;
 }
 
-static bl_pick_policy policy_of(bole_db *db)
+void bl_policy_of(bole_db *db, bl_pick_policy *out)
 {
-    return (bl_pick_policy){
+    *out = (bl_pick_policy){
         .level0_runs = (uint32_t)bl_config_u64(&db->config, BL_SETTING_LEVEL0_RUNS),
         .memtable_bytes = bl_config_u64(&db->config, BL_SETTING_MEMTABLE_BYTES),
         .segment_bytes = bl_config_u64(&db->config, BL_SETTING_SEGMENT_BYTES),
@@ -386,7 +388,8 @@ static void compaction_job(void *context)
     while (!db->closing && db->manual_waiting == 0) {
         bole_error error = BOLE_ERROR_INIT;
         bl_pick pick = { 0 };
-        bl_pick_policy policy = policy_of(db);
+        bl_pick_policy policy;
+        bl_policy_of(db, &policy);
         bl_version *version = bl_version_set_current(db->versions);
         bl_version_ref(version);
         bole_status status = bl_compaction_pick(version, &policy, is_busy, db, &pick, &error);
@@ -449,7 +452,8 @@ bole_status bl_compact_range(bole_db *db, uint32_t table, bole_slice begin, bole
 
 void bl_update_pacing_locked(bole_db *db)
 {
-    bl_pick_policy policy = policy_of(db);
+    bl_pick_policy policy;
+    bl_policy_of(db, &policy);
     policy.idle = false;
     uint64_t memtable_bytes = policy.memtable_bytes;
     bl_pacing_input input = {
@@ -497,12 +501,13 @@ static void touch_job(void *context)
 {
     bole_db *db = context;
     bl_mutex_lock(&db->mutex);
-    bl_write_ahead_log *log = db->log; /* closed only after a flush, which waits for touch_queued */
+    bl_write_ahead_log *log = db->touching = db->log; /* retire_oldest_locked does not close it meanwhile */
     bl_mutex_unlock(&db->mutex);
     if (log != NULL)
         while (bl_log_touch_ahead(log))
             ;
     bl_mutex_lock(&db->mutex);
+    db->touching = NULL;
     db->touch_queued = false;
     bl_condition_wake_all(&db->changed);
     bl_mutex_unlock(&db->mutex);

@@ -54,13 +54,14 @@ typedef struct bl_sealed {
 enum { BL_COUNTER_STRIPES = 32 };
 typedef struct bl_counters {
     _Alignas(64) _Atomic uint64_t puts;
-    _Atomic uint64_t deletes, gets, get_hits, get_memtable_hits, multi_gets, seeks, nexts, skipped, user_bytes;
-    _Atomic uint64_t sample; /* every 64th call is timed */
+    _Atomic uint64_t deletes, gets, get_hits, get_memtable_hits, multi_gets, seeks, nexts, skipped, user_bytes,
+        views_opened, views_released;
 } bl_counters;
 
 struct bole_snapshot {
     bole_db *db;
     uint64_t sequence;
+    bl_read_state *state; /* read-only handles: what it sees; else NULL */
     bole_snapshot *older, *newer; /* by the mutex; in order of sequence */
 };
 
@@ -92,14 +93,16 @@ struct bole_db {
     bole_file *readers_file; /* read-only: our slot; writer: to look at the slots */
     uint32_t reader_slot;
     bole_table default_table;
+    const bole_comparator *default_comparator;
     const bole_comparator *const *comparators;
+    bole_durability durability; /* what a write gets that does not say */
 
     /* -- self-synchronized: readers -- */
     _Alignas(64) _Atomic(bl_read_state *) read_state;
     _Atomic uint64_t visible; /* position: sequences below are seen */
     bl_counters counters[BL_COUNTER_STRIPES];
     bl_histogram put_latency, get_latency, seek_latency, sync_latency;
-    _Atomic uint64_t iterators, views;
+    _Atomic uint64_t iterators;
 
     /* -- by the commit lock (commit_group.c) -- */
     _Alignas(64) _Atomic uint32_t commit_lock;
@@ -131,12 +134,16 @@ struct bole_db {
     bl_job_node flush_node, compaction_node, tick_node, touch_node;
     bool tick_queued;
     bool touch_queued;
+    bl_write_ahead_log *touching; /* by the running touch job; not closed meanwhile */
     uint64_t *busy;             /* numbers of the running jobs' inputs */
     uint32_t busy_count;
     bole_error background_error; /* status BOLE_OK: none; retried */
     uint64_t background_retry_ns;
     bool failed;                /* writes are refused until reopened */
-    uint64_t *pending_removals; /* logs and segments that readers in other processes may still need */
+    struct bl_pending_removal { /* files that readers in other processes may still need */
+        bl_file_kind kind;
+        uint64_t number, manifest_number, manifest_position;
+    } *pending_removals;
     uint32_t pending_count, pending_capacity;
     uint64_t tick_visible;      /* position at the last tick */
     bool idle;
@@ -208,13 +215,29 @@ void bl_background_stop_locked(bole_db *db);      /* waits until nothing runs */
 void bl_background_schedule_locked(bole_db *db);  /* whatever is due */
 void bl_background_touch(bole_db *db);            /* commit lock held: the log wants its next pages touched */
 void bl_update_pacing_locked(bole_db *db);
+/* What compaction_pick decides by. Mutex held. */
+void bl_policy_of(bole_db *db, bl_pick_policy *out);
+bool bl_background_is_idle_locked(const bole_db *db);
+/* Merge everything of one table that overlaps [begin, end] into the last level, in this thread. */
+BOLE_CHECKED bole_status bl_compact_range(bole_db *db, uint32_t table, bole_slice begin, bole_slice end,
+                                          bole_error *error);
+
+/* ---- open.c, refresh.c ---- */
+BOLE_CHECKED bole_status bl_check_segments(bole_db *db, bole_error *error);
+/* The version set of the directory, and memtables from its logs, into `db`. */
+BOLE_CHECKED bole_status bl_load_state(bole_db *db, bool is_new, bole_error *error);
+bool bl_count_live_handles(bole_db *db, uint64_t *iterators, uint64_t *views);
 
 /* ---- recover.c ---- */
+/* Replay the manifest's logs, oldest first, each into a memtable of its own. Reads only. Sets `visible`. */
 BOLE_CHECKED bole_status bl_recover_logs(bole_db *db, bole_error *error);
+void bl_sealed_free_all(bole_db *db);
 
 /* ---- reader_slots.c ---- */
 BOLE_CHECKED bole_status bl_reader_slot_take(bole_db *db, bole_error *error);
 void bl_reader_slot_release(bole_db *db);
+/* What this reader has seen of the manifest; the writer keeps every file that state names. */
+BOLE_CHECKED bole_status bl_reader_slot_update(bole_db *db, bole_error *error);
 /* Remove a file that no state names any more, now or when no reader of another process needs it. Mutex held. */
 void bl_remove_file_locked(bole_db *db, bl_file_kind kind, uint64_t number);
 void bl_remove_pending_locked(bole_db *db);

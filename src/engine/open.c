@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: MIT */
+/* open.c -- a store's handle: made, refreshed, closed.
+ *
+ * ORDER of an open: settings -> directory -> lock (or a reader's slot) -> scheduler, budget, cache -> manifest -> logs ->
+ * first read state -> background. Whatever fails undoes the rest in reverse; opening writes nothing into the store but
+ * the LOCK file, the reader's slot and a line of events (STORE-5).
+ * ORDER of a close: no live handles -> background stops -> a memtable worth it is flushed, so that the next open is fast
+ * -> log synced -> clean mark -> everything freed, whatever failed. */
+#include "engine/log_structured_store.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "core/config_source.h"
+
+static const uint64_t FLUSH_AT_CLOSE_BYTES = UINT64_C(1) << 20;
+
+bole_status bl_forked(bole_error *error)
+{
+    return bl_fail(error, BOLE_FORKED, "this handle belongs to the parent process; open the store again");
+}
+
+bole_status bl_read_only_refused(bole_error *error)
+{
+    return bl_fail(error, BOLE_READ_ONLY, "the store is open for reading only");
+}
+
+/* ---- settings ---- */
+
+static bole_status read_file(bole_vfs *vfs, const char *path, bole_buffer *out, bole_error *error)
+{
+    enum { CONFIG_BYTES_MAX = 1024 * 1024 };
+    bole_file *file;
+    bole_status status = vfs->open(vfs, path, BOLE_VFS_READ, &file, error);
+    if (status != BOLE_OK)
+        return status;
+    uint64_t length = 0;
+    size_t got = 0;
+    status = vfs->length(file, &length, error);
+    if (status == BOLE_OK && length > CONFIG_BYTES_MAX)
+        status = bl_fail(error, BOLE_TOO_LARGE, "%s has %llu bytes; the most is %d", path,
+                         (unsigned long long)length, CONFIG_BYTES_MAX);
+    if (status == BOLE_OK && !bl_buffer_reserve(out, length + 1))
+        status = bl_fail(error, BOLE_NO_MEMORY, "contents of %s", path);
+    if (status == BOLE_OK)
+        status = vfs->read(file, 0, out->data, length, &got, error);
+    if (status == BOLE_OK)
+        out->size = got;
+    (void)vfs->close(file, NULL);
+    return status;
+}
+
+static bole_status read_settings(bole_db *db, const bole_options *options, bole_error *error)
+{
+    char path[BL_PATH_BYTES_MAX];
+    bole_buffer text = BOLE_BUFFER_INIT;
+    bl_config_init(&db->config);
+    if (!bl_file_path(path, db->path, BL_FILE_CONFIG, 0))
+        return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", db->path);
+    bole_status status = read_file(db->vfs, path, &text, error);
+    if (status == BOLE_OK)
+        status = bl_config_apply_ini(&db->config, path, bl_slice(text.data, text.size), error);
+    else if (status == BOLE_NOT_FOUND)
+        status = BOLE_OK;
+    bole_buffer_free(&text);
+    if (status == BOLE_OK)
+        status = bl_config_apply_options(&db->config, options, error);
+    if (status == BOLE_OK)
+        status = bl_config_resolve(&db->config, db->vfs->memory_bytes(db->vfs), error);
+    return status;
+}
+
+/* ---- directory and lock ---- */
+
+static bool note_foreign(void *context, const char *name)
+{
+    char *foreign = context;
+    uint64_t number;
+    if (bl_file_parse(name, &number) != BL_FILE_OTHER || strcmp(name, "lost+found") == 0)
+        return true;
+    snprintf(foreign, 256, "%s", name);
+    return false;
+}
+
+static bole_status check_directory(bole_db *db, uint32_t flags, bool *is_new, bole_error *error)
+{
+    bool is_directory = false;
+    char current[BL_PATH_BYTES_MAX];
+    *is_new = false;
+    bole_status status = db->vfs->exists(db->vfs, db->path, &is_directory, error);
+    if (status == BOLE_NOT_FOUND) {
+        if ((flags & BOLE_CREATE) == 0)
+            return bl_fail(error, BOLE_NO_STORE, "there is no store at %s (no such directory)", db->path);
+        *is_new = true;
+        return db->vfs->make_directory(db->vfs, db->path, error);
+    }
+    if (status != BOLE_OK)
+        return status;
+    if (!is_directory)
+        return bl_fail(error, BOLE_INVALID, "%s is a file; a store is a directory", db->path);
+    if (!bl_file_path(current, db->path, BL_FILE_CURRENT, 0))
+        return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", db->path);
+    status = db->vfs->exists(db->vfs, current, NULL, error);
+    if (status == BOLE_OK) {
+        if ((flags & BOLE_CREATE) != 0 && (flags & BOLE_MUST_NOT_EXIST) != 0)
+            return bl_fail(error, BOLE_EXISTS, "%s holds a store already", db->path);
+        return BOLE_OK;
+    }
+    if (status != BOLE_NOT_FOUND)
+        return status;
+    if ((flags & BOLE_CREATE) == 0)
+        return bl_fail(error, BOLE_NO_STORE, "there is no store at %s (no CURRENT file in it)", db->path);
+    char foreign[256] = "";
+    status = db->vfs->list(db->vfs, db->path, note_foreign, foreign, error);
+    if (status == BOLE_OK && foreign[0] != 0)
+        return bl_fail(error, BOLE_INVALID, "%s holds other files (%s): no store is made in it", db->path, foreign);
+    *is_new = true;
+    return status;
+}
+
+static bole_status take_lock(bole_db *db, bole_error *error)
+{
+    char path[BL_PATH_BYTES_MAX];
+    if (!bl_file_path(path, db->path, BL_FILE_LOCK, 0))
+        return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", db->path);
+    bole_status status =
+        db->vfs->open(db->vfs, path, BOLE_VFS_READ | BOLE_VFS_WRITE | BOLE_VFS_CREATE, &db->lock_file, error);
+    if (status != BOLE_OK) {
+        db->lock_file = NULL;
+        return status;
+    }
+    status = db->vfs->lock(db->lock_file, 0, true, error);
+    if (status == BOLE_LOCKED) {
+        bool locked = false;
+        int64_t pid = 0;
+        if (db->vfs->lock_test(db->lock_file, 0, &locked, &pid, NULL) == BOLE_OK && locked && pid > 0)
+            return bl_fail(error, BOLE_LOCKED, "process %lld is writing to the store %s", (long long)pid, db->path);
+        return bl_fail(error, BOLE_LOCKED, "another handle is writing to the store %s", db->path);
+    }
+    return status;
+}
+
+/* ---- making and unmaking ---- */
+
+static void segment_file_due(void *context, uint64_t number)
+{
+    bole_db *db = context;
+    bl_mutex_lock(&db->mutex);
+    bl_remove_file_locked(db, BL_FILE_SEGMENT, number);
+    bl_mutex_unlock(&db->mutex);
+}
+
+static bole_status make_parts(bole_db *db, const bole_options *options, bole_error *error)
+{
+    bole_status status;
+    if (options->simulation_seed != 0)
+        status = bl_scheduler_simulation_create(options->simulation_seed, db->vfs, &db->scheduler, error);
+    else
+        status = bl_scheduler_create((uint32_t)bl_config_u64(&db->config, BL_SETTING_BACKGROUND_THREADS),
+                                     &db->scheduler, error);
+    if (status != BOLE_OK)
+        return status;
+    bl_mutex_init(&db->mutex, db->scheduler);
+    bl_condition_init(&db->changed, db->scheduler);
+    bl_mutex_init(&db->sync_mutex, db->scheduler);
+    bl_condition_init(&db->synced_changed, db->scheduler);
+    uint64_t limit = bl_config_u64(&db->config, BL_SETTING_MEMORY_LIMIT);
+    uint64_t memtable = bl_config_u64(&db->config, BL_SETTING_MEMTABLE_BYTES);
+    uint64_t reserved = 3 * memtable < limit / 2 ? 3 * memtable : limit / 2;
+    bl_memory_budget_init(&db->budget, limit, reserved);
+    db->environment = (bl_segment_environment){
+        .vfs = db->vfs,
+        .directory = db->path,
+        .scheduler = db->scheduler,
+        .budget = &db->budget,
+        .read_only = db->read_only,
+        .open_files_max = (uint32_t)bl_config_u64(&db->config, BL_SETTING_OPEN_FILES_MAX),
+        .file_due = segment_file_due,
+        .context = db,
+    };
+    status = bl_frame_cache_create(&db->budget, db->scheduler, &db->environment.cache, error);
+    if (status == BOLE_OK)
+        status = bl_segment_environment_init(&db->environment, error);
+    if (status == BOLE_OK)
+        status = bl_event_log_open(db->vfs, db->read_only ? NULL : db->path,
+                                   (bole_log_level)bl_config_u64(&db->config, BL_SETTING_LOG_LEVEL),
+                                   options->log_callback, options->log_context, &db->events, error);
+    return status;
+}
+
+bole_status bl_load_state(bole_db *db, bool is_new, bole_error *error)
+{
+    bl_version_set_parameters parameters = {
+        .environment = &db->environment,
+        .scheduler = db->scheduler,
+        .mutex = &db->mutex,
+        .directory = db->path,
+        .vfs = db->vfs,
+        .default_comparator = db->default_comparator,
+        .comparators = db->comparators,
+        .read_only = db->read_only,
+        .allow_unknown_comparators = db->read_only,
+    };
+    bl_mutex_lock(&db->mutex);
+    bole_status status = is_new ? bl_version_set_create(&parameters, &db->versions, error)
+                                : bl_version_set_recover(&parameters, &db->versions, error);
+    bl_mutex_unlock(&db->mutex);
+    if (status == BOLE_OK)
+        status = bl_recover_logs(db, error);
+    return status;
+}
+
+static bole_status make_default_table(bole_db *db, bole_error *error)
+{
+    const bl_version_table *table = bl_version_table_by_number(bl_version_set_current(db->versions), 0);
+    bl_assert(table != NULL);
+    db->default_table.db = db;
+    db->default_table.number = 0;
+    db->default_table.comparator = table->comparator;
+    db->default_table.name = bl_string_copy("default");
+    if (db->default_table.name == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "table handle");
+    if (!table->comparator_known)
+        return bl_fail(error, BOLE_COMPARATOR, "%s is in order of \"%s\", which this process does not have", db->path,
+                       table->comparator_name);
+    return BOLE_OK;
+}
+
+/* Remember every number that a file of the directory has: none is used twice. */
+static bool pass_number(void *context, const char *name)
+{
+    bole_db *db = context;
+    uint64_t number;
+    bl_file_kind kind = bl_file_parse(name, &number);
+    if (kind == BL_FILE_LOG || kind == BL_FILE_SEGMENT || kind == BL_FILE_MANIFEST || kind == BL_FILE_TEMPORARY)
+        bl_version_set_pass_file_number(db->versions, number);
+    return true;
+}
+
+static void free_all(bole_db *db)
+{
+    bl_read_state *state = atomic_exchange_explicit(&db->read_state, NULL, memory_order_acq_rel);
+    bl_read_state_unref(state);
+    bl_sealed_free_all(db);
+    bl_memtable_unref(db->memtable);
+    bl_log_close(db->log);
+    bl_version_set_destroy(db->versions);
+    if (db->environment.cache != NULL) {
+        bl_segment_environment_deinit(&db->environment);
+        bl_frame_cache_destroy(db->environment.cache);
+    }
+    bl_event_log_close(db->events);
+    bl_reader_slot_release(db);
+    if (db->lock_file != NULL) {
+        (void)db->vfs->unlock(db->lock_file, 0, NULL);
+        (void)db->vfs->close(db->lock_file, NULL);
+    }
+    if (db->scheduler != NULL) {
+        bl_condition_deinit(&db->changed);
+        bl_condition_deinit(&db->synced_changed);
+        bl_mutex_deinit(&db->mutex);
+        bl_mutex_deinit(&db->sync_mutex);
+        bl_scheduler_destroy(db->scheduler);
+    }
+    bl_free(db->unsynced_logs);
+    bl_free(db->pending_removals);
+    bl_free(db->default_table.name);
+    bl_free(db->path);
+    bl_free(db);
+}
+
+static bole_status check_options(const char *path, const bole_options *options, bole_error *error)
+{
+    const uint32_t known =
+        BOLE_CREATE | BOLE_MUST_NOT_EXIST | BOLE_READ_ONLY | BOLE_PARANOID | BOLE_NO_SIGBUS_HANDLER;
+    if (path == NULL || path[0] == 0)
+        return bl_fail(error, BOLE_INVALID, "the path of a store is empty");
+    if (options->size < 2 * sizeof(uint32_t) || options->size > sizeof(*options))
+        return bl_fail(error, BOLE_INVALID, "bole_options of %u bytes; this library has %zu", options->size,
+                       sizeof(*options));
+    if ((options->flags & ~known) != 0)
+        return bl_fail(error, BOLE_INVALID, "unknown open flags 0x%x", options->flags & ~known);
+    if ((options->flags & BOLE_READ_ONLY) != 0 && (options->flags & BOLE_CREATE) != 0)
+        return bl_fail(error, BOLE_INVALID, "a store cannot be made by opening it for reading only");
+    return BOLE_OK;
+}
+
+static bole_status open_once(const char *path, const bole_options *options, bole_db **out, bole_error *error)
+{
+    *out = NULL;
+    bole_db *db = bl_alloc_aligned(64, sizeof(bole_db));
+    if (db == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "store handle");
+    db->generation = bl_process_generation();
+    db->vfs = options->vfs != NULL ? options->vfs : bole_vfs_posix();
+    db->read_only = (options->flags & BOLE_READ_ONLY) != 0;
+    db->default_comparator = options->comparator;
+    db->comparators = options->comparators;
+    bool is_new = false;
+    bole_status status = BOLE_OK;
+    db->path = bl_string_copy(path);
+    if (db->path == NULL)
+        status = bl_fail(error, BOLE_NO_MEMORY, "store handle");
+    if (status == BOLE_OK)
+        status = check_directory(db, options->flags, &is_new, error);
+    if (status == BOLE_OK)
+        status = read_settings(db, options, error);
+    if (status == BOLE_OK)
+        status = db->read_only ? bl_reader_slot_take(db, error) : take_lock(db, error);
+    if (status == BOLE_OK)
+        status = make_parts(db, options, error);
+    if (status == BOLE_OK) {
+        db->durability = (bole_durability)bl_config_u64(&db->config, BL_SETTING_DURABILITY);
+        status = bl_load_state(db, is_new, error);
+    }
+    if (status == BOLE_OK)
+        status = make_default_table(db, error);
+    if (status == BOLE_OK) {
+        bl_mutex_lock(&db->mutex);
+        status = bl_read_state_publish_locked(db, error);
+        bl_mutex_unlock(&db->mutex);
+    }
+    if (status == BOLE_OK)
+        status = db->vfs->list(db->vfs, db->path, pass_number, db, error);
+    if (status == BOLE_OK && db->read_only)
+        status = bl_reader_slot_update(db, error);
+    if (status == BOLE_OK && (options->flags & BOLE_PARANOID) != 0)
+        status = bl_check_segments(db, error);
+    if (status != BOLE_OK) {
+        free_all(db);
+        return status;
+    }
+    bl_event_log(db->events, BOLE_LOG_INFO, "open",
+                 (bl_event_field[]){ BL_EVENT_TEXT("version", BOLE_VERSION_STRING),
+                                     BL_EVENT_U64("clean", bl_version_set_was_clean(db->versions)),
+                                     BL_EVENT_U64("position", bl_position_visible(db)) },
+                 3);
+    *out = db;
+    return BOLE_OK;
+}
+
+/* A reader beside a writing process may see a manifest go, or a log's record half stored: then it looks again. */
+BOLE_API bole_status bole_open(const char *path, const bole_options *options, bole_db **out, bole_error *error)
+{
+    enum { TRIES_BESIDE_A_WRITER = 20 };
+    bole_options given = BOLE_OPTIONS_INIT;
+    *out = NULL;
+    if (options != NULL) {
+        bole_status status = check_options(path, options, error);
+        if (status != BOLE_OK)
+            return status;
+        memcpy(&given, options, options->size);
+        given.size = sizeof(given);
+    } else if (path == NULL || path[0] == 0) {
+        return bl_fail(error, BOLE_INVALID, "the path of a store is empty");
+    }
+    uint32_t tries = (given.flags & BOLE_READ_ONLY) != 0 ? TRIES_BESIDE_A_WRITER : 1;
+    bole_status status;
+    do {
+        status = open_once(path, &given, out, error);
+    } while ((status == BOLE_CORRUPT || status == BOLE_NOT_FOUND) && --tries > 0);
+    return status;
+}
+
+bole_status bl_check_segments(bole_db *db, bole_error *error)
+{
+    bl_read_state *state = bl_read_state_acquire(db, NULL);
+    bole_status status = BOLE_OK;
+    for (uint32_t t = 0; t < state->version->table_count; t++)
+        for (uint32_t l = 0; l < BOLE_LEVELS_MAX; l++) {
+            const bl_level *level = &state->version->tables[t].levels[l];
+            for (uint32_t r = 0; r < level->run_count; r++)
+                for (uint32_t s = 0; s < level->runs[r].count && status == BOLE_OK; s++)
+                    status = bl_segment_check(level->runs[r].segments[s], true, error);
+        }
+    bl_read_state_unref(state);
+    return status;
+}
+
+/* ---- closing ---- */
+
+bool bl_count_live_handles(bole_db *db, uint64_t *iterators, uint64_t *views)
+{
+    uint64_t opened = 0, released = 0;
+    for (uint32_t i = 0; i < BL_COUNTER_STRIPES; i++) {
+        opened += atomic_load_explicit(&db->counters[i].views_opened, memory_order_relaxed);
+        released += atomic_load_explicit(&db->counters[i].views_released, memory_order_relaxed);
+    }
+    *views = opened - released;
+    *iterators = atomic_load_explicit(&db->iterators, memory_order_relaxed);
+    return *views != 0 || *iterators != 0 || db->snapshot_count != 0;
+}
+
+static bool has_live_handles(bole_db *db, bole_error *error)
+{
+    uint64_t iterators, views;
+    if (!bl_count_live_handles(db, &iterators, &views) && db->table_handles == 0)
+        return false;
+    (void)bl_fail(error, BOLE_BUSY, "%s is in use: %llu iterators, %llu snapshots, %llu views, %u table handles",
+                  db->path, (unsigned long long)iterators, (unsigned long long)db->snapshot_count,
+                  (unsigned long long)views, db->table_handles);
+    return true;
+}
+
+/* Everything durable, and said so: afterwards nothing can be called a torn tail. */
+static bole_status finish_writing(bole_db *db, bole_error *error)
+{
+    if (db->failed || db->log_failed)
+        return bl_fail(error, BOLE_FAILED, "%s closes after a failure; the next open recovers it", db->path);
+    bole_status status = BOLE_OK;
+    if (bl_memtable_bytes(db->memtable) > FLUSH_AT_CLOSE_BYTES)
+        status = bl_rotate(db, 0, error);
+    bl_mutex_lock(&db->mutex);
+    bl_background_stop_locked(db);
+    bool flushed = db->sealed_oldest == NULL;
+    bole_error background = db->background_error;
+    bl_mutex_unlock(&db->mutex);
+    if (status == BOLE_OK && !flushed)
+        status = bl_fail(error, background.status == BOLE_OK ? BOLE_IO : background.status,
+                         "the last flush failed, the log holds its data: %s", background.message);
+    if (status == BOLE_OK)
+        status = bl_sync_to(db, bl_position_visible(db), error);
+    if (status != BOLE_OK)
+        return status;
+    bl_log_seal(db->log);
+    bl_log_description ended = {
+        .number = bl_log_number(db->log),
+        .id = bl_log_id(db->log),
+        .start = bl_log_start(db->log),
+        .end = bl_log_end(db->log),
+        .end_checksum_known = true,
+    };
+    status = bl_log_content_checksum(db->log, &ended.end_checksum, error);
+    if (status != BOLE_OK)
+        return status;
+    bl_mutex_lock(&db->mutex);
+    bl_version_edit edit = {
+        .logs_ended = &ended,
+        .logs_ended_count = 1,
+        .synced = bl_position_visible(db),
+        .next_sequence = bl_position_visible(db),
+    };
+    status = bl_version_set_close_cleanly(db->versions, &edit, error);
+    bl_remove_pending_locked(db);
+    bl_mutex_unlock(&db->mutex);
+    return status;
+}
+
+/* In a child of fork: only memory may go, and of that only what is certainly not shared with running threads. */
+static void forget(bole_db *db)
+{
+    bl_free(db->path);
+    bl_free(db->default_table.name);
+}
+
+BOLE_API bole_status bole_close(bole_db *db, bole_error *error)
+{
+    if (db == NULL)
+        return BOLE_OK;
+    if (!bl_db_is_ours(db)) {
+        forget(db);
+        return BOLE_OK;
+    }
+    if (has_live_handles(db, error))
+        return BOLE_BUSY;
+    bole_status status = BOLE_OK;
+    if (db->writing) {
+        status = finish_writing(db, error);
+    }
+    bl_mutex_lock(&db->mutex);
+    bl_background_stop_locked(db);
+    bl_mutex_unlock(&db->mutex);
+    bl_event_log(db->events, BOLE_LOG_INFO, "close",
+                 (bl_event_field[]){ BL_EVENT_TEXT("status", bole_status_name(status)),
+                                     BL_EVENT_U64("position", bl_position_visible(db)) },
+                 2);
+    free_all(db);
+    return status;
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+/* read.c -- the way of a read: epoch -> state -> position -> memtables -> filters, index, block of each candidate.
+ *
+ * A cached get takes no lock, allocates nothing but the caller's buffer, and writes no line that threads share. All
+ * candidate segments' filter lines are fetched before the first is tested, so several runs cost about one miss. When a
+ * block (or a segment's unit) is absent, the reader takes a count on its state, leaves the epoch, loads, and looks
+ * again from the start at the same position.
+ *
+ * INVARIANT (READ-1) Nothing waits inside the epoch: no I/O, no lock, no user callback but a table's comparator, which
+ *                    the documentation forbids to call back. */
+#include "engine/read.h"
+
+#include "base/assert.h"
+#include "base/buffer.h"
+#include "base/hash.h"
+#include "platform/epoch.h"
+
+enum { CANDIDATES_MAX = 96, LOADS_BEFORE_UNCACHED = 64 };
+
+typedef struct candidates {
+    uint32_t count;
+    bl_segment *segments[CANDIDATES_MAX];
+} candidates;
+
+/* Newest first. Returns false when there are more than fit: the caller walks the levels one by one then. */
+static bool collect(const bl_version_table *table, const bl_lookup *lookup, candidates *out)
+{
+    out->count = 0;
+    for (uint32_t level = 0; level < BOLE_LEVELS_MAX; level++) {
+        const bl_level *here = &table->levels[level];
+        for (uint32_t run = 0; run < here->run_count; run++) {
+            bl_segment *segment = bl_run_find(&here->runs[run], lookup->comparator, lookup->key);
+            if (segment == NULL)
+                continue;
+            if (out->count == CANDIDATES_MAX)
+                return false;
+            out->segments[out->count++] = segment;
+        }
+    }
+    return true;
+}
+
+/* What a look inside the epoch found. */
+typedef struct look {
+    bl_find find;
+    bool in_memtable;
+    uint64_t tag;
+    bole_slice value;
+    bl_frame *frame;      /* FOUND in a segment */
+    bl_memtable *memtable; /* FOUND in a memtable */
+    bl_segment *segment;  /* MUST_LOAD, or FOUND */
+    uint64_t block;       /* MUST_LOAD */
+} look;
+
+static bool look_in_memtables(const bl_read_state *state, const bl_lookup *lookup, uint32_t table, look *out)
+{
+    for (uint32_t i = 0; i < state->memtable_count; i++) {
+        const bl_memtable_tree *tree = bl_memtable_find_tree(state->memtables[i], table);
+        if (tree != NULL &&
+            bl_memtable_get(tree, lookup->key, lookup->hash, lookup->sequence, &out->tag, &out->value)) {
+            out->find = BL_FIND_FOUND;
+            out->in_memtable = true;
+            out->memtable = state->memtables[i];
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool look_in_segment(bl_segment *segment, const bl_lookup *lookup, look *out)
+{
+    bl_found found;
+    out->find = bl_segment_find(segment, lookup, &found);
+    if (out->find == BL_FIND_ABSENT)
+        return false;
+    out->segment = segment;
+    out->tag = found.tag;
+    out->value = found.value;
+    out->frame = found.frame;
+    out->block = found.block;
+    return true;
+}
+
+static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uint32_t table_number, look *out)
+{
+    *out = (look){ .find = BL_FIND_ABSENT };
+    if (look_in_memtables(state, lookup, table_number, out))
+        return;
+    const bl_version_table *table = bl_version_table_by_number(state->version, table_number);
+    if (table == NULL)
+        return;
+    candidates list;
+    if (bl_likely(collect(table, lookup, &list))) {
+        if (list.count > 1)
+            for (uint32_t i = 0; i < list.count; i++)
+                bl_segment_prefetch(list.segments[i], lookup);
+        for (uint32_t i = 0; i < list.count; i++)
+            if (look_in_segment(list.segments[i], lookup, out))
+                return;
+        return;
+    }
+    for (uint32_t level = 0; level < BOLE_LEVELS_MAX; level++)
+        for (uint32_t run = 0; run < table->levels[level].run_count; run++) {
+            bl_segment *segment = bl_run_find(&table->levels[level].runs[run], lookup->comparator, lookup->key);
+            if (segment != NULL && look_in_segment(segment, lookup, out))
+                return;
+        }
+}
+
+static bl_read_state *state_for(bole_db *db, const bole_table *table, bl_read_state *pinned)
+{
+    if (bl_unlikely(pinned != NULL))
+        return pinned;
+    bl_read_state *dropped = atomic_load_explicit(&table->dropped, memory_order_acquire);
+    return bl_unlikely(dropped != NULL) ? dropped : atomic_load_explicit(&db->read_state, memory_order_acquire);
+}
+
+/* No room for another block: one private block at a time, newest candidate first. */
+static bole_status get_uncached(bole_db *db, const bole_table *table, const bl_lookup *lookup,
+                                const bl_read_state *state, bole_buffer *value, bole_error *error)
+{
+    (void)db;
+    look seen = { .find = BL_FIND_ABSENT };
+    if (look_in_memtables(state, lookup, table->number, &seen)) {
+        if (bl_tag_kind(seen.tag) == BL_KIND_DELETE)
+            return BOLE_NOT_FOUND;
+        return bl_buffer_assign(value, seen.value.data, seen.value.size)
+                   ? BOLE_OK
+                   : bl_fail(error, BOLE_NO_MEMORY, "value of %zu bytes", seen.value.size);
+    }
+    const bl_version_table *here = bl_version_table_by_number(state->version, table->number);
+    for (uint32_t level = 0; here != NULL && level < BOLE_LEVELS_MAX; level++)
+        for (uint32_t run = 0; run < here->levels[level].run_count; run++) {
+            bl_segment *segment = bl_run_find(&here->levels[level].runs[run], lookup->comparator, lookup->key);
+            if (segment == NULL)
+                continue;
+            uint64_t tag;
+            bole_status status = bl_segment_find_uncached(segment, lookup, &tag, value, error);
+            if (status == BOLE_OK)
+                return bl_tag_kind(tag) == BL_KIND_DELETE ? BOLE_NOT_FOUND : BOLE_OK;
+            if (status != BOLE_NOT_FOUND)
+                return status;
+        }
+    return BOLE_NOT_FOUND;
+}
+
+/* Take what the look found out of the epoch, in the form that was asked for. */
+static bole_status hand_over(const look *seen, bole_buffer *value, bole_view *view, bole_error *error)
+{
+    if (bl_tag_kind(seen->tag) == BL_KIND_DELETE)
+        return BOLE_NOT_FOUND;
+    if (value != NULL && !bl_buffer_assign(value, seen->value.data, seen->value.size))
+        return bl_fail(error, BOLE_NO_MEMORY, "value of %zu bytes", seen->value.size);
+    if (view != NULL) {
+        view->value = seen->value;
+        if (seen->in_memtable) {
+            bl_memtable_ref(seen->memtable);
+            view->pin[1] = seen->memtable;
+        } else {
+            bl_frame_pin(seen->frame);
+            view->pin[2] = seen->frame;
+        }
+    }
+    return BOLE_OK;
+}
+
+bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pinned, const bl_lookup *given,
+                        bole_buffer *value, bole_view *view, bool *from_memtable, bole_error *error)
+{
+    bl_lookup lookup = *given;
+    for (uint32_t loads = 0;; loads++) {
+        look seen;
+        bl_epoch_enter();
+        bl_read_state *state = state_for(db, table, pinned);
+        if (given->sequence == BL_SEQUENCE_MAX)
+            lookup.sequence = bl_position_visible(db); /* after the state: STORE-4 */
+        look_inside(state, &lookup, table->number, &seen);
+        if (bl_likely(seen.find != BL_FIND_MUST_LOAD)) {
+            bole_status status = seen.find == BL_FIND_ABSENT ? BOLE_NOT_FOUND : hand_over(&seen, value, view, error);
+            bl_epoch_leave();
+            *from_memtable = seen.in_memtable;
+            return status;
+        }
+        bl_read_state_ref(state);
+        bl_epoch_leave();
+        bole_status status = bl_segment_load(seen.segment, seen.block, error);
+        bool no_room = status == BOLE_MEMORY_PINNED || loads >= LOADS_BEFORE_UNCACHED;
+        if (no_room && view == NULL) {
+            BL_MARK("read without the cache");
+            bole_buffer unused = BOLE_BUFFER_INIT;
+            status = get_uncached(db, table, &lookup, state, value != NULL ? value : &unused, error);
+            bole_buffer_free(&unused);
+            bl_read_state_unref(state);
+            *from_memtable = false;
+            return status;
+        }
+        bl_read_state_unref(state);
+        if (status != BOLE_OK)
+            return status;
+    }
+}
+
+/* Arguments that all reads share. */
+bole_status bl_read_begin(bole_db *db, const bole_read_options *options, bole_table **table, uint64_t *sequence,
+                          bl_read_state **pinned, bole_error **error)
+{
+    *error = options == NULL ? NULL : options->error;
+    if (bl_unlikely(!bl_db_is_ours(db)))
+        return bl_forked(*error);
+    *sequence = BL_SEQUENCE_MAX;
+    *pinned = NULL;
+    *table = &db->default_table;
+    if (options == NULL)
+        return BOLE_OK;
+    if (options->flags != 0)
+        return bl_fail(*error, BOLE_INVALID, "unknown read flags 0x%x", options->flags);
+    if (options->snapshot != NULL) {
+        if (options->snapshot->db != db)
+            return bl_fail(*error, BOLE_INVALID, "the snapshot belongs to another store");
+        *sequence = options->snapshot->sequence;
+        *pinned = options->snapshot->state;
+    }
+    return options->table == NULL ? BOLE_OK : bl_resolve_table(db, options->table, table, *error);
+}
+
+static bole_status read_key(bole_db *db, const bole_read_options *options, bole_slice key, bole_buffer *value,
+                            bole_view *view)
+{
+    bole_error *error;
+    bole_table *table;
+    bl_read_state *pinned;
+    bl_lookup lookup = { .key = key };
+    bole_status status = bl_read_begin(db, options, &table, &lookup.sequence, &pinned, &error);
+    if (bl_unlikely(status != BOLE_OK))
+        return status;
+    bl_counters *counters = bl_my_counters(db);
+    uint64_t begin = 0;
+    bool timed = (atomic_fetch_add_explicit(&counters->gets, 1, memory_order_relaxed) & 63) == 0;
+    if (bl_unlikely(timed))
+        begin = db->vfs->monotonic_ns(db->vfs);
+    bool from_memtable = false;
+    if (bl_unlikely(key.size > BOLE_KEY_BYTES_MAX)) {
+        status = BOLE_NOT_FOUND; /* no such key can have been written */
+    } else {
+        lookup.hash = bl_hash(key.data, key.size);
+        lookup.comparator = table->comparator;
+        status = bl_read_one(db, table, pinned, &lookup, value, view, &from_memtable, error);
+    }
+    if (status == BOLE_OK)
+        bl_count(from_memtable ? &counters->get_memtable_hits : &counters->get_hits, 1);
+    if (bl_unlikely(timed))
+        bl_histogram_add(&db->get_latency, db->vfs->monotonic_ns(db->vfs) - begin);
+    return status;
+}
+
+BOLE_API bole_status bole_get(bole_db *db, const bole_read_options *options, bole_slice key, bole_buffer *value)
+{
+    value->size = 0;
+    bole_status status = read_key(db, options, key, value, NULL);
+    if (status != BOLE_OK)
+        value->size = 0;
+    return status;
+}
+
+BOLE_API bole_status bole_exists(bole_db *db, const bole_read_options *options, bole_slice key)
+{
+    return read_key(db, options, key, NULL, NULL);
+}
+
+BOLE_API bole_status bole_get_view(bole_db *db, const bole_read_options *options, bole_slice key, bole_view *view)
+{
+    *view = (bole_view)BOLE_VIEW_INIT;
+    bole_status status = read_key(db, options, key, NULL, view);
+    if (status == BOLE_OK) {
+        view->pin[0] = db;
+        bl_count(&bl_my_counters(db)->views_opened, 1);
+    }
+    return status;
+}
+
+BOLE_API void bole_view_release(bole_view *view)
+{
+    bole_db *db = view->pin[0];
+    if (db == NULL)
+        return;
+    if (bl_db_is_ours(db)) {
+        if (view->pin[1] != NULL)
+            bl_memtable_unref(view->pin[1]);
+        if (view->pin[2] != NULL)
+            bl_frame_unpin(view->pin[2]);
+        bl_count(&bl_my_counters(db)->views_released, 1);
+    }
+    *view = (bole_view)BOLE_VIEW_INIT;
+}

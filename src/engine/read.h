@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* read.h -- the point read, for the calls that are built on it. */
+#ifndef BL_ENGINE_READ_H
+#define BL_ENGINE_READ_H
+
+#include "core/lookup.h"
+#include "engine/log_structured_store.h"
+
+/* Checks what all reads share; *sequence is BL_SEQUENCE_MAX for "now"; *pinned is the state that a snapshot of a
+ * read-only handle holds, else NULL. */
+BOLE_CHECKED bole_status bl_read_begin(bole_db *db, const bole_read_options *options, bole_table **table,
+                                       uint64_t *sequence, bl_read_state **pinned, bole_error **error);
+/* One key: into `value` (copied) or `view` (pinned) or neither. */
+bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pinned, const bl_lookup *lookup,
+                        bole_buffer *value, bole_view *view, bool *from_memtable, bole_error *error);
+
+#endif

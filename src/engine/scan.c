@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: MIT */
+/* scan.c -- the iterator: one merge over all memtables and runs of a table, at one moment.
+ *
+ * The merge shows every version in internal order (key rising, newest first). The iterator shows, per key, the newest
+ * version seen at its position, unless that is a tombstone. Forward, the shown entry is the merge's current one, in
+ * place. Backward, versions come oldest first, so the candidate is copied and shown when the key changes; the merge
+ * then stands before it. Over a single run whose entries all are plain puts (the last level after compaction) both
+ * directions show in place: one inline step an entry.
+ *
+ * INVARIANTS  (SCAN-1) An iterator sees one position, however long it lives: it counts its read state.
+ *             (SCAN-2) No key outside [lower, upper) is shown, and none twice.
+ *             (SCAN-3) A failure of any source ends the iterator with its status; it is never the end of data. */
+#include "engine/read.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/buffer.h"
+#include "core/merge.h"
+
+typedef enum shown { SHOWN_NOTHING, SHOWN_IN_PLACE, SHOWN_COPY } shown;
+
+struct bole_iterator {
+    bole_db *db;
+    bole_table *table;
+    bl_read_state *state;
+    uint64_t sequence;
+    bl_merge merge;
+    bool has_merge;
+    bool has_lower, has_upper, empty; /* empty: the bounds leave nothing */
+    bool forward;
+    shown shows;
+    bole_buffer lower, upper;  /* own copies */
+    bole_buffer key, value;    /* SHOWN_COPY, and the key to step over */
+    bole_status status;
+    bole_error *error;
+    uint64_t skipped, steps;
+};
+
+/* ---- making one ---- */
+
+/* The first key above every key with this prefix; false when there is none. */
+static bool prefix_end(bole_buffer *out, bole_slice prefix)
+{
+    size_t size = prefix.size;
+    while (size > 0 && ((const uint8_t *)prefix.data)[size - 1] == 0xff)
+        size--;
+    if (size == 0 || !bl_buffer_assign(out, prefix.data, size))
+        return false;
+    ((uint8_t *)out->data)[size - 1]++;
+    return true;
+}
+
+static bole_slice lower_of(const bole_iterator *iterator)
+{
+    return bl_slice(iterator->lower.data, iterator->lower.size);
+}
+
+static bole_slice upper_of(const bole_iterator *iterator)
+{
+    return bl_slice(iterator->upper.data, iterator->upper.size);
+}
+
+static bole_status set_bounds(bole_iterator *iterator, const bole_read_options *options)
+{
+    if (options == NULL)
+        return BOLE_OK;
+    bl_comparator *comparator = iterator->table->comparator;
+    bole_slice lower = options->lower_bound, prefix = options->prefix;
+    if (prefix.data != NULL && comparator != NULL)
+        return bl_fail(options->error, BOLE_INVALID, "a prefix scan needs byte order; table \"%s\" is in order of %s",
+                       iterator->table->name, comparator->name);
+    iterator->has_lower = lower.data != NULL;
+    if (prefix.data != NULL && (!iterator->has_lower || bl_slice_compare(lower, prefix) < 0)) {
+        lower = prefix;
+        iterator->has_lower = true;
+    }
+    if (iterator->has_lower && !bl_buffer_assign(&iterator->lower, lower.data, lower.size))
+        return bl_fail(options->error, BOLE_NO_MEMORY, "lower bound");
+    if (options->upper_bound.data != NULL) {
+        iterator->has_upper = true;
+        if (!bl_buffer_assign(&iterator->upper, options->upper_bound.data, options->upper_bound.size))
+            return bl_fail(options->error, BOLE_NO_MEMORY, "upper bound");
+    }
+    if (prefix.data != NULL) {
+        bole_buffer end = BOLE_BUFFER_INIT;
+        if (prefix_end(&end, prefix) &&
+            (!iterator->has_upper || bl_slice_compare(bl_slice(end.data, end.size), upper_of(iterator)) < 0)) {
+            bole_buffer_free(&iterator->upper);
+            iterator->upper = end;
+            iterator->has_upper = true;
+        } else {
+            bole_buffer_free(&end);
+        }
+    }
+    iterator->empty = iterator->has_lower && iterator->has_upper &&
+                      bl_compare(comparator, lower_of(iterator), upper_of(iterator)) >= 0;
+    return BOLE_OK;
+}
+
+static uint32_t count_runs(const bl_version_table *table)
+{
+    uint32_t count = 0;
+    for (uint32_t level = 0; table != NULL && level < BOLE_LEVELS_MAX; level++)
+        count += table->levels[level].run_count;
+    return count;
+}
+
+static bole_status open_cursors(bole_iterator *iterator, bl_cursor **cursors, uint32_t *count, bole_error *error)
+{
+    bl_read_state *state = iterator->state;
+    bole_status status = BOLE_OK;
+    for (uint32_t i = 0; i < state->memtable_count && status == BOLE_OK; i++) {
+        const bl_memtable_tree *tree = bl_memtable_find_tree(state->memtables[i], iterator->table->number);
+        if (tree == NULL)
+            continue;
+        status = bl_memtable_cursor(state->memtables[i], tree, BL_VERSIONS_NEWEST, iterator->sequence,
+                                    &cursors[*count]);
+        if (status == BOLE_OK)
+            (*count)++;
+        else
+            (void)bl_fail(error, status, "cursor of a memtable");
+    }
+    const bl_version_table *table = bl_version_table_by_number(state->version, iterator->table->number);
+    bl_segment_cursor_options options = { .fill_cache = false, .read_ahead = true };
+    for (uint32_t level = 0; table != NULL && level < BOLE_LEVELS_MAX && status == BOLE_OK; level++)
+        for (uint32_t run = 0; run < table->levels[level].run_count && status == BOLE_OK; run++) {
+            const bl_run *here = &table->levels[level].runs[run];
+            status = bl_segment_cursor(here->segments, here->count, &options, &cursors[*count], error);
+            if (status == BOLE_OK)
+                (*count)++;
+        }
+    return status;
+}
+
+static bole_status open_merge(bole_iterator *iterator, bole_error *error)
+{
+    const bl_version_table *table =
+        bl_version_table_by_number(iterator->state->version, iterator->table->number);
+    uint32_t capacity = iterator->state->memtable_count + count_runs(table), count = 0;
+    bl_cursor **cursors = bl_alloc_array(capacity + 1, sizeof(cursors[0]));
+    if (cursors == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "iterator");
+    bole_status status = open_cursors(iterator, cursors, &count, error);
+    if (status == BOLE_OK) {
+        status = bl_merge_init(&iterator->merge, cursors, count, iterator->table->comparator, 0);
+        if (status != BOLE_OK)
+            (void)bl_fail(error, status, "merge of %u runs", count);
+        iterator->has_merge = status == BOLE_OK;
+    } else {
+        for (uint32_t i = 0; i < count; i++)
+            bl_cursor_close(cursors[i]);
+    }
+    bl_free(cursors);
+    return status;
+}
+
+BOLE_API bole_status bole_iterator_create(bole_db *db, const bole_read_options *options, bole_iterator **out)
+{
+    *out = NULL;
+    bole_error *error;
+    bole_table *table;
+    uint64_t sequence;
+    bl_read_state *pinned;
+    bole_status status = bl_read_begin(db, options, &table, &sequence, &pinned, &error);
+    if (status != BOLE_OK)
+        return status;
+    bole_iterator *iterator = bl_new(bole_iterator);
+    if (iterator == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "iterator");
+    iterator->db = db;
+    iterator->table = table;
+    iterator->error = error;
+    iterator->forward = true;
+    bl_count(&db->iterators, 1);
+    status = set_bounds(iterator, options);
+    if (status != BOLE_OK)
+        goto fail;
+    uint64_t visible;
+    if (pinned == NULL)
+        pinned = atomic_load_explicit(&table->dropped, memory_order_acquire);
+    if (pinned != NULL) {
+        bl_read_state_ref(pinned);
+        iterator->state = pinned;
+        visible = bl_position_visible(db);
+    } else {
+        iterator->state = bl_read_state_acquire(db, &visible);
+    }
+    iterator->sequence = sequence == BL_SEQUENCE_MAX ? visible : sequence;
+    status = open_merge(iterator, error);
+    if (status != BOLE_OK)
+        goto fail;
+    *out = iterator;
+    return BOLE_OK;
+fail:
+    bole_iterator_destroy(iterator);
+    return status;
+}
+
+BOLE_API void bole_iterator_destroy(bole_iterator *iterator)
+{
+    if (iterator == NULL)
+        return;
+    bole_db *db = iterator->db;
+    if (bl_db_is_ours(db)) {
+        if (iterator->has_merge)
+            bl_merge_deinit(&iterator->merge);
+        bl_read_state_unref(iterator->state);
+        bl_counters *counters = bl_my_counters(db);
+        bl_count(&counters->nexts, iterator->steps);
+        bl_count(&counters->skipped, iterator->skipped);
+        atomic_fetch_sub_explicit(&db->iterators, 1, memory_order_relaxed);
+    }
+    bole_buffer_free(&iterator->lower);
+    bole_buffer_free(&iterator->upper);
+    bole_buffer_free(&iterator->key);
+    bole_buffer_free(&iterator->value);
+    bl_free(iterator);
+}
+
+/* ---- moving ---- */
+
+static bool end_here(bole_iterator *iterator)
+{
+    iterator->shows = SHOWN_NOTHING;
+    return false;
+}
+
+static bool fail_here(bole_iterator *iterator, bole_status status)
+{
+    iterator->status = status;
+    return end_here(iterator);
+}
+
+static bool merge_failed(bole_iterator *iterator)
+{
+    if (iterator->merge.status == BOLE_OK)
+        return false;
+    iterator->status = iterator->merge.status;
+    if (iterator->error != NULL && iterator->merge.error != NULL)
+        *iterator->error = *iterator->merge.error;
+    else
+        (void)bl_fail(iterator->error, iterator->status, "scan of table \"%s\"", iterator->table->name);
+    return true;
+}
+
+static bool above_upper(const bole_iterator *iterator, bole_slice key)
+{
+    return iterator->has_upper && bl_compare(iterator->table->comparator, key, upper_of(iterator)) >= 0;
+}
+
+static bool below_lower(const bole_iterator *iterator, bole_slice key)
+{
+    return iterator->has_lower && bl_compare(iterator->table->comparator, key, lower_of(iterator)) < 0;
+}
+
+static bole_slice saved_key(const bole_iterator *iterator)
+{
+    return bl_slice(iterator->key.data, iterator->key.size);
+}
+
+static bool save_key(bole_iterator *iterator, bole_slice key)
+{
+    if (bl_buffer_assign(&iterator->key, key.data, key.size))
+        return true;
+    (void)fail_here(iterator, bl_fail(iterator->error, BOLE_NO_MEMORY, "key of %zu bytes", key.size));
+    return false;
+}
+
+/* One run of plain puts: each entry is a key of its own. */
+static bool is_plain(const bole_iterator *iterator, const bl_cursor *cursor)
+{
+    return iterator->merge.count == 1 && cursor->kind == BL_WINDOW_BLOCK && cursor->tags == NULL;
+}
+
+/* From the merge's current entry on: show the first that is to be shown. `skip`: entries of the saved key are passed. */
+static bool settle_forward(bole_iterator *iterator, bool skip)
+{
+    bl_merge *merge = &iterator->merge;
+    for (; merge->current != NULL; bl_merge_next(merge)) {
+        const bl_cursor *entry = merge->current;
+        if (above_upper(iterator, entry->key))
+            return end_here(iterator);
+        if (skip && bl_slice_equal(entry->key, saved_key(iterator))) {
+            iterator->skipped++;
+            continue;
+        }
+        if (!bl_tag_visible(entry->tag, iterator->sequence)) {
+            iterator->skipped++;
+            continue;
+        }
+        if (bl_tag_kind(entry->tag) == BL_KIND_DELETE) {
+            if (!save_key(iterator, entry->key))
+                return false;
+            skip = true;
+            iterator->skipped++;
+            continue;
+        }
+        iterator->shows = SHOWN_IN_PLACE;
+        return true;
+    }
+    if (merge_failed(iterator))
+        return end_here(iterator);
+    return end_here(iterator);
+}
+
+/* From the merge's current entry back: gather the versions of one key, oldest first, and show its newest seen. */
+static bool settle_backward(bole_iterator *iterator)
+{
+    bl_merge *merge = &iterator->merge;
+    while (merge->current != NULL) {
+        const bl_cursor *entry = merge->current;
+        if (below_lower(iterator, entry->key))
+            return end_here(iterator);
+        if (is_plain(iterator, entry) && bl_tag_visible(entry->tag, iterator->sequence)) {
+            iterator->shows = SHOWN_IN_PLACE;
+            return true;
+        }
+        if (!save_key(iterator, entry->key))
+            return false;
+        bool live = false;
+        do {
+            if (bl_tag_visible(merge->current->tag, iterator->sequence)) {
+                live = bl_tag_kind(merge->current->tag) == BL_KIND_PUT;
+                if (live && !bl_buffer_assign(&iterator->value, merge->current->value.data, merge->current->value.size))
+                    return fail_here(iterator, bl_fail(iterator->error, BOLE_NO_MEMORY, "value"));
+            }
+            iterator->skipped++;
+            bl_merge_prev(merge);
+        } while (merge->current != NULL && bl_slice_equal(merge->current->key, saved_key(iterator)));
+        if (merge->current == NULL && merge_failed(iterator))
+            return end_here(iterator);
+        if (live) {
+            iterator->skipped--;
+            iterator->shows = SHOWN_COPY;
+            return true;
+        }
+    }
+    if (merge_failed(iterator))
+        return end_here(iterator);
+    return end_here(iterator);
+}
+
+static bool ready(bole_iterator *iterator)
+{
+    if (!bl_db_is_ours(iterator->db))
+        return fail_here(iterator, bl_forked(iterator->error));
+    iterator->status = BOLE_OK;
+    iterator->shows = SHOWN_NOTHING;
+    return !iterator->empty;
+}
+
+static bool seek_from(bole_iterator *iterator, bole_slice key)
+{
+    bl_count(&bl_my_counters(iterator->db)->seeks, 1);
+    iterator->forward = true;
+    bl_merge_seek(&iterator->merge, key);
+    return settle_forward(iterator, false);
+}
+
+BOLE_API bool bole_iterator_seek_first(bole_iterator *iterator)
+{
+    if (!ready(iterator))
+        return false;
+    if (iterator->has_lower)
+        return seek_from(iterator, lower_of(iterator));
+    bl_count(&bl_my_counters(iterator->db)->seeks, 1);
+    iterator->forward = true;
+    bl_merge_seek_first(&iterator->merge);
+    return settle_forward(iterator, false);
+}
+
+BOLE_API bool bole_iterator_seek(bole_iterator *iterator, bole_slice key)
+{
+    if (!ready(iterator))
+        return false;
+    return seek_from(iterator, below_lower(iterator, key) ? lower_of(iterator) : key);
+}
+
+BOLE_API bool bole_iterator_seek_last(bole_iterator *iterator)
+{
+    if (!ready(iterator))
+        return false;
+    bl_count(&bl_my_counters(iterator->db)->seeks, 1);
+    iterator->forward = false;
+    if (iterator->has_upper)
+        bl_merge_seek_before(&iterator->merge, upper_of(iterator));
+    else
+        bl_merge_seek_last(&iterator->merge);
+    return settle_backward(iterator);
+}
+
+BOLE_API bool bole_iterator_seek_for_prev(bole_iterator *iterator, bole_slice key)
+{
+    if (!ready(iterator))
+        return false;
+    if (above_upper(iterator, key))
+        return bole_iterator_seek_last(iterator);
+    /* The key itself, if it is there, else the last one below it. */
+    if (seek_from(iterator, key) && bl_slice_equal(bole_iterator_key(iterator), key))
+        return true;
+    if (iterator->status != BOLE_OK)
+        return false;
+    iterator->forward = false;
+    bl_merge_seek_before(&iterator->merge, key);
+    return settle_backward(iterator);
+}
+
+BOLE_API bool bole_iterator_next(bole_iterator *iterator)
+{
+    if (iterator->shows == SHOWN_NOTHING)
+        return false;
+    iterator->steps++;
+    bl_merge *merge = &iterator->merge;
+    if (bl_likely(iterator->forward && is_plain(iterator, merge->current))) {
+        bl_merge_next(merge);
+        if (bl_likely(merge->current != NULL && merge->current->tags == NULL && !iterator->has_upper))
+            return true;
+        return settle_forward(iterator, false);
+    }
+    if (!iterator->forward) { /* the merge stands before the shown entry, or on it */
+        if (iterator->shows == SHOWN_IN_PLACE && !save_key(iterator, merge->current->key))
+            return false;
+        iterator->forward = true;
+        bl_merge_seek(merge, saved_key(iterator));
+        return settle_forward(iterator, true);
+    }
+    if (!save_key(iterator, merge->current->key))
+        return false;
+    bl_merge_next(merge);
+    return settle_forward(iterator, true);
+}
+
+BOLE_API bool bole_iterator_prev(bole_iterator *iterator)
+{
+    if (iterator->shows == SHOWN_NOTHING)
+        return false;
+    iterator->steps++;
+    bl_merge *merge = &iterator->merge;
+    if (iterator->forward) {
+        if (!save_key(iterator, merge->current->key))
+            return false;
+        iterator->forward = false;
+        bl_merge_seek_before(merge, saved_key(iterator));
+    } else if (iterator->shows == SHOWN_IN_PLACE) {
+        bl_merge_prev(merge);
+    }
+    iterator->shows = SHOWN_NOTHING;
+    return settle_backward(iterator);
+}
+
+/* ---- what it shows ---- */
+
+BOLE_API bool bole_iterator_valid(const bole_iterator *iterator)
+{
+    return iterator->shows != SHOWN_NOTHING;
+}
+
+BOLE_API bole_slice bole_iterator_key(const bole_iterator *iterator)
+{
+    bl_assert(iterator->shows != SHOWN_NOTHING);
+    return iterator->shows == SHOWN_IN_PLACE ? iterator->merge.current->key : saved_key(iterator);
+}
+
+BOLE_API bole_slice bole_iterator_value(const bole_iterator *iterator)
+{
+    bl_assert(iterator->shows != SHOWN_NOTHING);
+    return iterator->shows == SHOWN_IN_PLACE ? iterator->merge.current->value
+                                             : bl_slice(iterator->value.data, iterator->value.size);
+}
+
+BOLE_API bole_status bole_iterator_status(const bole_iterator *iterator)
+{
+    return iterator->status;
+}
+
+BOLE_API uint64_t bole_iterator_skipped(const bole_iterator *iterator)
+{
+    return iterator->skipped;
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/* table.c -- named tables: create, open, drop, list.
+ *
+ * All tables share one log, so a batch over several is atomic. Creating and dropping lock writers out, sync the log,
+ * and are durable in the manifest before they return. A number is never used twice. Handles of a dropped table keep the
+ * read state of the moment before the drop, and go on reading from it; writes through them are refused.
+ *
+ * INVARIANT (TABLE-1) A record of a table is in the log behind the edit that created it. */
+#include "engine/log_structured_store.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+#include <stdlib.h>
+
+enum { NAME_BYTES_MAX = 255 };
+
+bole_status bl_resolve_table(bole_db *db, bole_table *table, bole_table **out, bole_error *error)
+{
+    *out = table;
+    if (table->db != db)
+        return bl_fail(error, BOLE_INVALID, "table \"%s\" belongs to another store", table->name);
+    return BOLE_OK;
+}
+
+/* Length of the UTF-8 sequence at `at`, 0 when it is none (also overlong forms, surrogates, above U+10FFFF). */
+static size_t utf8_length(const unsigned char *at)
+{
+    if (at[0] < 0x80)
+        return 1;
+    size_t length = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
+    if (at[0] < 0xc2 || at[0] > 0xf4)
+        return 0;
+    uint32_t point = at[0] & (0x7f >> length);
+    for (size_t i = 1; i < length; i++) {
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+        point = point << 6 | (at[i] & 0x3f);
+    }
+    bool overlong = (length == 3 && point < 0x800) || (length == 4 && point < 0x10000);
+    return overlong || (point >= 0xd800 && point < 0xe000) || point > 0x10ffff ? 0 : length;
+}
+
+static bole_status check_name(const char *name, bole_error *error)
+{
+    size_t size = name == NULL ? 0 : strlen(name);
+    if (size == 0 || size > NAME_BYTES_MAX)
+        return bl_fail(error, BOLE_INVALID, "a table name has 1 to %d bytes, this one %zu", NAME_BYTES_MAX, size);
+    for (const unsigned char *at = (const unsigned char *)name; *at != 0;) {
+        size_t length = utf8_length(at);
+        if (length == 0 || *at < 0x20 || *at == 0x7f)
+            return bl_fail(error, BOLE_INVALID, "table name: byte %td is no printable UTF-8",
+                           (const char *)at - name);
+        at += length;
+    }
+    return BOLE_OK;
+}
+
+/* Mutex held. A handle for a table of the present version. */
+static bole_status open_locked(bole_db *db, const bl_version_table *found, bole_table **out, bole_error *error)
+{
+    if (!found->comparator_known)
+        return bl_fail(error, BOLE_COMPARATOR, "table \"%s\" is in order of \"%s\", which this process does not have",
+                       found->name, found->comparator_name);
+    bole_table *table = bl_new(bole_table);
+    char *name = bl_string_copy(found->name);
+    if (table == NULL || name == NULL) {
+        bl_free(table);
+        bl_free(name);
+        return bl_fail(error, BOLE_NO_MEMORY, "table handle");
+    }
+    table->db = db;
+    table->number = found->number;
+    table->name = name;
+    table->comparator = found->comparator;
+    table->next = db->tables;
+    db->tables = table;
+    db->table_handles++;
+    *out = table;
+    return BOLE_OK;
+}
+
+BOLE_API bole_status bole_table_open(bole_db *db, const char *name, bole_table **out, bole_error *error)
+{
+    *out = NULL;
+    if (!bl_db_is_ours(db))
+        return bl_forked(error);
+    bole_status status = check_name(name, error);
+    if (status != BOLE_OK)
+        return status;
+    bl_mutex_lock(&db->mutex);
+    const bl_version_table *found = bl_version_table_by_name(bl_version_set_current(db->versions), name);
+    if (found == NULL)
+        status = bl_fail(error, BOLE_NOT_FOUND, "there is no table \"%s\" in %s", name, db->path);
+    else
+        status = open_locked(db, found, out, error);
+    bl_mutex_unlock(&db->mutex);
+    return status;
+}
+
+BOLE_API void bole_table_close(bole_table *table)
+{
+    if (table == NULL || table == &table->db->default_table)
+        return;
+    bole_db *db = table->db;
+    if (bl_db_is_ours(db)) {
+        bl_mutex_lock(&db->mutex);
+        bole_table **at = &db->tables;
+        while (*at != table)
+            at = &(*at)->next;
+        *at = table->next;
+        db->table_handles--;
+        bl_mutex_unlock(&db->mutex);
+        bl_read_state_unref(atomic_load_explicit(&table->dropped, memory_order_relaxed));
+    }
+    bl_free(table->name);
+    bl_free(table);
+}
+
+/* Writers locked out; the log synced. */
+static bole_status begin_change(bole_db *db, bole_error *error)
+{
+    bole_status status = BOLE_OK;
+    if (db->log_failed)
+        status = bl_rotate(db, 0, error);
+    if (status == BOLE_OK && !db->writing)
+        status = bl_begin_writing(db, error);
+    if (status == BOLE_OK && db->failed)
+        status = bl_fail(error, BOLE_FAILED, "store %s refuses writes after an earlier failure", db->path);
+    return status;
+}
+
+static bool comparator_is_listed(const bole_db *db, const bole_comparator *comparator)
+{
+    if (comparator == NULL || comparator == db->default_comparator)
+        return true;
+    for (uint32_t i = 0; db->comparators != NULL && db->comparators[i] != NULL; i++)
+        if (db->comparators[i] == comparator)
+            return true;
+    return false;
+}
+
+BOLE_API bole_status bole_table_create(bole_db *db, const char *name, const bole_comparator *comparator,
+                                       bole_table **out, bole_error *error)
+{
+    *out = NULL;
+    if (!bl_db_is_ours(db))
+        return bl_forked(error);
+    if (db->read_only)
+        return bl_read_only_refused(error);
+    bole_status status = check_name(name, error);
+    if (status != BOLE_OK)
+        return status;
+    if (!comparator_is_listed(db, comparator))
+        return bl_fail(error, BOLE_INVALID, "comparator \"%s\" is not in the options' comparators", comparator->name);
+    status = bole_sync(db, error);
+    if (status != BOLE_OK)
+        return status;
+    bl_commit_lock(db);
+    status = begin_change(db, error);
+    bl_mutex_lock(&db->mutex);
+    if (status == BOLE_OK && bl_version_table_by_name(bl_version_set_current(db->versions), name) != NULL)
+        status = bl_fail(error, BOLE_EXISTS, "table \"%s\" exists already", name);
+    if (status == BOLE_OK) {
+        bl_table_description created = {
+            .number = bl_version_set_next_table_number(db->versions),
+            .name = name,
+            .comparator_name = bl_comparator_name(comparator),
+            .position = bl_position_visible(db),
+        };
+        bl_version_edit edit = { .tables_created = &created, .tables_created_count = 1 };
+        status = bl_version_set_apply(db->versions, &edit, error);
+    }
+    if (status == BOLE_OK)
+        status = bl_read_state_publish_locked(db, error);
+    if (status == BOLE_OK) {
+        status = open_locked(db, bl_version_table_by_name(bl_version_set_current(db->versions), name), out, error);
+        bl_event_log(db->events, BOLE_LOG_INFO, "table_created",
+                     (bl_event_field[]){ BL_EVENT_TEXT("name", name) }, 1);
+    }
+    bl_mutex_unlock(&db->mutex);
+    bl_commit_unlock(db);
+    return status;
+}
+
+/* Mutex held: every open handle of the table reads from `before` from now on. */
+static void keep_for_handles_locked(bole_db *db, uint32_t number, bl_read_state *before)
+{
+    for (bole_table *table = db->tables; table != NULL; table = table->next) {
+        if (table->number != number)
+            continue;
+        bl_read_state_ref(before);
+        atomic_store_explicit(&table->dropped, before, memory_order_release);
+    }
+}
+
+BOLE_API bole_status bole_table_drop(bole_db *db, const char *name, bole_error *error)
+{
+    if (!bl_db_is_ours(db))
+        return bl_forked(error);
+    if (db->read_only)
+        return bl_read_only_refused(error);
+    bole_status status = check_name(name, error);
+    if (status == BOLE_OK && strcmp(name, "default") == 0)
+        status = bl_fail(error, BOLE_INVALID, "the table \"default\" always exists");
+    if (status == BOLE_OK)
+        status = bole_sync(db, error);
+    if (status != BOLE_OK)
+        return status;
+    bl_commit_lock(db);
+    status = begin_change(db, error);
+    bl_mutex_lock(&db->mutex);
+    const bl_version_table *found = bl_version_table_by_name(bl_version_set_current(db->versions), name);
+    if (status == BOLE_OK && found == NULL)
+        status = bl_fail(error, BOLE_NOT_FOUND, "there is no table \"%s\" in %s", name, db->path);
+    if (status == BOLE_OK) {
+        /* A compaction may hold inputs of the table: let it end first. */
+        db->manual_waiting++;
+        while (db->compaction_running || db->compaction_queued || db->paused || db->flush_running)
+            bl_condition_wait(&db->changed, &db->mutex);
+        db->paused = true;
+        bl_read_state *before = atomic_load_explicit(&db->read_state, memory_order_relaxed);
+        bl_read_state_ref(before);
+        found = bl_version_table_by_name(bl_version_set_current(db->versions), name);
+        uint32_t number = found->number;
+        bl_table_description dropped = {
+            .number = number,
+            .name = name,
+            .comparator_name = found->comparator_name,
+            .position = bl_position_visible(db),
+        };
+        bl_version_edit edit = { .tables_dropped = &dropped, .tables_dropped_count = 1 };
+        status = bl_version_set_apply(db->versions, &edit, error);
+        if (status == BOLE_OK) {
+            keep_for_handles_locked(db, number, before);
+            status = bl_read_state_publish_locked(db, error);
+            bl_event_log(db->events, BOLE_LOG_INFO, "table_dropped",
+                         (bl_event_field[]){ BL_EVENT_TEXT("name", name) }, 1);
+        }
+        db->paused = false;
+        db->manual_waiting--;
+        bl_background_schedule_locked(db);
+        bl_condition_wake_all(&db->changed);
+        bl_mutex_unlock(&db->mutex);
+        bl_read_state_unref(before);
+        bl_mutex_lock(&db->mutex);
+    }
+    bl_mutex_unlock(&db->mutex);
+    bl_commit_unlock(db);
+    return status;
+}
+
+BOLE_API const char *bole_table_name(const bole_table *table)
+{
+    return table->name;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+BOLE_API bole_status bole_table_list(bole_db *db, bool (*visit)(void *context, const char *name), void *context,
+                                     bole_error *error)
+{
+    if (!bl_db_is_ours(db))
+        return bl_forked(error);
+    bl_read_state *state = bl_read_state_acquire(db, NULL);
+    uint32_t count = state->version->table_count;
+    const char **names = bl_alloc_array(count + 1, sizeof(names[0]));
+    bole_status status = BOLE_OK;
+    if (names == NULL)
+        status = bl_fail(error, BOLE_NO_MEMORY, "list of tables");
+    for (uint32_t i = 0; status == BOLE_OK && i < count; i++)
+        names[i] = state->version->tables[i].name;
+    if (status == BOLE_OK) {
+        qsort(names, count, sizeof(names[0]), by_name);
+        for (uint32_t i = 0; i < count && visit(context, names[i]); i++)
+            ;
+    }
+    bl_free(names);
+    bl_read_state_unref(state);
+    return status;
+}
