@@ -7,46 +7,7 @@
 #define BL_VERSION_VERSION_SET_H
 
 #include "version/version.h"
-
-typedef struct bl_log_description { /* a log as the manifest names it */
-    uint64_t number;
-    bl_id id;
-    uint64_t start;
-    uint64_t end;            /* UINT64_MAX: open */
-    bool end_checksum_known; /* by a clean close */
-    uint64_t end_checksum;
-} bl_log_description;
-
-typedef struct bl_table_description {
-    uint32_t number;
-    const char *name;
-    const char *comparator_name;
-    uint64_t position; /* of creation, or of the drop */
-} bl_table_description;
-
-/* One change of state; all of it durable or nothing. Arrays are borrowed for the call. */
-typedef struct bl_version_edit {
-    const bl_segment_meta *added;      /* with level and run set */
-    uint32_t added_count;
-    bl_segment *const *added_handles;  /* parallel to added; entries or the array may be NULL */
-    const struct bl_segment_place { uint32_t table; uint64_t number; } *removed;
-    uint32_t removed_count;
-    const struct bl_segment_move { uint32_t table; uint64_t number; uint32_t level, run; } *moved; /* trivial moves */
-    uint32_t moved_count;
-    const bl_log_description *logs_added;
-    uint32_t logs_added_count;
-    const bl_log_description *logs_ended; /* end (and checksum) now known */
-    uint32_t logs_ended_count;
-    const uint64_t *logs_removed;         /* numbers: flushed, no longer needed */
-    uint32_t logs_removed_count;
-    uint64_t flushed_through; /* 0: unchanged. Replay skips what lies below */
-    uint64_t synced;          /* 0: unchanged. Log position known as synced */
-    const bl_table_description *tables_created;
-    uint32_t tables_created_count;
-    const bl_table_description *tables_dropped;
-    uint32_t tables_dropped_count;
-    uint64_t next_sequence; /* 0: unchanged; only rises */
-} bl_version_edit;
+#include "version/version_edit.h"
 
 typedef struct bl_version_set bl_version_set;
 
