@@ -53,13 +53,14 @@ void bl_yield(bl_scheduler *scheduler);                       /* give way: sched
 /* ---- Locks and conditions that know the scheduler ---- */
 typedef struct bl_mutex {
     bl_scheduler *scheduler;
+    uint32_t generation; /* of the process that made it: a child of fork leaves the system's part alone */
     pthread_mutex_t mutex;
-    void *owner; /* simulation: the coroutine; check builds: the thread */
+    _Atomic(void *) owner; /* simulation: the coroutine; check builds: the thread */
 } bl_mutex;
 typedef struct bl_condition {
     bl_scheduler *scheduler;
+    uint32_t generation;
     pthread_cond_t condition;
-    uint64_t signals; /* simulation */
 } bl_condition;
 void bl_mutex_init(bl_mutex *mutex, bl_scheduler *scheduler);
 void bl_mutex_deinit(bl_mutex *mutex);
