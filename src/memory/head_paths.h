@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/* head_paths.h -- the ways down a head tree, once per instruction set: head_paths.c includes this text several times.
+ *
+ * PATHS_NAME   the suffix of the functions, and their name as a string in PATHS_TEXT
+ * PATHS_TARGET the functions' attributes: what instructions they may use
+ * PATHS_RANK   (node, head): how many heads of the node are smaller; with PATHS_COMPARE it is not used
+ * PATHS_COMPARE 1: a user's order, all heads are 0 and every step compares whole keys
+ *
+ * A reader's functions return MOVED when the node changed under them; then the descent starts again. `reader` is a
+ * constant in each caller, so the writer's functions carry no checks. */
+
+#define PATHS_JOIN_(name, suffix) name##_##suffix
+#define PATHS_JOIN(name, suffix) PATHS_JOIN_(name, suffix)
+#define PATHS(name) PATHS_JOIN(name, PATHS_NAME)
+
+/* How many keys in slots [low, high) are < key (with `or_equal`: <= key)? All of them have equal heads, or the
+ * order is a user's. `skip` bytes of them are known to be those of `key`. */
+PATHS_TARGET static inline uint32_t PATHS(narrow)(const bl_head_tree *tree, const bl_head_node *node, uint32_t version,
+                                                  bole_slice key, uint32_t skip, uint32_t low, uint32_t high,
+                                                  bool or_equal, bool *equal, const bool reader)
+{
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        bl_ref ref = bl_node_ref(node, middle);
+        if (reader && !bl_node_unchanged(node, version))
+            return MOVED;
+        bole_slice other = bl_record_key(tree->arena, bl_arena_at(tree->arena, ref));
+#if PATHS_COMPARE
+        (void)skip;
+        int order = tree->comparator->compare(tree->comparator->context, key, other);
+#else
+        int order = bl_slice_compare(bl_slice((const uint8_t *)key.data + skip, key.size - skip),
+                                     bl_slice((const uint8_t *)other.data + skip, other.size - skip));
+#endif
+        if (order == 0) {
+            *equal = true;
+            return middle + or_equal;
+        }
+        if (order > 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* How many of the node's keys are < key (with `or_equal`: <= key)? `matched` bytes of the key are common to all
+ * keys that the node may hold. `*order`: how the key compares with the node's prefix. */
+PATHS_TARGET static inline uint32_t PATHS(slot)(const bl_head_tree *tree, const bl_head_node *node, uint32_t version,
+                                                bole_slice key, uint32_t matched, bool or_equal, bool *equal,
+                                                int *order, const bool reader)
+{
+    *equal = false;
+    uint32_t count = bl_node_count(node);
+#if PATHS_COMPARE
+    *order = 0;
+    return PATHS(narrow)(tree, node, version, key, matched, 0, count, or_equal, equal, reader);
+#else
+    uint32_t prefix_bytes = bl_node_prefix_bytes(node);
+    *order = prefix_order(tree, node, version, key, matched, prefix_bytes, reader);
+    if (bl_unlikely(*order != 0))
+        return *order < 0 ? 0 : *order == 1 ? count : MOVED;
+    uint64_t head = bl_head64(key.data, key.size, prefix_bytes);
+    uint32_t slot = PATHS_RANK(node, head);
+    if (slot >= count)
+        return count;
+    if (bl_likely(bl_node_head(node, slot) != head))
+        return slot;
+    uint32_t end = slot + 1;
+    while (end < count && bl_node_head(node, end) == head)
+        end++;
+    if (reader && !bl_node_unchanged(node, version))
+        return MOVED;
+    return PATHS(narrow)(tree, node, version, key, prefix_bytes, slot, end, or_equal, equal, reader);
+#endif
+}
+
+/* One step down from an inner node: the child's slot. */
+PATHS_TARGET static inline uint32_t PATHS(step)(const bl_head_tree *tree, const bl_head_node *node, uint32_t version,
+                                                bole_slice key, bool before, key_bounds *bounds, const bool reader)
+{
+    bool equal;
+    int order;
+    uint32_t slot =
+        PATHS(slot)(tree, node, version, key, bounds_matched(bounds), !before, &equal, &order, reader);
+    if (order == 0 && slot != MOVED) {
+        uint32_t prefix_bytes = bl_node_prefix_bytes(node);
+        if (slot != 0 && bounds->low < prefix_bytes)
+            bounds->low = prefix_bytes;
+        if (slot != bl_node_count(node) && bounds->high < prefix_bytes)
+            bounds->high = prefix_bytes;
+    }
+    return slot;
+}
+
+/* The leaf that holds, or would hold, `key` (`before`: the last key below it), and its version. */
+PATHS_TARGET static inline const bl_head_node *PATHS(descend)(const bl_head_tree *tree, bole_slice key, bool before,
+                                                              key_bounds *bounds, uint32_t *leaf_version)
+{
+    for (;;) {
+        *bounds = (key_bounds){ 0, 0 };
+        bl_ref root = atomic_load_explicit(&tree->root, memory_order_acquire);
+        const bl_head_node *node = bl_node_at(tree->arena, root);
+        uint32_t version = bl_node_begin(node);
+        if (bl_unlikely(atomic_load_explicit(&tree->root, memory_order_relaxed) != root))
+            continue;
+        while (node->level != 0) {
+            uint32_t slot = PATHS(step)(tree, node, version, key, before, bounds, true);
+            if (bl_unlikely(slot == MOVED))
+                break;
+            bl_ref ref = bl_node_child(node, slot);
+            if (bl_unlikely(!bl_node_unchanged(node, version)))
+                break;
+            const bl_head_node *child = bl_node_at(tree->arena, ref);
+            bl_node_prefetch(child);
+            uint32_t child_version = bl_node_begin(child);
+            if (bl_unlikely(!bl_node_unchanged(node, version)))
+                break;
+            node = child;
+            version = child_version;
+        }
+        if (bl_likely(node->level == 0)) {
+            *leaf_version = version;
+            return node;
+        }
+        BL_MARK("descent began again");
+    }
+}
+
+PATHS_TARGET static const uint8_t *PATHS(get)(const bl_head_tree *tree, bole_slice key)
+{
+    for (;;) {
+        key_bounds bounds;
+        uint32_t version;
+        const bl_head_node *leaf = PATHS(descend)(tree, key, false, &bounds, &version);
+        bool equal;
+        int order;
+        uint32_t slot =
+            PATHS(slot)(tree, leaf, version, key, bounds_matched(&bounds), false, &equal, &order, true);
+        if (bl_unlikely(slot == MOVED))
+            continue;
+        bl_ref ref = equal ? bl_node_ref(leaf, slot) : 0;
+        if (bl_likely(bl_node_unchanged(leaf, version)))
+            return equal ? bl_arena_at(tree->arena, ref) : NULL;
+    }
+}
+
+PATHS_TARGET static uint32_t PATHS(seek)(const bl_head_tree *tree, bole_slice key, bool before, bl_head_leaf *out)
+{
+    for (;;) {
+        key_bounds bounds;
+        uint32_t version;
+        const bl_head_node *leaf = PATHS(descend)(tree, key, before, &bounds, &version);
+        bl_node_prefetch_refs(leaf);
+        bool equal;
+        int order;
+        uint32_t slot =
+            PATHS(slot)(tree, leaf, version, key, bounds_matched(&bounds), false, &equal, &order, true);
+        if (bl_unlikely(slot == MOVED))
+            continue;
+        copy_leaf(leaf, out);
+        if (bl_likely(bl_node_unchanged(leaf, version)))
+            return slot < out->count ? slot : out->count;
+    }
+}
+
+PATHS_TARGET static void PATHS(prefetch)(const bl_head_tree *tree, bole_slice key)
+{
+    key_bounds bounds;
+    uint32_t version;
+    const bl_head_node *leaf = PATHS(descend)(tree, key, false, &bounds, &version);
+    bl_node_prefetch(leaf);
+    bl_node_prefetch_refs(leaf);
+}
+
+PATHS_TARGET static inline void PATHS(locate_slot_inline)(const bl_head_tree *tree, bole_slice key,
+                                                          bl_head_path *path)
+{
+    const bl_head_node *leaf = bl_node_at(tree->arena, path->nodes[0]);
+    int order;
+    path->slots[0] =
+        (uint8_t)PATHS(slot)(tree, leaf, 0, key, path->matched, false, &path->found, &order, false);
+    path->has_prefix = order == 0;
+}
+
+PATHS_TARGET static void PATHS(locate_slot)(const bl_head_tree *tree, bole_slice key, bl_head_path *path)
+{
+    PATHS(locate_slot_inline)(tree, key, path);
+}
+
+PATHS_TARGET static void PATHS(locate)(const bl_head_tree *tree, bole_slice key, bl_head_path *out)
+{
+    bl_ref ref = atomic_load_explicit(&tree->root, memory_order_relaxed);
+    const bl_head_node *node = bl_node_at(tree->arena, ref);
+    key_bounds bounds = { 0, 0 };
+    out->top = node->level;
+    while (node->level != 0) {
+        uint32_t slot = PATHS(step)(tree, node, 0, key, false, &bounds, false);
+        out->nodes[node->level] = ref;
+        out->slots[node->level] = (uint8_t)slot;
+        ref = bl_node_child(node, slot);
+        node = bl_node_at(tree->arena, ref);
+        bl_node_prefetch(node);
+        if (node->level == 0)
+            bl_node_prefetch_refs(node);
+    }
+    out->nodes[0] = ref;
+    out->matched = bounds_matched(&bounds);
+    PATHS(locate_slot_inline)(tree, key, out);
+}
+
+/* All descents take a level at a time, so that the misses of one hide behind those of the others. */
+PATHS_TARGET static void PATHS(locate_many)(const bl_head_tree *tree, const bl_head_item *items, uint32_t count,
+                                            bl_head_path *out)
+{
+    bl_ref root = atomic_load_explicit(&tree->root, memory_order_relaxed);
+    bl_ref refs[BL_TREE_MANY_MAX];
+    key_bounds bounds[BL_TREE_MANY_MAX];
+    uint32_t top = bl_node_at(tree->arena, root)->level;
+    for (uint32_t i = 0; i < count; i++) {
+        refs[i] = root;
+        bounds[i] = (key_bounds){ 0, 0 };
+        out[i].top = top;
+    }
+    for (uint32_t level = top; level != 0; level--) {
+        for (uint32_t i = 0; i < count; i++) {
+            const bl_head_node *node = bl_node_at(tree->arena, refs[i]);
+            uint32_t slot = PATHS(step)(tree, node, 0, items[i].key, false, &bounds[i], false);
+            out[i].nodes[level] = refs[i];
+            out[i].slots[level] = (uint8_t)slot;
+            refs[i] = bl_node_child(node, slot);
+            const bl_head_node *child = bl_node_at(tree->arena, refs[i]);
+            bl_node_prefetch(child);
+            bl_node_prefetch_refs(child);
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        out[i].nodes[0] = refs[i];
+        out[i].matched = bounds_matched(&bounds[i]);
+    }
+}
+
+static const bl_head_paths PATHS(paths) = {
+    .name = PATHS_TEXT,
+    .get = PATHS(get),
+    .seek = PATHS(seek),
+    .prefetch = PATHS(prefetch),
+    .locate = PATHS(locate),
+    .locate_slot = PATHS(locate_slot),
+    .locate_many = PATHS(locate_many),
+};
+
+#undef PATHS
+#undef PATHS_JOIN
+#undef PATHS_JOIN_
+#undef PATHS_NAME
+#undef PATHS_TEXT
+#undef PATHS_TARGET
+#undef PATHS_RANK
+#undef PATHS_COMPARE
