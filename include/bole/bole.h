@@ -77,7 +77,7 @@ extern "C" {
     X(TOO_LARGE, 10, "larger than the limit")                                                             \
     X(UNSUPPORTED, 11, "format or feature not supported by this version")                                 \
     X(COMPARATOR, 12, "comparator differs from the one that wrote the table")                             \
-    X(READ_ONLY, 13, "store is open for reading only")                                                    \
+    X(WRITE_REFUSED, 13, "store is open for reading only")                                                \
     X(BUSY, 14, "still in use")                                                                           \
     X(IN_DOUBT, 15, "failed after it became visible: after a crash it is there whole or not at all")      \
     X(FAILED, 16, "writes are refused until the store is opened again")                                   \

@@ -84,6 +84,7 @@ struct bole_db {
     bool owns_vfs_paths;
     bole_vfs *vfs;
     bl_config config;
+    bl_config_machine machine;
     bl_scheduler *scheduler;
     bl_event_log *events;
     bl_memory_budget budget;

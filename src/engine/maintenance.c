@@ -82,7 +82,7 @@ BOLE_API bole_status bole_configure(bole_db *db, const char *name, const char *v
     if (!bl_db_is_ours(db))
         return bl_forked(error);
     bl_mutex_lock(&db->mutex);
-    bole_status status = bl_config_change(&db->config, name, value, error);
+    bole_status status = bl_config_change(&db->config, name, value, &db->machine, error);
     if (status == BOLE_OK) {
         uint64_t limit = bl_config_u64(&db->config, BL_SETTING_MEMORY_LIMIT);
         uint64_t memtable = bl_config_u64(&db->config, BL_SETTING_MEMTABLE_BYTES);

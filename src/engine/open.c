@@ -21,7 +21,7 @@ bole_status bl_forked(bole_error *error)
 
 bole_status bl_read_only_refused(bole_error *error)
 {
-    return bl_fail(error, BOLE_READ_ONLY, "the store is open for reading only");
+    return bl_fail(error, BOLE_WRITE_REFUSED, "the store is open for reading only");
 }
 
 /* ---- settings ---- */
@@ -54,6 +54,8 @@ static bole_status read_settings(bole_db *db, const bole_options *options, bole_
     char path[BL_PATH_BYTES_MAX];
     bole_buffer text = BOLE_BUFFER_INIT;
     bl_config_init(&db->config);
+    db->machine.memory_bytes = db->vfs->memory_bytes(db->vfs);
+    db->machine.open_files = bl_process_open_files();
     if (!bl_file_path(path, db->path, BL_FILE_CONFIG, 0))
         return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", db->path);
     bole_status status = read_file(db->vfs, path, &text, error);
@@ -65,7 +67,7 @@ static bole_status read_settings(bole_db *db, const bole_options *options, bole_
     if (status == BOLE_OK)
         status = bl_config_apply_options(&db->config, options, error);
     if (status == BOLE_OK)
-        status = bl_config_resolve(&db->config, db->vfs->memory_bytes(db->vfs), error);
+        status = bl_config_resolve(&db->config, &db->machine, error);
     return status;
 }
 

@@ -3,6 +3,7 @@
 #include "platform/process.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 _Atomic uint32_t bl_process_generation_now = 1;
@@ -27,6 +28,14 @@ uint32_t bl_process_generation(void)
 int64_t bl_process_id(void)
 {
     return getpid();
+}
+
+uint64_t bl_process_open_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return 0;
+    return limit.rlim_cur;
 }
 
 uint32_t bl_thread_ordinal(void)

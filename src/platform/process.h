@@ -13,6 +13,7 @@ extern _Atomic uint32_t bl_process_generation_now;
 /* Call once before a handle is made: installs the handler on first use. */
 uint32_t bl_process_generation(void);
 int64_t bl_process_id(void);
+uint64_t bl_process_open_files(void); /* how many descriptors it may have; 0: not known */
 /* A small number of this thread, for striping counters: threads get 0, 1, 2 ... in order of first use. */
 uint32_t bl_thread_ordinal(void);
 
