@@ -23,6 +23,7 @@
 #define BL_ENGINE_LOG_STRUCTURED_STORE_H
 
 #include "base/histogram.h"
+#include "base/status.h"
 #include "compaction/compaction.h"
 #include "compaction/pacing.h"
 #include "core/config.h"

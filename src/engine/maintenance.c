@@ -2,6 +2,8 @@
 /* maintenance.c -- flush, compact, wait, configure, destroy: what an operator asks for. */
 #include "engine/log_structured_store.h"
 
+#include <stdio.h>
+
 #include "base/alloc.h"
 #include "base/assert.h"
 
@@ -48,9 +50,10 @@ BOLE_API bole_status bole_compact(bole_db *db, bole_table *table, bole_slice beg
     bole_status status = bole_flush(db, error);
     if (status != BOLE_OK)
         return status;
-    if (table != NULL)
-        return table->db != db ? bl_fail(error, BOLE_INVALID, "table \"%s\" belongs to another store", table->name)
-                               : bl_compact_range(db, table->number, begin, end, error);
+    if (table != NULL) {
+        status = bl_resolve_table(db, table, &table, error);
+        return status == BOLE_OK ? bl_compact_range(db, table->number, begin, end, error) : status;
+    }
     bl_read_state *state = bl_read_state_acquire(db, NULL);
     for (uint32_t i = 0; i < state->version->table_count && status == BOLE_OK; i++)
         status = bl_compact_range(db, state->version->tables[i].number, begin, end, error);
@@ -88,7 +91,7 @@ BOLE_API bole_status bole_configure(bole_db *db, const char *name, const char *v
         uint64_t memtable = bl_config_u64(&db->config, BL_SETTING_MEMTABLE_BYTES);
         bl_memory_budget_limit(&db->budget, limit, 3 * memtable < limit / 2 ? 3 * memtable : limit / 2);
         bl_event_log_set_level(db->events, (bole_log_level)bl_config_u64(&db->config, BL_SETTING_LOG_LEVEL));
-        bl_event_log(db->events, BOLE_LOG_INFO, "configured",
+        bl_event_log_write(db->events, BOLE_LOG_INFO, "configured",
                      (bl_event_field[]){ BL_EVENT_TEXT("name", name), BL_EVENT_TEXT("value", value) }, 2);
     }
     bl_mutex_unlock(&db->mutex);

@@ -331,7 +331,7 @@ static bole_status open_once(const char *path, const bole_options *options, bole
         free_all(db);
         return status;
     }
-    bl_event_log(db->events, BOLE_LOG_INFO, "open",
+    bl_event_log_write(db->events, BOLE_LOG_INFO, "open",
                  (bl_event_field[]){ BL_EVENT_TEXT("version", BOLE_VERSION_STRING),
                                      BL_EVENT_U64("clean", bl_version_set_was_clean(db->versions)),
                                      BL_EVENT_U64("position", bl_position_visible(db)) },
@@ -471,7 +471,7 @@ BOLE_API bole_status bole_close(bole_db *db, bole_error *error)
     bl_mutex_lock(&db->mutex);
     bl_background_stop_locked(db);
     bl_mutex_unlock(&db->mutex);
-    bl_event_log(db->events, BOLE_LOG_INFO, "close",
+    bl_event_log_write(db->events, BOLE_LOG_INFO, "close",
                  (bl_event_field[]){ BL_EVENT_TEXT("status", bole_status_name(status)),
                                      BL_EVENT_U64("position", bl_position_visible(db)) },
                  2);

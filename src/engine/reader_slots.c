@@ -11,6 +11,8 @@
  * INVARIANT (SLOT-1) A reader that took its slot after the writer looked reads a manifest that has the edit already. */
 #include "engine/log_structured_store.h"
 
+#include <stdio.h>
+
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/coding.h"
@@ -146,7 +148,7 @@ static void remove_now(bole_db *db, bl_file_kind kind, uint64_t number)
         return;
     bole_status status = db->vfs->remove(db->vfs, path, &error);
     if (status != BOLE_OK && status != BOLE_NOT_FOUND) /* an orphan: the next open tries again */
-        bl_event_log(db->events, BOLE_LOG_WARN, "remove_failed",
+        bl_event_log_write(db->events, BOLE_LOG_WARN, "remove_failed",
                      (bl_event_field[]){ BL_EVENT_TEXT("message", error.message) }, 1);
 }
 

@@ -10,6 +10,8 @@
  *             (REC-2) The next position is above every log's end, every segment's sequences and the manifest's last. */
 #include "engine/log_structured_store.h"
 
+#include <stdio.h>
+
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/hash.h"
