@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* version.h -- one immutable list of tables and their segments; the present one is swapped by one pointer.
  *
+ * Runs that an edit does not touch are shared between versions, with their arrays.
  * INVARIANTS (checked by bl_version_check after every edit)
  *   (VER-1) Level 0 holds runs, newest first; a run's segments are in key order and do not overlap.
  *   (VER-2) Every other level holds at most one run.
@@ -15,12 +16,14 @@
 typedef struct bl_run {
     uint32_t number;        /* level 0: higher is newer */
     uint32_t count;
-    bl_segment **segments;  /* in key order; references are the version's */
-    /* arrays beside them, for search without touching the segments: heads of the largest keys at prefix_bytes */
+    bl_segment **segments;  /* in key order; references are the run's */
+    /* arrays beside them, for search without touching the segments: heads of the largest keys at prefix_bytes (the
+     * common prefix of all largest keys; 0, and heads of 0, with a user's order) */
     uint32_t prefix_bytes;
     uint64_t *largest_heads;
     bole_slice *smallest, *largest; /* point into the segments' metas */
     uint64_t bytes, entries, tombstones;
+    struct bl_run_body *body; /* the arrays; counted, shared between versions */
 } bl_run;
 
 typedef struct bl_level {
@@ -35,6 +38,7 @@ typedef struct bl_version_table {
     bl_comparator *comparator;  /* NULL also when unknown: see comparator_known */
     char *comparator_name;
     bool comparator_known;      /* false: the table can be dumped and verified, not searched */
+    uint64_t created;           /* log position */
     bl_level levels[BOLE_LEVELS_MAX];
 } bl_version_table;
 
@@ -48,10 +52,16 @@ void bl_version_ref(bl_version *version);
 void bl_version_unref(bl_version *version); /* frees it with the last; segments are unreferenced then */
 const bl_version_table *bl_version_table_by_number(const bl_version *version, uint32_t number); /* NULL: none */
 const bl_version_table *bl_version_table_by_name(const bl_version *version, const char *name);
+/* Where is this segment of `table`? NULL: nowhere. A segment's place is where the version has it: a trivial move does
+ * not change the level and run in the handle's meta. Cost: looks at every segment of the table. */
+bl_segment *bl_version_find_segment(const bl_version *version, uint32_t table, uint64_t number, uint32_t *level,
+                                    uint32_t *run);
 
 /* The segment of a run that may hold `key`, or NULL. */
 static inline bl_segment *bl_run_find(const bl_run *run, bl_comparator *comparator, bole_slice key);
-uint32_t bl_run_lower_bound(const bl_run *run, bl_comparator *comparator, bole_slice key); /* first with largest >= key */
+/* First with largest >= key; count when there is none. Branchless binary search over the heads; equal heads are
+ * resolved by the keys. */
+uint32_t bl_run_lower_bound(const bl_run *run, bl_comparator *comparator, bole_slice key);
 
 static inline bl_segment *bl_run_find(const bl_run *run, bl_comparator *comparator, bole_slice key)
 {
@@ -61,6 +71,43 @@ static inline bl_segment *bl_run_find(const bl_run *run, bl_comparator *comparat
     return run->segments[at];
 }
 
+/* (VER-1) to (VER-4), the last one without the next file number. Order of keys is looked at where the comparator is
+ * known; (VER-3) as far as metas tell: level-0 runs that overlap must not overlap in sequences, and where two levels
+ * share a bounding key the upper one must not be older as a whole. BOLE_CORRUPT names the segment. */
 BOLE_CHECKED bole_status bl_version_check(const bl_version *version, bole_error *error);
+
+/* ---- Making the next one (version_build.c) ---- */
+
+typedef struct bl_version_insertion {
+    uint32_t table, level, run;
+    bl_segment *segment; /* the version takes a reference of its own */
+} bl_version_insertion;
+
+typedef struct bl_version_removal {
+    uint32_t table, level, run;
+    uint64_t number;
+} bl_version_removal;
+
+typedef struct bl_version_birth { /* of a table */
+    uint32_t number;
+    const char *name, *comparator_name;
+    bl_comparator *comparator;
+    bool comparator_known;
+    uint64_t created;
+} bl_version_birth;
+
+typedef struct bl_version_change {
+    const bl_version *base; /* NULL: nothing before */
+    const bl_version_birth *births;
+    uint32_t birth_count;
+    const uint32_t *dropped; /* numbers of tables; all in them goes too */
+    uint32_t dropped_count;
+    bl_version_insertion *insertions; /* sorted in place */
+    uint32_t insertion_count;
+    bl_version_removal *removals; /* sorted in place; each must be where it says (asserted) */
+    uint32_t removal_count;
+} bl_version_change;
+/* One reference is the caller's. BOLE_NO_MEMORY is the only failure: call bl_version_check on the result. */
+BOLE_CHECKED bole_status bl_version_build(const bl_version_change *change, bl_version **out, bole_error *error);
 
 #endif
