@@ -210,6 +210,11 @@ typedef struct bole_options {
 } bole_options;
 #define BOLE_OPTIONS_INIT ((bole_options){ .size = sizeof(bole_options) })
 
+/** Set one field by its name in bole.conf ("memory_limit", "512MiB"). BOLE_INVALID names the setting, the value and
+ *  what is allowed, or the nearest name. For programs that take settings as text; see docs/usage.md for all names. */
+BOLE_CHECKED BOLE_API bole_status bole_options_set(bole_options *options, const char *name, const char *value,
+                                                   bole_error *error);
+
 typedef struct bole_read_options {
     uint32_t size;
     uint32_t flags;                  /* 0 */
