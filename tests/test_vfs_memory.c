@@ -1,0 +1,602 @@
+/* SPDX-License-Identifier: MIT */
+/* test_vfs_memory.c -- what a power cut may leave on the disk in memory, and what it may not; faults; traces. */
+#include "test.h"
+
+#include "base/alloc.h"
+#include "base/buffer.h"
+#include "base/prng.h"
+
+#include <bole/bole_vfs.h>
+#include <errno.h>
+
+enum { CUTS = 300 };
+
+static bole_vfs *make_disk(void)
+{
+    bole_vfs *disk = NULL;
+    assert_ok(bole_vfs_memory_create(42, &disk), NULL);
+    return disk;
+}
+
+static bole_file *open_file(bole_vfs *vfs, const char *path)
+{
+    bole_error error = BOLE_ERROR_INIT;
+    bole_file *file = NULL;
+    assert_ok(vfs->open(vfs, path, BOLE_VFS_WRITE | BOLE_VFS_CREATE, &file, &error), &error);
+    return file;
+}
+
+static void write_at(bole_file *file, uint64_t offset, const void *data, size_t length)
+{
+    bole_error error = BOLE_ERROR_INIT;
+    assert_ok(file->vfs->write(file, offset, data, length, &error), &error);
+}
+
+static void sync_file(bole_file *file)
+{
+    bole_error error = BOLE_ERROR_INIT;
+    assert_ok(file->vfs->sync(file, &error), &error);
+}
+
+static void close_file(bole_file *file) { assert_ok(file->vfs->close(file, NULL), NULL); }
+
+static bole_vfs *cut(bole_vfs *disk, bole_crash_mode mode, uint64_t seed)
+{
+    bole_vfs *after = NULL;
+    assert_ok(bole_vfs_memory_crash(disk, mode, seed, &after), NULL);
+    return after;
+}
+
+static bool is_there(bole_vfs *vfs, const char *path)
+{
+    bool is_directory;
+    bole_status status = vfs->exists(vfs, path, &is_directory, NULL);
+    assert_true(status == BOLE_OK || status == BOLE_NOT_FOUND);
+    return status == BOLE_OK;
+}
+
+/* The whole file in `buffer`; SIZE_MAX when it is not there. */
+static size_t slurp(bole_vfs *vfs, const char *path, uint8_t *buffer, size_t capacity)
+{
+    bole_file *file = NULL;
+    if (vfs->open(vfs, path, BOLE_VFS_READ, &file, NULL) != BOLE_OK)
+        return SIZE_MAX;
+    size_t got = 0;
+    uint64_t length = 0;
+    assert_ok(file->vfs->read(file, 0, buffer, capacity, &got, NULL), NULL);
+    assert_ok(file->vfs->length(file, &length, NULL), NULL);
+    assert_int_equal(got, length < capacity ? length : capacity);
+    close_file(file);
+    return (size_t)length;
+}
+
+/* ---- Data -------------------------------------------------------------------------------------------------------- */
+
+/* In every mode and for every seed: what was synced is there, byte for byte, also where unsynced bytes were added to
+ * the same sectors. */
+static void synced_bytes_survive_every_cut(void **state)
+{
+    (void)state;
+    bl_prng prng;
+    bl_prng_init(&prng, test_seed(11));
+    uint8_t model[20000], bytes[40000];
+    for (uint64_t seed = 0; seed < CUTS; seed++) {
+        bole_vfs *disk = make_disk();
+        bole_file *file = open_file(disk, "f");
+        size_t synced = (size_t)bl_prng_below(&prng, sizeof model);
+        bl_prng_fill(&prng, model, sizeof model);
+        write_at(file, 0, model, synced);
+        sync_file(file);
+        assert_ok(disk->sync_directory(disk, "/", NULL), NULL);
+        write_at(file, synced, model + synced, sizeof model - synced);
+        for (bole_crash_mode mode = BOLE_CRASH_RANDOM; mode <= BOLE_CRASH_NAMES_ONLY; mode++) {
+            bole_vfs *after = cut(disk, mode, seed);
+            size_t length = slurp(after, "f", bytes, sizeof bytes);
+            assert_in_range(length, synced, sizeof model);
+            assert_memory_equal(bytes, model, synced);
+            if (mode == BOLE_CRASH_LOSE_ALL || mode == BOLE_CRASH_NAMES_ONLY)
+                assert_int_equal(length, synced);
+            if (mode == BOLE_CRASH_KEEP_ALL) {
+                assert_int_equal(length, sizeof model);
+                assert_memory_equal(bytes, model, sizeof model);
+            }
+            bole_vfs_destroy(after);
+        }
+        close_file(file);
+        bole_vfs_destroy(disk);
+    }
+}
+
+/* Over many seeds one overwritten sector comes out old, new, zero, torn, stale and as garbage; a byte that was not
+ * changed never changes; the next sector is decided alone. */
+static void an_unsynced_sector_fares_in_every_way(void **state)
+{
+    (void)state;
+    uint8_t old[1024], new[1024], stale[512], bytes[1024];
+    memset(old, 'o', sizeof old);
+    memset(new, 'n', sizeof new);
+    memset(stale, 's', sizeof stale);
+    bole_vfs *disk = make_disk();
+    bole_file *file = open_file(disk, "f");
+    write_at(file, 0, old, 1024);
+    sync_file(file);
+    assert_ok(disk->sync_directory(disk, "/", NULL), NULL);
+    for (int i = 0; i < 60; i++) /* the disk remembers a state between now and then */
+        write_at(file, 0, stale, 512);
+    write_at(file, 0, new, 100);
+    write_at(file, 100, old, 1); /* as it was */
+    write_at(file, 101, new, 1024 - 101);
+    bool was_old = false, was_new = false, was_zero = false, was_torn = false, was_stale = false,
+         was_garbage = false;
+    bool differently = false;
+    for (uint64_t seed = 0; seed < CUTS; seed++) {
+        bole_vfs *after = cut(disk, BOLE_CRASH_RANDOM, seed);
+        assert_int_equal(slurp(after, "f", bytes, sizeof bytes), 1024);
+        assert_int_equal(bytes[100], 'o');
+        bytes[100] = bytes[99];
+        uint8_t first = bytes[0], last = bytes[511];
+        bool even = true;
+        for (size_t i = 0; i < 512; i++)
+            even = even && bytes[i] == first;
+        was_old = was_old || (even && first == 'o');
+        was_new = was_new || (even && first == 'n');
+        was_zero = was_zero || (even && first == 0);
+        was_stale = was_stale || (even && first == 's');
+        was_torn = was_torn || (!even && first == 'n' && last == 'o');
+        was_garbage = was_garbage || (!even && first != 'n');
+        differently = differently || bytes[512] != first;
+        bole_vfs_destroy(after);
+    }
+    assert_true(was_old && was_new && was_zero && was_torn && was_stale && was_garbage && differently);
+    close_file(file);
+    bole_vfs_destroy(disk);
+}
+
+/* Same seeds, same calls: the same bytes; another seed: others. */
+static void a_cut_is_decided_by_its_seed(void **state)
+{
+    (void)state;
+    uint8_t noise[30000], first[30000], second[30000];
+    bl_prng prng;
+    bl_prng_init(&prng, 1);
+    bl_prng_fill(&prng, noise, sizeof noise);
+    bool differed = false;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        uint8_t ids[2][16];
+        for (int i = 0; i < 2; i++) {
+            bole_vfs *disk = make_disk();
+            bole_file *file = open_file(disk, "f");
+            assert_ok(disk->sync_directory(disk, "/", NULL), NULL);
+            write_at(file, 0, noise, sizeof noise);
+            memset(i == 0 ? first : second, 0, sizeof first);
+            bole_vfs *after = cut(disk, BOLE_CRASH_RANDOM, seed);
+            (void)slurp(after, "f", i == 0 ? first : second, sizeof first);
+            assert_ok(after->random(after, ids[i], 16, NULL), NULL);
+            bole_vfs *other = cut(disk, BOLE_CRASH_RANDOM, seed + 1000);
+            uint8_t bytes[sizeof noise] = { 0 };
+            (void)slurp(other, "f", bytes, sizeof bytes);
+            differed = differed || memcmp(bytes, first, sizeof first) != 0;
+            bole_vfs_destroy(other);
+            bole_vfs_destroy(after);
+            close_file(file);
+            bole_vfs_destroy(disk);
+        }
+        assert_memory_equal(first, second, sizeof first);
+        assert_memory_equal(ids[0], ids[1], 16);
+    }
+    assert_true(differed);
+}
+
+/* Ids drawn in the life after a cut differ from all drawn before, also when the cut has the disk's own seed. */
+static void a_new_life_draws_new_numbers(void **state)
+{
+    (void)state;
+    bole_vfs *disk = make_disk();
+    uint64_t before[64], later[64];
+    assert_ok(disk->random(disk, before, sizeof before, NULL), NULL);
+    bole_vfs *after = cut(disk, BOLE_CRASH_LOSE_ALL, 42);
+    assert_ok(after->random(after, later, sizeof later, NULL), NULL);
+    for (size_t i = 0; i < 64; i++) {
+        for (size_t j = 0; j < 64; j++)
+            assert_true(before[i] != later[j]);
+    }
+    bole_vfs_destroy(after);
+    bole_vfs_destroy(disk);
+}
+
+/* The death of the process keeps all, but nothing becomes durable by it. */
+static void what_the_process_left_unsynced_can_still_be_lost(void **state)
+{
+    (void)state;
+    uint8_t bytes[16];
+    bole_vfs *disk = make_disk();
+    bole_file *file = open_file(disk, "f");
+    sync_file(file);
+    assert_ok(disk->sync_directory(disk, "/", NULL), NULL);
+    write_at(file, 0, "data", 4);
+    close_file(open_file(disk, "unsynced name"));
+    bole_vfs *restarted = cut(disk, BOLE_CRASH_KEEP_ALL, 1);
+    assert_int_equal(slurp(restarted, "f", bytes, sizeof bytes), 4);
+    assert_true(is_there(restarted, "unsynced name"));
+    bole_vfs *after = cut(restarted, BOLE_CRASH_LOSE_ALL, 1);
+    assert_int_equal(slurp(after, "f", bytes, sizeof bytes), 0);
+    assert_false(is_there(after, "unsynced name"));
+    bole_vfs_destroy(after);
+    bole_vfs_destroy(restarted);
+    close_file(file);
+    bole_vfs_destroy(disk);
+}
+
+/* Stores to a map are unsynced bytes once told of; never told, they are nowhere. */
+static void stores_to_a_map_are_durable_after_a_sync(void **state)
+{
+    (void)state;
+    uint8_t bytes[8192];
+    bole_vfs *disk = make_disk();
+    bole_file *file = open_file(disk, "log");
+    assert_ok(disk->allocate(file, 0, 8192, true, NULL), NULL);
+    sync_file(file);
+    assert_ok(disk->sync_directory(disk, "/", NULL), NULL);
+    void *map = NULL;
+    assert_ok(disk->map(file, 0, 8192, &map, NULL), NULL);
+    memcpy(map, "synced", 6);
+    assert_ok(disk->map_stored(file, map, 6, NULL), NULL);
+    sync_file(file);
+    memcpy((char *)map + 4096, "told", 4);
+    assert_ok(disk->map_stored(file, (char *)map + 4096, 4, NULL), NULL);
+    memcpy((char *)map + 600, "untold", 6);
+    bole_vfs *lost = cut(disk, BOLE_CRASH_LOSE_ALL, 1), *kept = cut(disk, BOLE_CRASH_KEEP_ALL, 1);
+    assert_int_equal(slurp(lost, "log", bytes, sizeof bytes), 8192);
+    assert_memory_equal(bytes, "synced\0", 7);
+    assert_memory_equal(bytes + 4096, "\0\0\0\0", 4);
+    assert_int_equal(slurp(kept, "log", bytes, sizeof bytes), 8192);
+    assert_memory_equal(bytes + 4096, "told", 4);
+    assert_memory_equal(bytes + 600, "\0\0\0\0\0\0", 6);
+    bole_vfs_destroy(lost);
+    bole_vfs_destroy(kept);
+    bole_error error = BOLE_ERROR_INIT;
+    assert_ok(disk->truncate(file, 4096, &error), &error);
+    assert_status(BOLE_IO, disk->map_stored(file, (char *)map + 4096, 4, &error),
+                  &error); /* a SIGBUS elsewhere */
+    assert_ok(disk->unmap(file, map, 8192, &error), &error);
+    close_file(file);
+    bole_vfs_destroy(disk);
+}
+
+/* ---- Names ------------------------------------------------------------------------------------------------------- */
+
+static void a_name_is_durable_after_its_directory_is_synced(void **state)
+{
+    (void)state;
+    bole_vfs *disk = make_disk();
+    assert_ok(disk->make_directory(disk, "s", NULL), NULL);
+    assert_ok(disk->sync_directory(disk, "/", NULL), NULL);
+    close_file(open_file(disk, "s/synced"));
+    assert_ok(disk->sync_directory(disk, "s", NULL), NULL);
+    close_file(open_file(disk, "s/not"));
+    assert_ok(disk->remove(disk, "s/synced", NULL), NULL);
+    close_file(open_file(disk, "top"));
+    unsigned kept = 0, gone = 0, created = 0;
+    for (uint64_t seed = 0; seed < CUTS; seed++) {
+        bole_vfs *after = cut(disk, BOLE_CRASH_RANDOM, seed);
+        assert_true(is_there(after, "s"));
+        kept += is_there(after, "s/synced");
+        gone += !is_there(after, "s/synced");
+        created += is_there(after, "s/not");
+        bole_vfs_destroy(after);
+    }
+    assert_true(kept > CUTS / 10 && gone > CUTS / 10 && created > CUTS / 10 && created < CUTS * 9 / 10);
+    bole_vfs *lost = cut(disk, BOLE_CRASH_LOSE_ALL, 0), *names = cut(disk, BOLE_CRASH_NAMES_ONLY, 0);
+    assert_true(is_there(lost, "s/synced") && !is_there(lost, "s/not") && !is_there(lost, "top"));
+    assert_true(!is_there(names, "s/synced") && is_there(names, "s/not") && is_there(names, "top"));
+    bole_vfs_destroy(lost);
+    bole_vfs_destroy(names);
+    bole_vfs_destroy(disk);
+}
+
+/* The protocol of CURRENT: whatever happens, the name shows the whole old or the whole new file. */
+static void a_rename_shows_the_old_or_the_new_file(void **state)
+{
+    (void)state;
+    bole_vfs *disk = make_disk();
+    bole_file *file = open_file(disk, "CURRENT");
+    write_at(file, 0, "old", 3);
+    sync_file(file);
+    close_file(file);
+    assert_ok(disk->sync_directory(disk, "/", NULL), NULL);
+    file = open_file(disk, "CURRENT.tmp");
+    write_at(file, 0, "newer", 5);
+    sync_file(file);
+    close_file(file);
+    assert_ok(disk->rename(disk, "CURRENT.tmp", "CURRENT", NULL), NULL);
+    unsigned old = 0, new = 0;
+    for (uint64_t seed = 0; seed < CUTS; seed++) {
+        uint8_t bytes[8];
+        bole_vfs *after = cut(disk, BOLE_CRASH_RANDOM, seed);
+        size_t length = slurp(after, "CURRENT", bytes, sizeof bytes);
+        bool is_old = length == 3 && memcmp(bytes, "old", 3) == 0;
+        assert_true(is_old || (length == 5 && memcmp(bytes, "newer", 5) == 0));
+        old += is_old;
+        new += !is_old;
+        bole_vfs_destroy(after);
+    }
+    assert_true(old > 0 && new > 0);
+    assert_ok(disk->sync_directory(disk, "/", NULL), NULL);
+    uint8_t bytes[8];
+    bole_vfs *after = cut(disk, BOLE_CRASH_LOSE_ALL, 0);
+    assert_int_equal(slurp(after, "CURRENT", bytes, sizeof bytes), 5);
+    assert_false(is_there(after, "CURRENT.tmp"));
+    bole_vfs_destroy(after);
+    bole_vfs_destroy(disk);
+}
+
+/* A renamed directory is found under its old name, its new name or (its parent never synced) not at all, but never
+ * under both; and what was synced in it is in it. */
+static void a_directory_moves_whole(void **state)
+{
+    (void)state;
+    bole_vfs *disk = make_disk();
+    assert_ok(disk->make_directory(disk, "building", NULL), NULL);
+    close_file(open_file(disk, "building/x"));
+    assert_ok(disk->sync_directory(disk, "building", NULL), NULL);
+    assert_ok(disk->sync_directory(disk, "/", NULL), NULL);
+    assert_ok(disk->rename(disk, "building", "copy", NULL), NULL);
+    bool was_old = false, was_new = false;
+    for (uint64_t seed = 0; seed < CUTS; seed++) {
+        bole_vfs *after = cut(disk, BOLE_CRASH_RANDOM, seed);
+        bool old = is_there(after, "building/x"), new = is_there(after, "copy/x");
+        assert_true(old != new);
+        was_old = was_old || old;
+        was_new = was_new || new;
+        bole_vfs_destroy(after);
+    }
+    assert_true(was_old && was_new);
+    bole_vfs_destroy(disk);
+}
+
+/* Two names of one file are one file after a cut too. */
+static void a_hard_link_stays_one_file(void **state)
+{
+    (void)state;
+    bole_vfs *disk = make_disk();
+    bole_file *file = open_file(disk, "a");
+    write_at(file, 0, "abc", 3);
+    sync_file(file);
+    close_file(file);
+    assert_ok(disk->link(disk, "a", "b", NULL), NULL);
+    assert_ok(disk->sync_directory(disk, "/", NULL), NULL);
+    bole_vfs *after = cut(disk, BOLE_CRASH_RANDOM, 3);
+    file = open_file(after, "a");
+    write_at(file, 0, "X", 1);
+    close_file(file);
+    uint8_t bytes[4];
+    assert_int_equal(slurp(after, "b", bytes, sizeof bytes), 3);
+    assert_memory_equal(bytes, "Xbc", 3);
+    assert_int_equal(slurp(disk, "b", bytes, sizeof bytes), 3); /* the disks are independent */
+    assert_memory_equal(bytes, "abc", 3);
+    bole_vfs_destroy(after);
+    bole_vfs_destroy(disk);
+}
+
+/* ---- Space, clocks ------------------------------------------------------------------------------------------------ */
+
+static void a_full_disk_says_so_and_frees_what_is_removed(void **state)
+{
+    (void)state;
+    bole_error error = BOLE_ERROR_INIT;
+    uint8_t page[4096] = { 1 };
+    uint64_t left = 0;
+    bole_vfs *disk = make_disk();
+    bole_vfs_memory_capacity(disk, 10 * 4096);
+    bole_file *file = open_file(disk, "f");
+    for (uint64_t i = 0; i < 6; i++)
+        write_at(file, i * 4096, page, 4096);
+    assert_ok(disk->free_bytes(disk, "/", &left, &error), &error);
+    assert_int_equal(left, 4 * 4096);
+    assert_status(BOLE_NO_SPACE, disk->allocate(file, 0, 11 * 4096, true, &error), &error);
+    assert_ok(disk->allocate(file, 0, 10 * 4096, false, &error), &error);
+    write_at(file, 9 * 4096, page, 4096); /* allocated before */
+    assert_status(BOLE_NO_SPACE, disk->write(file, 10 * 4096, page, 1, &error), &error);
+    bole_file *other = NULL;
+    assert_status(BOLE_NO_SPACE, disk->open(disk, "g", BOLE_VFS_WRITE | BOLE_VFS_CREATE, &other, &error),
+                  &error);
+    assert_ok(disk->remove(disk, "f", &error), &error);
+    assert_ok(disk->free_bytes(disk, "/", &left, &error), &error);
+    assert_int_equal(left, 0); /* still open */
+    close_file(file);
+    assert_ok(disk->free_bytes(disk, "/", &left, &error), &error);
+    assert_int_equal(left, 10 * 4096);
+    bole_vfs *after = cut(disk, BOLE_CRASH_LOSE_ALL, 1);
+    assert_ok(after->free_bytes(after, "/", &left, &error), &error);
+    assert_int_equal(left, 10 * 4096); /* the file never had a durable name */
+    bole_vfs_destroy(after);
+    bole_vfs_destroy(disk);
+}
+
+static void the_clocks_move_as_told(void **state)
+{
+    (void)state;
+    bole_vfs *disk = make_disk();
+    uint64_t monotonic = disk->monotonic_ns(disk);
+    int64_t realtime = disk->realtime_us(disk);
+    assert_true(disk->monotonic_ns(disk) > monotonic);
+    bole_vfs_memory_advance(disk, 5000000);
+    assert_true(disk->monotonic_ns(disk) >= monotonic + UINT64_C(5000000000));
+    assert_true(disk->realtime_us(disk) == realtime + 5000000);
+    monotonic = disk->monotonic_ns(disk);
+    bole_vfs_memory_advance(disk, -INT64_C(3000000000000));
+    assert_true(disk->realtime_us(disk) < realtime);
+    assert_true(disk->monotonic_ns(disk) - monotonic < 1000);
+    bole_vfs_destroy(disk);
+}
+
+/* A cut of which an allocation fails is BOLE_NO_MEMORY, leaks nothing and can be tried again. */
+static void a_cut_without_memory_is_a_status(void **state)
+{
+    (void)state;
+    uint8_t data[9000] = { 1 };
+    bole_vfs *disk = make_disk();
+    assert_ok(disk->make_directory(disk, "d", NULL), NULL);
+    assert_ok(disk->sync_directory(disk, "/", NULL), NULL);
+    bole_file *file = open_file(disk, "d/f");
+    write_at(file, 0, data, sizeof data);
+    close_file(file);
+    assert_ok(disk->rename(disk, "d/f", "d/g", NULL), NULL);
+    int64_t live = bl_alloc_live();
+    for (bole_crash_mode mode = BOLE_CRASH_RANDOM; mode <= BOLE_CRASH_NAMES_ONLY; mode++) {
+        bool succeeded = false;
+        for (uint64_t at = 0; !succeeded; at++) {
+            bole_vfs *after = NULL;
+            bl_alloc_fail_at(at, 1);
+            bole_status status = bole_vfs_memory_crash(disk, mode, 5, &after);
+            bl_alloc_fail_at(UINT64_MAX, 0);
+            assert_true((status == BOLE_OK) == (after != NULL));
+            assert_true(status == BOLE_OK || status == BOLE_NO_MEMORY);
+            succeeded = status == BOLE_OK;
+            bole_vfs_destroy(after);
+            assert_int_equal(bl_alloc_live(), live);
+        }
+    }
+    bole_vfs_destroy(disk);
+}
+
+/* ---- Faults and traces -------------------------------------------------------------------------------------------- */
+
+static void the_nth_call_fails_as_planned(void **state)
+{
+    (void)state;
+    bole_error error = BOLE_ERROR_INIT;
+    bole_vfs *disk = make_disk(), *fault = NULL;
+    bole_fault_plan plan = { .at = UINT64_MAX, .system_errno = ENOSPC, .half = true };
+    assert_ok(bole_vfs_fault_create(disk, &plan, &fault), NULL);
+    bole_file *file = open_file(fault, "f"); /* call 0 */
+    plan.at = 1;
+    plan.count = 2;
+    assert_status(BOLE_NO_SPACE, fault->write(file, 0, "12345678", 8, &error), &error);
+    assert_int_equal(error.system_errno, ENOSPC);
+    assert_string_equal(error.file, "f");
+    uint64_t length = 0;
+    assert_status(BOLE_NO_SPACE, fault->length(file, &length, &error), &error);
+    assert_ok(fault->length(file, &length, &error), &error);
+    assert_int_equal(length, 4); /* half of the write arrived */
+    assert_int_equal(plan.calls, 4);
+    assert_int_equal(plan.failed, 2);
+    plan.at = 4;
+    plan.count = UINT64_MAX;
+    assert_status(BOLE_NO_SPACE, fault->rename(fault, "f", "g", &error), &error);
+    assert_status(BOLE_NO_SPACE, fault->close(file, &error), &error); /* closed all the same */
+    plan.at = UINT64_MAX;
+    assert_true(is_there(fault, "f") && !is_there(fault, "g"));
+    bole_vfs_destroy(fault);
+    bole_vfs_destroy(disk);
+}
+
+/* After a failing sync, another that succeeds has saved nothing but what was written since. */
+static void a_sync_that_succeeds_after_one_that_failed_proves_nothing(void **state)
+{
+    (void)state;
+    uint8_t bytes[8200], page[4096];
+    memset(page, 'p', sizeof page);
+    bole_vfs *disk = make_disk(), *fault = NULL;
+    bole_fault_plan plan = { .at = UINT64_MAX, .system_errno = EIO, .count = 1 };
+    assert_ok(bole_vfs_fault_create(disk, &plan, &fault), NULL);
+    bole_file *file = open_file(fault, "f");
+    write_at(file, 0, page, 4096);
+    write_at(file, 4096, page, 4096);
+    assert_ok(fault->sync_directory(fault, "/", NULL), NULL);
+    plan.at = plan.calls;
+    assert_status(BOLE_IO, fault->sync(file, NULL), NULL);
+    write_at(file, 4096, page, 4096); /* again */
+    sync_file(file);
+    assert_int_equal(slurp(fault, "f", bytes, sizeof bytes), 8192);
+    assert_int_equal(bytes[0], 'p'); /* the page cache shows it */
+    bole_vfs *after = cut(fault, BOLE_CRASH_LOSE_ALL, 1);
+    assert_int_equal(slurp(after, "f", bytes, sizeof bytes), 8192);
+    assert_int_equal(bytes[0], 0);
+    assert_int_equal(bytes[4096], 'p');
+    bole_vfs_destroy(after);
+    close_file(file);
+    bole_vfs_destroy(fault);
+    bole_vfs_destroy(disk);
+}
+
+static void add_line(void *context, const char *text)
+{
+    bole_buffer *lines = context;
+    assert_true(bl_buffer_append_format(lines, "%s\n", text));
+}
+
+static void a_trace_tells_every_change_in_order(void **state)
+{
+    (void)state;
+    bole_buffer lines = BOLE_BUFFER_INIT;
+    bole_vfs *disk = make_disk(), *trace = NULL;
+    assert_ok(bole_vfs_trace_create(disk, add_line, &lines, &trace), NULL);
+    assert_ok(trace->make_directory(trace, "/my.bole", NULL), NULL);
+    bole_file *file = NULL;
+    assert_ok(trace->open(trace, "/my.bole/000007.log", BOLE_VFS_WRITE | BOLE_VFS_CREATE | BOLE_VFS_EXCLUSIVE,
+                          &file, NULL),
+              NULL);
+    assert_ok(trace->allocate(file, 0, 8192, true, NULL), NULL);
+    write_at(file, 4096, "record", 6);
+    void *map = NULL;
+    assert_ok(trace->map(file, 4096, 4096, &map, NULL), NULL);
+    memset((char *)map + 100, 1, 50);
+    assert_ok(trace->map_stored(file, (char *)map + 100, 50, NULL), NULL);
+    assert_ok(trace->unmap(file, map, 4096, NULL), NULL);
+    sync_file(file);
+    assert_ok(trace->lock(file, 0, true, NULL), NULL);
+    assert_ok(trace->unlock(file, 0, NULL), NULL);
+    assert_ok(trace->truncate(file, 4102, NULL), NULL);
+    close_file(file);
+    assert_ok(trace->rename(trace, "/my.bole/000007.log", "/my.bole/000009.log", NULL), NULL);
+    assert_ok(trace->link(trace, "/my.bole/000009.log", "/l", NULL), NULL);
+    assert_ok(trace->sync_directory(trace, "/my.bole", NULL), NULL);
+    assert_ok(trace->remove(trace, "/my.bole/000009.log", NULL), NULL);
+    assert_status(BOLE_NOT_FOUND, trace->remove(trace, "/my.bole/x", NULL), NULL);
+    assert_ok(trace->remove_directory(trace, "/my.bole", NULL), NULL);
+    assert_true(bl_buffer_append_u8(&lines, 0));
+    assert_string_equal(lines.data, "make_directory my.bole\n"
+                                    "create 000007.log exclusive\n"
+                                    "allocate 000007.log 0+8192 zero\n"
+                                    "write 000007.log 4096+6\n"
+                                    "map 000007.log 4096+4096\n"
+                                    "stored 000007.log 4196+50\n"
+                                    "unmap 000007.log 4096+4096\n"
+                                    "sync 000007.log\n"
+                                    "lock 000007.log 0 exclusive\n"
+                                    "unlock 000007.log 0\n"
+                                    "truncate 000007.log 4102\n"
+                                    "rename 000007.log 000009.log\n"
+                                    "link 000009.log l\n"
+                                    "sync_directory my.bole\n"
+                                    "remove 000009.log\n"
+                                    "remove x -> BOLE_NOT_FOUND\n"
+                                    "remove_directory my.bole\n");
+    bole_buffer_free(&lines);
+    bole_vfs_destroy(trace);
+    bole_vfs_destroy(disk);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(synced_bytes_survive_every_cut),
+        cmocka_unit_test(an_unsynced_sector_fares_in_every_way),
+        cmocka_unit_test(a_cut_is_decided_by_its_seed),
+        cmocka_unit_test(a_new_life_draws_new_numbers),
+        cmocka_unit_test(what_the_process_left_unsynced_can_still_be_lost),
+        cmocka_unit_test(stores_to_a_map_are_durable_after_a_sync),
+        cmocka_unit_test(a_name_is_durable_after_its_directory_is_synced),
+        cmocka_unit_test(a_rename_shows_the_old_or_the_new_file),
+        cmocka_unit_test(a_directory_moves_whole),
+        cmocka_unit_test(a_hard_link_stays_one_file),
+        cmocka_unit_test(a_full_disk_says_so_and_frees_what_is_removed),
+        cmocka_unit_test(the_clocks_move_as_told),
+        cmocka_unit_test(a_cut_without_memory_is_a_status),
+        cmocka_unit_test(the_nth_call_fails_as_planned),
+        cmocka_unit_test(a_sync_that_succeeds_after_one_that_failed_proves_nothing),
+        cmocka_unit_test(a_trace_tells_every_change_in_order),
+    };
+    return cmocka_run_group_tests_name("vfs memory, fault, trace", tests, NULL, NULL);
+}
