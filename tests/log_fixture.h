@@ -239,7 +239,5 @@ TEST_UNUSED static void log_file_truncate(bole_vfs *vfs, const char *path, uint6
 #define LOG_OFFSET(model, position) (BL_LOG_FILE_HEADER_BYTES + ((position) - (model)->start))
 
 static const bl_log_way log_ways[2] = { BL_LOG_MAPPED, BL_LOG_WRITTEN };
-#define LOG_FOR_EACH_WAY(way) \
-    for (bl_log_way way##_index = 0, way = log_ways[0]; way##_index < 2; way = log_ways[++way##_index & 1])
 
 #endif

@@ -50,15 +50,24 @@ static void the_bytes_of_a_record_and_a_header_are_fixed(void **state)
                                       0,    0,    0,    0x22, 0x11, 0,    0,    0,    0, 0, 0, 1, 8 };
     assert_memory_equal(record, wanted, sizeof wanted);
 
-    bl_log_header header = { .number = 7, .start = 1000, .id = id_a, .store_id = id_b, .version = 1,
-                             .way = BL_LOG_WRITTEN, .synced = 900, .room = 8192 };
+    bl_log_header header = { .number = 7,
+                             .start = 1000,
+                             .id = id_a,
+                             .store_id = id_b,
+                             .version = 1,
+                             .way = BL_LOG_WRITTEN,
+                             .synced = 900,
+                             .room = 8192 };
     uint8_t bytes[BL_LOG_FILE_HEADER_BYTES];
     bl_log_header_encode(&header, bytes);
     static const uint8_t begin[] = {
-        'b', 'o', 'l', 'e', '.', 'l', 'o', 'g', 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* magic .. features */
-        7, 0, 0, 0, 0, 0, 0, 0, 'a', 'l', 'o', 'g', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,         /* number, id */
-        'b', 'l', 'o', 'g', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xe8, 3, 0, 0, 0, 0, 0, 0,      /* store, start */
-        0x84, 3, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0,                              /* synced, room, 0 */
+        'b',  'o', 'l', 'e', '.', 'l', 'o', 'g', 1,   0,    0,   0,   1, 0, 0, 0, 0,    0, 0,
+        0,    0,   0,   0,   0, /* magic .. features */
+        7,    0,   0,   0,   0,   0,   0,   0,   'a', 'l',  'o', 'g', 0, 0, 0, 0, 0,    0, 0,
+        0,    0,   0,   0,   0, /* number, id */
+        'b',  'l', 'o', 'g', 0,   0,   0,   0,   0,   0,    0,   0,   0, 0, 0, 0, 0xe8, 3, 0,
+        0,    0,   0,   0,   0,                                                            /* store, start */
+        0x84, 3,   0,   0,   0,   0,   0,   0,   0,   0x20, 0,   0,   0, 0, 0, 0, 0,    0, /* synced, room, 0 */
     };
     assert_memory_equal(bytes, begin, sizeof begin);
     static const uint8_t checksum[] = { 0x7d, 0x4d, 0xab, 0xa6, 0x2f, 0x90, 0x56, 0x2f };
@@ -69,8 +78,14 @@ static void the_bytes_of_a_record_and_a_header_are_fixed(void **state)
 static void every_changed_bit_of_a_header_is_found(void **state)
 {
     (void)state;
-    bl_log_header header = { .number = 12, .start = 5000, .id = id_a, .store_id = id_b, .version = 1,
-                             .way = BL_LOG_MAPPED, .synced = 5000, .room = 4096 };
+    bl_log_header header = { .number = 12,
+                             .start = 5000,
+                             .id = id_a,
+                             .store_id = id_b,
+                             .version = 1,
+                             .way = BL_LOG_MAPPED,
+                             .synced = 5000,
+                             .room = 4096 };
     uint8_t bytes[BL_LOG_FILE_HEADER_BYTES];
     bl_log_header_encode(&header, bytes);
     bl_log_header read;
@@ -116,8 +131,13 @@ static void a_later_format_is_unsupported_and_nonsense_is_corrupt(void **state)
         { 80, UINT64_C(1) << 56, BOLE_CORRUPT },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        bl_log_header header = { .number = 7, .start = 1000, .id = id_a, .version = 1, .way = BL_LOG_WRITTEN,
-                                 .synced = 1000, .room = 4096 };
+        bl_log_header header = { .number = 7,
+                                 .start = 1000,
+                                 .id = id_a,
+                                 .version = 1,
+                                 .way = BL_LOG_WRITTEN,
+                                 .synced = 1000,
+                                 .room = 4096 };
         uint8_t bytes[BL_LOG_FILE_HEADER_BYTES];
         bole_error error = BOLE_ERROR_INIT;
         bl_log_header_encode(&header, bytes);
@@ -131,7 +151,8 @@ static void a_later_format_is_unsupported_and_nonsense_is_corrupt(void **state)
 static size_t search_plainly(const uint8_t *bytes, size_t size, uint64_t position, uint64_t remaining,
                              uint64_t claim_min)
 {
-    for (size_t i = 0; i + BL_LOG_RECORD_HEADER_BYTES <= size && remaining - i >= BL_LOG_RECORD_BYTES_MIN; i++) {
+    for (size_t i = 0; i + BL_LOG_RECORD_HEADER_BYTES <= size && remaining - i >= BL_LOG_RECORD_BYTES_MIN;
+         i++) {
         uint64_t length = bl_get_u64(bytes + i + 8), claim = bl_get_u64(bytes + i + 16);
         if (length >= 1 && length <= remaining - i - BL_LOG_RECORD_HEADER_BYTES && claim >= claim_min &&
             claim <= position + i)
@@ -163,7 +184,8 @@ static void the_search_finds_what_the_plain_one_finds(void **state)
         }
         for (size_t at = 0; at < size;) {
             size_t wanted = search_plainly(bytes + at, size - at, position + at, remaining - at, claim_min);
-            size_t got = bl_log_record_search(bytes + at, size - at, position + at, remaining - at, claim_min);
+            size_t got = bl_log_record_search(bytes + at, size - at, position + at, remaining - at,
+                                              claim_min);
             assert_int_equal(got, wanted);
             found += got < size - at;
             at += got + 1;

@@ -42,7 +42,8 @@ static void what_is_encoded_is_decoded(void **state)
         size_t value = operation->kind == BL_KIND_PUT ? sizes[bl_prng_below(&prng, 11)] : 0;
         operation->value = bl_slice(source + bl_prng_below(&prng, 1000), value);
         operation->offset = (uint64_t)(out - payload);
-        uint8_t *end = bl_operation_encode(out, operation->kind, operation->table, operation->key, operation->value);
+        uint8_t *end = bl_operation_encode(out, operation->kind, operation->table, operation->key,
+                                           operation->value);
         size_t size = bl_operation_size(operation->kind, operation->table, operation->key.size, value);
         assert_int_equal(end - out, size);
         out = end;
@@ -66,9 +67,10 @@ static void what_is_encoded_is_decoded(void **state)
 static void the_bytes_of_an_operation_are_fixed(void **state)
 {
     (void)state;
-    static const uint8_t wanted[] = { 1,                          /* batch */
-                                      1, 0,          3, 'k', 'e', 'y', 5, 'v', 'a', 'l', 'u', 'e', /* put, table 0 */
-                                      2, 0xac, 0x02, 1, 'x' };    /* delete, table 300 */
+    static const uint8_t wanted[] = { 1, /* batch */
+                                      1, 0,    3,    'k', 'e', 'y',
+                                      5, 'v',  'a',  'l', 'u', 'e', /* put, table 0 */
+                                      2, 0xac, 0x02, 1,   'x' };    /* delete, table 300 */
     uint8_t payload[sizeof wanted + 8];
     uint8_t *out = payload;
     *out++ = BL_RECORD_BATCH;
@@ -118,17 +120,19 @@ static void kinds_that_are_not_built_are_refused(void **state)
         uint8_t payload[] = { BL_RECORD_BATCH, (uint8_t)kind, 0, 1, 'k', 1, 'v' };
         uint64_t position = 1;
         bl_operation operation;
-        bole_status wanted = kind == 0 || kind > BL_KIND_TRANSACTION_ABORT      ? BOLE_CORRUPT
+        bole_status wanted = kind == 0 || kind > BL_KIND_TRANSACTION_ABORT   ? BOLE_CORRUPT
                              : kind == BL_KIND_PUT || kind == BL_KIND_DELETE ? BOLE_OK
                                                                              : BOLE_UNSUPPORTED;
-        assert_int_equal(bl_operation_decode(bl_slice(payload, sizeof payload), &position, &operation), wanted);
+        assert_int_equal(bl_operation_decode(bl_slice(payload, sizeof payload), &position, &operation),
+                         wanted);
     }
     for (unsigned type = 0; type < 256; type++) {
         uint8_t payload[] = { (uint8_t)type, BL_KIND_PUT, 0, 1, 'k', 1, 'v' };
         uint64_t position = 1;
         bl_operation operation;
         bole_status wanted = type == BL_RECORD_BATCH ? BOLE_OK : BOLE_CORRUPT;
-        assert_int_equal(bl_operation_decode(bl_slice(payload, sizeof payload), &position, &operation), wanted);
+        assert_int_equal(bl_operation_decode(bl_slice(payload, sizeof payload), &position, &operation),
+                         wanted);
     }
 }
 
@@ -144,17 +148,21 @@ static void lengths_and_numbers_above_the_limits_are_corrupt(void **state)
     payload[1] = BL_KIND_DELETE;
     uint8_t *out = bl_put_varint(payload + 2, (uint64_t)UINT32_MAX + 1);
     bl_put_varint(out, 1);
-    assert_int_equal(bl_operation_decode(bl_slice(payload, sizeof payload), &position, &operation), BOLE_CORRUPT);
+    assert_int_equal(bl_operation_decode(bl_slice(payload, sizeof payload), &position, &operation),
+                     BOLE_CORRUPT);
     out = bl_put_varint(payload + 2, 0);
     bl_put_varint(out, BOLE_KEY_BYTES_MAX);
     assert_int_equal(bl_operation_decode(bl_slice(payload, sizeof payload), &position, &operation), BOLE_OK);
     position = 1;
     bl_put_varint(out, BOLE_KEY_BYTES_MAX + 1);
-    assert_int_equal(bl_operation_decode(bl_slice(payload, sizeof payload), &position, &operation), BOLE_CORRUPT);
+    assert_int_equal(bl_operation_decode(bl_slice(payload, sizeof payload), &position, &operation),
+                     BOLE_CORRUPT);
     bl_put_varint(out, UINT64_MAX);
-    assert_int_equal(bl_operation_decode(bl_slice(payload, sizeof payload), &position, &operation), BOLE_CORRUPT);
+    assert_int_equal(bl_operation_decode(bl_slice(payload, sizeof payload), &position, &operation),
+                     BOLE_CORRUPT);
     position = sizeof payload + 1;
-    assert_int_equal(bl_operation_decode(bl_slice(payload, sizeof payload), &position, &operation), BOLE_CORRUPT);
+    assert_int_equal(bl_operation_decode(bl_slice(payload, sizeof payload), &position, &operation),
+                     BOLE_CORRUPT);
 }
 
 /* Goal: no bytes whatsoever make decoding read outside or loop. Method: random and mutated payloads in allocations of
