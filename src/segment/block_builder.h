@@ -17,32 +17,38 @@ enum {
     BL_BLOCK_LIMIT_MAX = 1024 * 1024, /* of a block's limit */
 };
 
-typedef struct bl_block_builder {
-    bl_comparator *comparator; /* NULL: byte order */
-    /* entries of the block being gathered */
-    uint32_t count, capacity;
-    uint32_t *key_ends;     /* in staging: key i is [value_ends[i - 1], key_ends[i]) */
-    uint32_t *value_ends;
-    uint16_t *commons;      /* bytes that key i shares with key i - 1 */
-    uint64_t *tags;
-    uint8_t *staging;
-    size_t staging_bytes, staging_capacity;
-    const uint8_t *borrowed; /* value of the only entry, not in staging */
-    size_t borrowed_bytes;
-    /* what the size follows from */
-    uint32_t prefix_bytes, longest_key, tombstones;
-    uint64_t value_part;      /* values and their varints */
-    uint64_t key_part_narrow; /* rests behind 4-byte heads and the varints of rests, at prefix_bytes */
-    uint64_t key_part_wide;   /* the same behind 8-byte heads */
+/* What a block's size follows from, for the entries so far. */
+typedef struct bl_block_shape {
+    uint32_t count, tombstones;
+    uint32_t prefix_bytes, longest_key;
     uint32_t collisions;      /* neighbours of different keys with equal 4-byte heads */
     bool uniform;             /* all keys of one size, all values of one size */
     bool tagged;              /* a tag is not BL_TAG(0, BL_KIND_PUT) */
+    size_t key_bytes, value_bytes; /* of the first entry */
+    uint64_t value_part;      /* values and their varints */
+    uint64_t key_part_narrow; /* rests behind 4-byte heads and the varints of rests */
+    uint64_t key_part_wide;   /* the same behind 8-byte heads */
+} bl_block_shape;
+
+typedef struct bl_block_entry {
+    uint64_t tag;
+    uint32_t key_at, value_at, end; /* in staging: the value follows its key */
+    uint16_t common;                /* bytes the key shares with the one before; 0 when it is the same key */
+} bl_block_entry;
+
+typedef struct bl_block_builder {
+    bl_comparator *comparator; /* NULL: byte order */
+    bl_block_shape shape;
+    bl_block_entry *entries;
+    uint32_t entries_capacity;
+    uint8_t *staging;
+    size_t staging_bytes, staging_capacity;
+    const uint8_t *borrowed; /* value of the only entry, when it is not in staging */
     /* the entry before, also across blocks */
     bool has_last;
     uint64_t last_tag;
-    uint8_t *last_key; /* into staging, or last_key_buffer between two blocks */
+    uint8_t *last_key; /* of the block that was finished last; while a block is gathered its last entry has it */
     size_t last_key_bytes;
-    uint8_t *last_key_buffer;
 } bl_block_builder;
 
 typedef enum bl_block_added {
@@ -60,7 +66,10 @@ void bl_block_builder_deinit(bl_block_builder *builder); /* a zeroed one too */
  * finished. */
 BOLE_CHECKED bl_block_added bl_block_builder_add(bl_block_builder *builder, bole_slice key, uint64_t tag,
                                                  bole_slice value, size_t limit);
-static inline uint32_t bl_block_builder_count(const bl_block_builder *builder) { return builder->count; }
+static inline uint32_t bl_block_builder_count(const bl_block_builder *builder)
+{
+    return builder->shape.count;
+}
 /* Bytes of the frame (header + raw) if it were finished now; 0 when empty. */
 size_t bl_block_builder_size(const bl_block_builder *builder);
 /* First and last key of the block being gathered; good until the next add or finish. */

@@ -56,6 +56,7 @@ typedef struct bl_block_index {
      * top one is a single node. Padded with UINT64_MAX to whole nodes. */
     const uint64_t *levels[BL_INDEX_LEVELS_MAX];
     uint32_t level_count;
+    uint64_t last_head;    /* of the last block: above it nothing is looked for */
     uint32_t prefix_bytes;
     bool whole;            /* a user's comparator: rests hold whole separators */
     const uint8_t *prefix;
@@ -69,8 +70,8 @@ typedef struct bl_block_index {
 /* ---- Reading. The section's bytes were checked against their checksum; `file` and `offset` (of the section)
  *      go into messages. ---- */
 
-/* Bytes of memory that bl_block_index_init wants for this section; bounded by about twice the section's
- * size. */
+/* Bytes of memory that bl_block_index_init wants for this section; at most about twice the section's
+ * size and 512. */
 BOLE_CHECKED bole_status bl_block_index_measure(bole_slice section, const char *file, uint64_t offset,
                                                 size_t *memory_bytes, bole_error *error);
 /* Build the index in `memory` (BL_INDEX_ALIGNMENT-aligned, as measured, not zeroed; the caller's, and frees

@@ -7,12 +7,15 @@
 #include "base/slice.h"
 
 /* Kinds as they stand in files. Do not renumber. */
-typedef enum bl_compression_kind { BL_COMPRESSED_NONE = 0, BL_COMPRESSED_LZ4 = 1, BL_COMPRESSED_ZSTD = 2 } bl_compression_kind;
+typedef enum bl_compression_kind {
+    BL_COMPRESSED_NONE = 0,
+    BL_COMPRESSED_LZ4 = 1,
+    BL_COMPRESSED_ZSTD = 2,
+} bl_compression_kind;
 typedef enum bl_filter_kind { BL_FILTER_NONE = 0, BL_FILTER_CACHE_LINE_BLOOM = 1 } bl_filter_kind;
 typedef enum bl_section_kind {
     BL_SECTION_INDEX = 1,
     BL_SECTION_FILTER = 2,
-    BL_SECTION_PROPERTIES = 3,
 } bl_section_kind;
 
 /* What the manifest keeps of a segment: enough to open a store without touching segments. Owns its keys. */
@@ -24,13 +27,14 @@ typedef struct bl_segment_meta {
     uint32_t table;
     uint32_t level, run; /* level 0: run = order of age, higher is newer. Other levels: run 0 */
     bole_slice smallest, largest; /* keys, inclusive; memory of this struct (bl_segment_meta_deinit) */
-    uint64_t sequence_min, sequence_max;
+    uint64_t sequence_min, sequence_max; /* as the entries came, also when they are stored as zero */
     bool sequences_zeroed;
     uint64_t entries, tombstones, blocks;
     uint64_t raw_bytes; /* keys + values */
     int64_t created_us; /* real time; 0 unknown */
 } bl_segment_meta;
-BOLE_CHECKED bole_status bl_segment_meta_copy(bl_segment_meta *to, const bl_segment_meta *from, bole_error *error);
+BOLE_CHECKED bole_status bl_segment_meta_copy(bl_segment_meta *to, const bl_segment_meta *from,
+                                              bole_error *error);
 void bl_segment_meta_deinit(bl_segment_meta *meta);
 
 #endif

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/* block_builder.c -- entries in order, laid out as a block when it is full.
+ *
+ * STAGING     Each key is copied with its value right behind it, so a record is two varints and one copy:
+ *             whatever the head does not hold of the key, and the value. What the layout depends on (prefix,
+ *             width of heads, arrays that may be left out) is tracked entry by entry, so the exact size is a
+ *             few additions.
+ * PREFIX      The least of what neighbours share. When it shrinks, the sums over keys are made anew: that
+ *             happens a few times a block.
+ * WIDE HEADS  where more than one neighbour in 8 could not be told apart by 4 bytes.
+ * INVARIANTS  (BUILDER-1) bl_block_builder_finish writes exactly bl_block_builder_size bytes, and they pass
+ *             bl_block_validate in paranoid mode.
+ *             (BUILDER-2) An entry out of order is refused and changes nothing.
+ * THREADS     One. */
+#include "segment/block_builder.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/status.h"
+
+enum {
+    STAGING_FIRST = 64 * 1024,
+    STAGING_MAX = 8 * 1024 * 1024, /* keys with a long common prefix take more room here than in the block */
+    STAGING_SLACK = 8,             /* heads are read as 8 bytes also where the last key ends */
+    ENTRIES_FIRST = 256,
+};
+
+static inline bole_slice key_of(const bl_block_builder *builder, uint32_t index)
+{
+    const bl_block_entry *entry = &builder->entries[index];
+    return bl_slice(builder->staging + entry->key_at, entry->value_at - entry->key_at);
+}
+
+bole_status bl_block_builder_init(bl_block_builder *builder, bl_comparator *comparator, bole_error *error)
+{
+    *builder = (bl_block_builder){ .comparator = comparator,
+                                   .entries_capacity = ENTRIES_FIRST,
+                                   .staging_capacity = STAGING_FIRST };
+    builder->entries = bl_new_array(bl_block_entry, ENTRIES_FIRST);
+    builder->staging = bl_alloc(STAGING_FIRST);
+    builder->last_key = bl_alloc(BOLE_KEY_BYTES_MAX);
+    if (builder->entries != NULL && builder->staging != NULL && builder->last_key != NULL)
+        return BOLE_OK;
+    bl_block_builder_deinit(builder);
+    return bl_fail(error, BOLE_NO_MEMORY, "block builder");
+}
+
+void bl_block_builder_deinit(bl_block_builder *builder)
+{
+    bl_free(builder->entries);
+    bl_free(builder->staging);
+    bl_free(builder->last_key);
+    *builder = (bl_block_builder){ 0 };
+}
+
+bole_slice bl_block_builder_first_key(const bl_block_builder *builder)
+{
+    bl_assert(builder->shape.count > 0);
+    return key_of(builder, 0);
+}
+
+bole_slice bl_block_builder_last_key(const bl_block_builder *builder)
+{
+    bl_assert(builder->has_last);
+    if (builder->shape.count > 0)
+        return key_of(builder, builder->shape.count - 1);
+    return bl_slice(builder->last_key, builder->last_key_bytes);
+}
+
+/* ---- The size of the block ---- */
+
+static inline bool is_wide(const bl_block_shape *shape)
+{
+    return (uint64_t)shape->collisions * 8 > shape->count;
+}
+
+static inline uint64_t records_bytes(const bl_block_shape *shape)
+{
+    return shape->value_part + (is_wide(shape) ? shape->key_part_wide : shape->key_part_narrow);
+}
+
+/* Where the parts of the frame begin; returns its size. */
+typedef struct places {
+    size_t heads, offsets, arrays_end, tags, records; /* between arrays_end and tags: padding */
+    bool wide_heads, wide_offsets;
+} places;
+
+static inline size_t place(const bl_block_shape *shape, places *out)
+{
+    uint64_t records = records_bytes(shape);
+    size_t count = shape->count;
+    out->wide_heads = is_wide(shape);
+    out->wide_offsets = !shape->uniform && records > UINT16_MAX;
+    size_t width = out->wide_heads ? 8 : 4;
+    out->heads = (BL_BLOCK_HEADER_BYTES + shape->prefix_bytes + width - 1) & ~(width - 1);
+    size_t at = out->offsets = out->heads + width * count;
+    if (!shape->uniform)
+        at += (out->wide_offsets ? 4 : 2) * count;
+    out->arrays_end = at;
+    if (shape->tagged)
+        at = (at + 7) & ~(size_t)7;
+    out->tags = at;
+    if (shape->tagged)
+        at += 8 * count;
+    out->records = at;
+    return at + records;
+}
+
+size_t bl_block_builder_size(const bl_block_builder *builder)
+{
+    places unused;
+    return builder->shape.count == 0 ? 0 : place(&builder->shape, &unused);
+}
+
+/* Record bytes of a key's rest behind a head of `width`, its varint included. */
+static inline uint64_t key_part(size_t key_bytes, size_t prefix_bytes, size_t width)
+{
+    size_t rest = key_bytes - prefix_bytes;
+    return bl_varint_size(rest) + (rest > width ? rest - width : 0);
+}
+
+/* The sums over the gathered keys for a shorter prefix. */
+static void shorten_prefix(const bl_block_builder *builder, bl_block_shape *shape, uint32_t prefix_bytes)
+{
+    shape->prefix_bytes = prefix_bytes;
+    shape->collisions = 0;
+    shape->key_part_narrow = shape->key_part_wide = 0;
+    for (uint32_t i = 0; i < shape->count; i++) {
+        const bl_block_entry *entry = &builder->entries[i];
+        size_t key_bytes = entry->value_at - entry->key_at;
+        shape->collisions += entry->common >= prefix_bytes + 4;
+        shape->key_part_narrow += key_part(key_bytes, prefix_bytes, 4);
+        shape->key_part_wide += key_part(key_bytes, prefix_bytes, 8);
+    }
+}
+
+/* The shape with one more entry; `common` as in bl_block_entry, `prefix` what its key shares with the one
+ * before. */
+static inline void grow(const bl_block_builder *builder, bl_block_shape *shape, size_t key_bytes,
+                        size_t value_bytes, uint64_t tag, size_t prefix, size_t common)
+{
+    if (shape->count == 0) {
+        *shape = (bl_block_shape){ .prefix_bytes = (uint32_t)key_bytes,
+                                   .uniform = true,
+                                   .key_bytes = key_bytes,
+                                   .value_bytes = value_bytes };
+    } else {
+        if (prefix < shape->prefix_bytes)
+            shorten_prefix(builder, shape, (uint32_t)prefix);
+        shape->uniform = shape->uniform && key_bytes == shape->key_bytes && value_bytes == shape->value_bytes;
+        shape->collisions += common >= shape->prefix_bytes + 4;
+    }
+    shape->count++;
+    shape->tombstones += bl_tag_kind(tag) == BL_KIND_DELETE;
+    shape->tagged = shape->tagged || tag != BL_TAG(0, BL_KIND_PUT);
+    shape->longest_key = key_bytes > shape->longest_key ? (uint32_t)key_bytes : shape->longest_key;
+    shape->value_part += bl_varint_size(value_bytes) + value_bytes;
+    shape->key_part_narrow += key_part(key_bytes, shape->prefix_bytes, 4);
+    shape->key_part_wide += key_part(key_bytes, shape->prefix_bytes, 8);
+}
+
+/* ---- Gathering ---- */
+
+/* Does `key` with `tag` come behind the entry before, whose key shares `common` bytes with it? */
+static inline bool in_order(const bl_block_builder *builder, bole_slice last, bole_slice key, uint64_t tag,
+                            size_t common, bool *same)
+{
+    *same = common == last.size && common == key.size;
+    if (*same)
+        return tag < builder->last_tag;
+    if (bl_unlikely(builder->comparator != NULL))
+        return builder->comparator->compare(builder->comparator->context, last, key) < 0;
+    if (common == last.size)
+        return true;
+    return common < key.size && ((const uint8_t *)last.data)[common] < ((const uint8_t *)key.data)[common];
+}
+
+static bool make_room(bl_block_builder *builder, size_t bytes)
+{
+    size_t wanted = builder->staging_bytes + bytes + STAGING_SLACK;
+    if (wanted > builder->staging_capacity) {
+        size_t capacity = wanted + wanted / 2;
+        uint8_t *moved = bl_realloc(builder->staging, capacity);
+        if (moved == NULL)
+            return false;
+        builder->staging = moved;
+        builder->staging_capacity = capacity;
+    }
+    if (builder->shape.count == builder->entries_capacity) {
+        size_t capacity = (size_t)builder->entries_capacity * 2;
+        bl_block_entry *moved = bl_realloc(builder->entries, capacity * sizeof *moved);
+        if (moved == NULL)
+            return false;
+        builder->entries = moved;
+        builder->entries_capacity = (uint32_t)capacity;
+    }
+    return true;
+}
+
+bl_block_added bl_block_builder_add(bl_block_builder *builder, bole_slice key, uint64_t tag, bole_slice value,
+                                    size_t limit)
+{
+    bl_debug_assert(key.size <= BOLE_KEY_BYTES_MAX && value.size <= BOLE_VALUE_BYTES_MAX);
+    size_t prefix = 0;
+    bool same = false;
+    if (builder->has_last) {
+        bole_slice last = bl_block_builder_last_key(builder);
+        prefix = bl_slice_common_prefix(last, key);
+        if (bl_unlikely(!in_order(builder, last, key, tag, prefix, &same)))
+            return BL_BLOCK_OUT_OF_ORDER;
+    }
+    bl_block_shape shape = builder->shape;
+    bool first = shape.count == 0;
+    bool borrow = value.size >= BL_BLOCK_BORROW_BYTES;
+    size_t staged = key.size + (borrow ? 0 : value.size);
+    size_t common = same || first ? 0 : prefix;
+    grow(builder, &shape, key.size, value.size, tag, prefix, common);
+    places unused;
+    if (!first && (borrow || builder->borrowed != NULL || place(&shape, &unused) > limit ||
+                   builder->staging_bytes + staged > STAGING_MAX))
+        return BL_BLOCK_FULL;
+    if (bl_unlikely(builder->staging_bytes + staged + STAGING_SLACK > builder->staging_capacity ||
+                    builder->shape.count == builder->entries_capacity) &&
+        !make_room(builder, staged))
+        return BL_BLOCK_OUT_OF_MEMORY;
+
+    uint8_t *at = builder->staging + builder->staging_bytes;
+    bl_block_entry *entry = &builder->entries[builder->shape.count];
+    entry->tag = tag;
+    entry->common = (uint16_t)common;
+    entry->key_at = (uint32_t)builder->staging_bytes;
+    entry->value_at = (uint32_t)(builder->staging_bytes + key.size);
+    entry->end = (uint32_t)(builder->staging_bytes + staged);
+    if (key.size != 0)
+        memcpy(at, key.data, key.size);
+    if (borrow)
+        builder->borrowed = value.data;
+    else if (value.size != 0)
+        memcpy(at + key.size, value.data, value.size);
+    builder->staging_bytes += staged;
+    builder->shape = shape;
+    builder->has_last = true;
+    builder->last_tag = tag;
+    return BL_BLOCK_ADDED;
+}
+
+/* ---- Laying out ---- */
+
+static void put_header(const bl_block_shape *shape, const places *parts, size_t size, uint8_t *frame)
+{
+    memset(frame, 0, BL_BLOCK_HEADER_BYTES);
+    unsigned flags = (parts->wide_heads ? BL_BLOCK_WIDE_HEADS : 0u) |
+                     (parts->wide_offsets ? BL_BLOCK_WIDE_OFFSETS : 0u) | (shape->tagged ? BL_BLOCK_TAGS :
+                     0u) | (shape->uniform ? BL_BLOCK_UNIFORM : 0u);
+    bl_put_u32(frame + 8, (uint32_t)(size - BL_BLOCK_HEADER_BYTES));
+    bl_put_u32(frame + 12, (uint32_t)(size - BL_BLOCK_HEADER_BYTES));
+    frame[16] = BL_COMPRESSED_NONE;
+    frame[17] = (uint8_t)flags;
+    bl_put_u16(frame + 18, (uint16_t)shape->prefix_bytes);
+    bl_put_u32(frame + 20, shape->count);
+    bl_put_u32(frame + 24, shape->tombstones);
+    bl_put_u16(frame + 28, (uint16_t)shape->longest_key);
+}
+
+/* The first 8 bytes of a rest in staging as a head; what lies behind the key is cut off. */
+static inline uint64_t head_of(const uint8_t *rest, size_t rest_bytes)
+{
+    uint64_t head = __builtin_bswap64(bl_get_u64(rest));
+    if (rest_bytes < 8)
+        head &= rest_bytes == 0 ? 0 : UINT64_MAX << (64 - 8 * rest_bytes);
+    return head;
+}
+
+static void put_entries(const bl_block_builder *builder, const places *parts, uint8_t *frame)
+{
+    const bl_block_shape *shape = &builder->shape;
+    size_t prefix = shape->prefix_bytes, width = parts->wide_heads ? 8 : 4;
+    uint8_t *out = frame + parts->records;
+    for (uint32_t i = 0; i < shape->count; i++) {
+        const bl_block_entry *entry = &builder->entries[i];
+        size_t rest = entry->value_at - entry->key_at - prefix;
+        size_t at = (size_t)(out - frame) - parts->records;
+        const uint8_t *in = builder->staging + entry->key_at + prefix;
+        uint64_t head = head_of(in, rest);
+        if (parts->wide_heads)
+            bl_put_u64(frame + parts->heads + 8 * (size_t)i, head);
+        else
+            bl_put_u32(frame + parts->heads + 4 * (size_t)i, (uint32_t)(head >> 32));
+        if (parts->wide_offsets)
+            bl_put_u32(frame + parts->offsets + 4 * (size_t)i, (uint32_t)at);
+        else if (!shape->uniform)
+            bl_put_u16(frame + parts->offsets + 2 * (size_t)i, (uint16_t)at);
+        if (shape->tagged)
+            bl_put_u64(frame + parts->tags + 8 * (size_t)i, entry->tag);
+        size_t skipped = rest < width ? rest : width;
+        size_t copied = entry->end - entry->key_at - prefix - skipped; /* the rest's tail and the value */
+        size_t value_bytes = builder->borrowed != NULL ? shape->value_bytes : entry->end - entry->value_at;
+        out = bl_put_varint(out, rest);
+        out = bl_put_varint(out, value_bytes);
+        if (copied != 0)
+            memcpy(out, in + skipped, copied);
+        out += copied;
+    }
+    if (builder->borrowed != NULL)
+        memcpy(out, builder->borrowed, shape->value_bytes);
+}
+
+void bl_block_builder_finish(bl_block_builder *builder, uint8_t *frame)
+{
+    bl_assert(builder->shape.count > 0);
+    const bl_block_shape *shape = &builder->shape;
+    places parts;
+    size_t size = place(shape, &parts);
+    put_header(shape, &parts, size, frame);
+    size_t prefix_end = BL_BLOCK_HEADER_BYTES + (size_t)shape->prefix_bytes;
+    if (shape->prefix_bytes != 0)
+        memcpy(frame + BL_BLOCK_HEADER_BYTES, builder->staging, shape->prefix_bytes);
+    memset(frame + prefix_end, 0, parts.heads - prefix_end);
+    memset(frame + parts.arrays_end, 0, parts.tags - parts.arrays_end);
+    put_entries(builder, &parts, frame);
+
+    bole_slice last = bl_block_builder_last_key(builder);
+    if (last.size != 0)
+        memcpy(builder->last_key, last.data, last.size);
+    builder->last_key_bytes = last.size;
+    builder->shape = (bl_block_shape){ 0 };
+    builder->staging_bytes = 0;
+    builder->borrowed = NULL;
+}
+
+void bl_block_seal(uint8_t *stored, uint64_t seed, uint64_t offset)
+{
+    size_t size = BL_BLOCK_HEADER_BYTES + (size_t)bl_get_u32(stored + 8);
+    bl_put_u64(stored, bl_checksum(seed, offset, stored + 8, size - 8));
+}
