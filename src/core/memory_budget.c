@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* memory_budget.c -- the one ledger of memory.
  *
- * Memtables and logs are charged by force: their bytes are committed before anyone asks. The other four classes
- * share the rest, and one number, `asked`, holds their sum, so that "add if it fits" is one compare-and-swap and
- * no charge is refused because of another that failed.
+ * Memtables and logs are charged by force: their bytes are committed before anyone asks. The other four
+ * classes share the rest, and one number, `asked`, holds their sum, so that "add if it fits" is one
+ * compare-and-swap and no charge is refused because of another that failed.
  *
  * INVARIANTS  (BUDGET-1) asked is the sum of the four asking classes whenever no call is under way.
  *             (BUDGET-2) A charge that was granted fitted the share at the moment it was added.

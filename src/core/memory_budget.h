@@ -3,8 +3,8 @@
  *
  * Shares: memtables, logs and one flush can always get theirs (they are charged with force); cache, indexes,
  * pins and work take the rest and must ask. The rest is limit - max(reserved, what memtables and logs hold).
- * Any thread; no lock. Charges are exact: two callers never get the same byte, and none is refused because of a
- * charge that was itself refused. */
+ * Any thread; no lock. Charges are exact: two callers never get the same byte, and none is refused because of
+ * a charge that was itself refused. */
 #ifndef BL_CORE_MEMORY_BUDGET_H
 #define BL_CORE_MEMORY_BUDGET_H
 
@@ -36,7 +36,8 @@ bool bl_memory_budget_charge(bl_memory_budget *budget, bl_memory_class memory_cl
 void bl_memory_budget_force(bl_memory_budget *budget, bl_memory_class memory_class, uint64_t bytes);
 void bl_memory_budget_release(bl_memory_budget *budget, bl_memory_class memory_class, uint64_t bytes);
 /* Bytes that are charged change their class; both are of the classes that ask. */
-void bl_memory_budget_move(bl_memory_budget *budget, bl_memory_class from, bl_memory_class to, uint64_t bytes);
+void bl_memory_budget_move(bl_memory_budget *budget, bl_memory_class from, bl_memory_class to,
+                           uint64_t bytes);
 uint64_t bl_memory_budget_used(const bl_memory_budget *budget, bl_memory_class memory_class);
 uint64_t bl_memory_budget_total(const bl_memory_budget *budget);
 /* What cache, index, pinned and work may hold together now; and what of it is free. */

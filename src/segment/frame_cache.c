@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /* frame_cache.c -- blocks in memory: who may stay when the limit is reached, and when bytes may really go.
  *
- * MEMORY      Frames and units come from the page arena. The card of a frame (32 bytes: frame, slot, holders, size,
- *             pins) lies in a chunk of 511, aligned to its size, whose head names the cache. Cards are never given
- *             back, so the clock walks an array.
- * EVICTION    One step of the clock looks at one card: pinned, or referenced since the last time (then it loses that
- *             mark), or out: the slot is set to null by compare-and-swap and the frame joins the batch. A batch takes
- *             one ticket of the epoch and lies in limbo until that has passed; limbo is looked at, without waiting,
- *             whenever the budget is short. Only who finds no room at all waits for the grace period.
- * LIMBO       A ring of batches in order of their tickets; when it is full the newest batch takes in the next one
- *             under a newer ticket.
+ * MEMORY      Frames and units come from the page arena. The card of a frame (32 bytes: frame, slot, holders,
+ *             size, pins) lies in a chunk of 511, aligned to its size, whose head names the cache. Cards are
+ *             never given back, so the clock walks an array.
+ * EVICTION    One step of the clock looks at one card: pinned, or referenced since the last time (then it
+ *             loses that mark), or out: the slot is set to null by compare-and-swap and the frame joins the
+ *             batch. A batch takes one ticket of the epoch and lies in limbo until that has passed; limbo is
+ *             looked at, without waiting, whenever the budget is short. Only who finds no room at all waits
+ *             for the grace period.
+ * LIMBO       A ring of batches in order of their tickets; when it is full the newest batch takes in the next
+ *             one under a newer ticket.
  *
- * INVARIANTS  (FRAME-1) A frame is freed only when its slot was emptied, a grace period has passed since (or nobody
- *                       could reach the slot), and its pins are 0.
- *             (FRAME-2) A slot that holds a frame counts as one holder of its unit, from install until it is emptied.
- *             (FRAME-3) Slots are emptied under the lock only, and a unit whose holders are 0 has no filled slot.
+ * INVARIANTS  (FRAME-1) A frame is freed only when its slot was emptied, a grace period has passed since (or
+ *                       nobody could reach the slot), and its pins are 0.
+ *             (FRAME-2) A slot that holds a frame counts as one holder of its unit, from install until it is
+ *                       emptied.
+ *             (FRAME-3) Slots are emptied under the lock only, and a unit whose holders are 0 has no filled
+ *                       slot.
  *             (FRAME-4) Every frame and unit is charged from take to free, once.
- * THREADS     Any. One lock for cards, clock, limbo and the ring of units; never held over I/O or a wait, never taken
- *             inside an epoch. Lock order: it is taken last (below it only the page arena's own).
+ * THREADS     Any. One lock for cards, clock, limbo and the ring of units; never held over I/O or a wait,
+ *             never taken inside an epoch. Lock order: it is taken last (below it only the page arena's own).
  * NOT HERE    Reading blocks, and who loads: block_reader.c.   What a unit is: segment_unit.c. */
 #include "segment/frame_cache.h"
 
@@ -81,7 +84,8 @@ struct bl_frame_cache {
     uint64_t limbo_bytes;
 };
 
-/* ---- Making and ending ---------------------------------------------------------------------------------- */
+/* ---- Making and ending ----------------------------------------------------------------------------------
+ * */
 
 bole_status bl_frame_cache_create(bl_memory_budget *budget, bl_scheduler *scheduler, bl_frame_cache **out,
                                   bole_error *error)
@@ -151,7 +155,8 @@ bl_load_queue *bl_frame_cache_queue(bl_frame_cache *cache, const void *of)
 }
 BL_STATIC_ASSERT(QUEUES == 64, "six bits of the mixed address");
 
-/* ---- Counters --------------------------------------------------------------------------------------------- */
+/* ---- Counters ---------------------------------------------------------------------------------------------
+ * */
 
 void bl_frame_cache_count_load(bl_frame_cache *cache, uint64_t bytes_read)
 {
@@ -176,7 +181,8 @@ void bl_frame_cache_counters_read(const bl_frame_cache *cache, bl_frame_cache_co
         out->hits += atomic_load_explicit(&cache->stripes[i].hits, memory_order_relaxed);
 }
 
-/* ---- Cards ------------------------------------------------------------------------------------------------ */
+/* ---- Cards ------------------------------------------------------------------------------------------------
+ * */
 
 static bool grow_cards_locked(bl_frame_cache *cache)
 {
@@ -255,7 +261,8 @@ void bl_frame_unpin(bl_frame *frame)
     bl_mutex_unlock(&cache->lock);
 }
 
-/* ---- Units: a ring ------------------------------------------------------------------------------------------ */
+/* ---- Units: a ring
+ * ------------------------------------------------------------------------------------------ */
 
 static void ring_remove_locked(bl_frame_cache *cache, bl_unit_node *node)
 {
@@ -276,7 +283,8 @@ static void free_unit_locked(bl_frame_cache *cache, bl_unit_node *node)
     bl_memory_budget_release(cache->budget, BL_MEMORY_INDEX, bl_page_arena_size(bytes));
 }
 
-/* ---- Limbo -------------------------------------------------------------------------------------------------- */
+/* ---- Limbo
+ * -------------------------------------------------------------------------------------------------- */
 
 static limbo_batch *limbo_at(bl_frame_cache *cache, uint32_t i)
 {
@@ -326,7 +334,8 @@ static void reap_locked(bl_frame_cache *cache)
     }
 }
 
-/* ---- The clocks --------------------------------------------------------------------------------------------- */
+/* ---- The clocks
+ * --------------------------------------------------------------------------------------------- */
 
 static bl_frame_card *card_number(const bl_frame_cache *cache, size_t number)
 {
@@ -388,7 +397,8 @@ static bool turn_unit_locked(bl_frame_cache *cache, limbo_batch *batch)
     return true;
 }
 
-/* Turn the clocks until `goal` bytes are on their way out, or two turns gave nothing more. Returns the bytes. */
+/* Turn the clocks until `goal` bytes are on their way out, or two turns gave nothing more. Returns the bytes.
+ * */
 static uint64_t evict_locked(bl_frame_cache *cache, uint64_t goal, uint64_t frames_max)
 {
     limbo_batch batch = { 0 };
@@ -508,7 +518,8 @@ void bl_frame_cache_trim(bl_frame_cache *cache)
     bl_mutex_unlock(&cache->lock);
 }
 
-/* ---- Frames --------------------------------------------------------------------------------------------------- */
+/* ---- Frames
+ * --------------------------------------------------------------------------------------------------- */
 
 static bool charge_frame(bl_frame_cache *cache, size_t bytes, bool evict)
 {
@@ -602,7 +613,8 @@ void bl_frame_cache_drop(bl_frame_cache *cache, _Atomic(bl_frame *) *slots, size
     bl_mutex_unlock(&cache->lock);
 }
 
-/* ---- Units ------------------------------------------------------------------------------------------------------ */
+/* ---- Units
+ * ------------------------------------------------------------------------------------------------------ */
 
 bole_status bl_frame_cache_take_unit(bl_frame_cache *cache, size_t bytes, bool force, bl_unit_node **out,
                                      bole_error *error)

@@ -1,24 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /* frame_cache.h -- blocks in memory: frames, pins, eviction.
  *
- * There is no hash table: each open segment has one atomic pointer per block (a slot, in block_index.h), to a frame
- * or null; the cache owns the frames and may set any slot back to null. A hit takes no lock, no count, no hash.
+ * There is no hash table: each open segment has one atomic pointer per block (a slot, in block_index.h), to a
+ * frame or null; the cache owns the frames and may set any slot back to null. A hit takes no lock, no count,
+ * no hash.
  *
- * FRAME   Memory of the page arena, aligned to 4 KiB, that begins with the block's own bytes (block.h), so that a
- *         get touches the lines of the block and no other. What the cache knows of a frame is its card, in dense
- *         arrays beside the frames. The way from frame to card costs no line either: once a block was verified its
- *         checksum is of no use in memory, and the frame's first 8 bytes hold the card's address.
- * SLOT    The frame's address; the low 12 bits are free and say: BL_SLOT_REFERENCED (a get was here since the clock
- *         hand passed; it lies in the line that the get has just read, and is written only when it is not set yet),
- *         BL_SLOT_LOADING (no frame yet; somebody reads it).
- * LIFE    null -> loading (others wait, outside the epoch) -> frame -> evicted: the slot is set to null, a grace
- *         period passes (the frame is in limbo), then its pin count is looked at: zero frees, else it is an orphan
- *         and the last unpin frees. Its bytes stay charged until then: to BL_MEMORY_CACHE, as an orphan to
- *         BL_MEMORY_PINNED.
- * Eviction is CLOCK (Corbato 1968) in batches, done by who loads when the budget is short; about 1 % of the share is
- * kept free, so that a miss finds room without waiting for a grace period. Pinned frames are passed over: evicting
- * them gives nothing back. Units (a segment's index and filter, segment_state.h) have a clock of their own that turns
- * at the same rate; a unit goes when nothing holds it and no read came by for one turn. */
+ * FRAME   Memory of the page arena, aligned to 4 KiB, that begins with the block's own bytes (block.h), so
+ *         that a get touches the lines of the block and no other. What the cache knows of a frame is its
+ *         card, in dense arrays beside the frames. The way from frame to card costs no line either: once a
+ *         block was verified its checksum is of no use in memory, and the frame's first 8 bytes hold the
+ *         card's address.
+ * SLOT    The frame's address; the low 12 bits are free and say: BL_SLOT_REFERENCED (a get was here since the
+ *         clock hand passed; it lies in the line that the get has just read, and is written only when it is
+ *         not set yet), BL_SLOT_LOADING (no frame yet; somebody reads it).
+ * LIFE    null -> loading (others wait, outside the epoch) -> frame -> evicted: the slot is set to null, a
+ *         grace period passes (the frame is in limbo), then its pin count is looked at: zero frees, else it
+ *         is an orphan and the last unpin frees. Its bytes stay charged until then: to BL_MEMORY_CACHE, as an
+ *         orphan to BL_MEMORY_PINNED.
+ * Eviction is CLOCK (Corbato 1968) in batches, done by who loads when the budget is short; about 1 % of the
+ * share is kept free, so that a miss finds room without waiting for a grace period. Pinned frames are passed
+ * over: evicting them gives nothing back. Units (a segment's index and filter, segment_state.h) have a clock
+ * of their own that turns at the same rate; a unit goes when nothing holds it and no read came by for one
+ * turn. */
 #ifndef BL_SEGMENT_FRAME_CACHE_H
 #define BL_SEGMENT_FRAME_CACHE_H
 
@@ -33,11 +36,12 @@ typedef struct bl_frame bl_frame; /* one block in memory, decompressed and verif
 BOLE_CHECKED bole_status bl_frame_cache_create(bl_memory_budget *budget, bl_scheduler *scheduler,
                                                bl_frame_cache **out, bole_error *error);
 void bl_frame_cache_destroy(bl_frame_cache *cache); /* every frame must be free */
-/* Give back memory until the budget's excess is 0 or nothing evictable is left (after a limit was lowered, or by a
- * background job). Outside an epoch: it waits for grace periods. */
+/* Give back memory until the budget's excess is 0 or nothing evictable is left (after a limit was lowered, or
+ * by a background job). Outside an epoch: it waits for grace periods. */
 void bl_frame_cache_trim(bl_frame_cache *cache);
 
-/* A reader inside an epoch that found a frame keeps it beyond the epoch. Who holds a pin may pin again anywhere. */
+/* A reader inside an epoch that found a frame keeps it beyond the epoch. Who holds a pin may pin again
+ * anywhere. */
 void bl_frame_pin(bl_frame *frame);
 void bl_frame_unpin(bl_frame *frame); /* never inside an epoch: the last one may free. NULL is allowed */
 
@@ -48,7 +52,8 @@ void bl_frame_cache_counters_read(const bl_frame_cache *cache, bl_frame_cache_co
 
 /* ---- Making frames: block_reader, segment_writer ---- */
 
-/* A holder counts who needs a unit to stay: its filled slots, loads under way, cursors. Below 0: it is going. */
+/* A holder counts who needs a unit to stay: its filled slots, loads under way, cursors. Below 0: it is going.
+ * */
 typedef _Atomic int64_t bl_holders;
 
 typedef struct bl_frame_card {
@@ -63,22 +68,26 @@ typedef struct bl_frame_card {
 } bl_frame_card;
 #define BL_FRAME_ORPHAN (UINT32_C(1) << 31)
 
-/* A frame of `bytes`, charged to BL_MEMORY_CACHE, not zeroed, the caller's until it is installed or given back.
- * `evict`: make room if there is none (outside an epoch); else only what is free above the reserve is given, for
- * blocks that are worth less than what is in the cache. BOLE_MEMORY_PINNED: no room; BOLE_NO_MEMORY. */
-BOLE_CHECKED bole_status bl_frame_cache_take(bl_frame_cache *cache, size_t bytes, bool evict, bl_frame_card **out,
-                                             bole_error *error);
+/* A frame of `bytes`, charged to BL_MEMORY_CACHE, not zeroed, the caller's until it is installed or given
+ * back. `evict`: make room if there is none (outside an epoch); else only what is free above the reserve is
+ * given, for blocks that are worth less than what is in the cache. BOLE_MEMORY_PINNED: no room;
+ * BOLE_NO_MEMORY. */
+BOLE_CHECKED bole_status bl_frame_cache_take(bl_frame_cache *cache, size_t bytes, bool evict,
+                                             bl_frame_card **out, bole_error *error);
 void bl_frame_cache_give_back(bl_frame_cache *cache, bl_frame_card *card); /* NULL is allowed */
 static inline uint8_t *bl_frame_card_bytes(const bl_frame_card *card) { return (uint8_t *)card->frame; }
-/* Take over a verified block, built elsewhere, as a frame (a copy): for the segment writer, which keeps the cards by
- * ordinal and hands them to bl_segment_create_built, or gives them back. NULL when there is no room. A writer that
- * builds a block in place takes a frame, writes block and checksum there and to the file, and keeps the card. */
+/* Take over a verified block, built elsewhere, as a frame (a copy): for the segment writer, which keeps the
+ * cards by ordinal and hands them to bl_segment_create_built, or gives them back. NULL when there is no room.
+ * A writer that builds a block in place takes a frame, writes block and checksum there and to the file, and
+ * keeps the card. */
 bl_frame_card *bl_frame_cache_adopt(bl_frame_cache *cache, const void *block, size_t bytes, bool evict);
 
-/* Fill an empty (or LOADING, and then the caller's) slot: from now on readers see the block. The first 8 bytes of the
- * frame are overwritten. One holder was counted for it by the caller and belongs to the slot now. */
+/* Fill an empty (or LOADING, and then the caller's) slot: from now on readers see the block. The first 8
+ * bytes of the frame are overwritten. One holder was counted for it by the caller and belongs to the slot
+ * now. */
 void bl_frame_install(bl_frame_card *card, _Atomic(bl_frame *) *slot, bl_holders *holders);
-/* Empty `count` slots that no reader can reach any more: frames are freed at once, pinned ones with their last pin. */
+/* Empty `count` slots that no reader can reach any more: frames are freed at once, pinned ones with their
+ * last pin. */
 void bl_frame_cache_drop(bl_frame_cache *cache, _Atomic(bl_frame *) *slots, size_t count);
 
 /* ---- Slots ---- */
@@ -114,24 +123,26 @@ typedef struct bl_unit_node {
     struct bl_unit_node *before, *after;         /* the ring of all published units; after: a list in limbo */
 } bl_unit_node;
 
-/* Memory for a unit, charged to BL_MEMORY_INDEX, zeroed, aligned to 4 KiB, that begins with its node; makes room.
- * `force`: charge it whatever the limit says (a read that must go on). */
+/* Memory for a unit, charged to BL_MEMORY_INDEX, zeroed, aligned to 4 KiB, that begins with its node; makes
+ * room. `force`: charge it whatever the limit says (a read that must go on). */
 BOLE_CHECKED bole_status bl_frame_cache_take_unit(bl_frame_cache *cache, size_t bytes, bool force,
                                                   bl_unit_node **out, bole_error *error);
-void bl_frame_cache_give_back_unit(bl_frame_cache *cache, bl_unit_node *node); /* not published; NULL is allowed */
+/* One that was not published; NULL is allowed. */
+void bl_frame_cache_give_back_unit(bl_frame_cache *cache, bl_unit_node *node);
 /* Publish it at `place` (release) and let it be evicted from now on when nobody holds it. */
 void bl_frame_cache_publish_unit(bl_frame_cache *cache, bl_unit_node *node, _Atomic(bl_unit_node *) *place);
 /* The segment dies and no reader can reach it any more. Slots are empty and nobody holds it. */
 void bl_frame_cache_drop_unit(bl_frame_cache *cache, _Atomic(bl_unit_node *) *place);
-/* Count one holder more, unless the unit is on its way out. The caller is inside an epoch, or holds it already. */
+/* Count one holder more, unless the unit is on its way out. The caller is inside an epoch, or holds it
+ * already. */
 static inline bool bl_unit_hold(bl_unit_node *node)
 {
     int64_t holders = atomic_load_explicit(&node->holders, memory_order_relaxed);
     do {
         if (holders < 0)
             return false;
-    } while (!atomic_compare_exchange_weak_explicit(&node->holders, &holders, holders + 1, memory_order_acquire,
-                                                    memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&node->holders, &holders, holders + 1,
+                                                    memory_order_acquire, memory_order_relaxed));
     return true;
 }
 static inline void bl_unit_let_go(bl_unit_node *node)
@@ -152,8 +163,9 @@ typedef struct bl_load_queue {
 bl_load_queue *bl_frame_cache_queue(bl_frame_cache *cache, const void *of);
 bl_memory_budget *bl_frame_cache_budget(bl_frame_cache *cache);
 
-/* Counters: a thread adds to a line of its own (exact while at most BL_COUNT_STRIPES threads read at a time; beyond
- * that, threads that share a line may lose counts). The caller is inside an epoch, or was in one before. */
+/* Counters: a thread adds to a line of its own (exact while at most BL_COUNT_STRIPES threads read at a time;
+ * beyond that, threads that share a line may lose counts). The caller is inside an epoch, or was in one
+ * before. */
 enum { BL_COUNT_STRIPES = 16 };
 static inline unsigned bl_count_stripe(void)
 {
@@ -172,7 +184,8 @@ static inline void bl_frame_cache_hit(bl_frame_cache *cache)
 {
     bl_count_add(&((bl_frame_cache_stripe *)(void *)cache)[bl_count_stripe()].hits, 1);
 }
-void bl_frame_cache_count_load(bl_frame_cache *cache, uint64_t bytes_read); /* a miss that this thread read */
-void bl_frame_cache_count_shared(bl_frame_cache *cache);                    /* a miss that another one reads */
+/* A miss that this thread read; one that it waited for while another thread read. */
+void bl_frame_cache_count_load(bl_frame_cache *cache, uint64_t bytes_read);
+void bl_frame_cache_count_shared(bl_frame_cache *cache);
 
 #endif

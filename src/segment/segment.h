@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* segment.h -- an immutable sorted file: the brief's Segment, as the readers see it.
  *
- * A segment handle knows its meta from the manifest and opens nothing until first use. Its unit (block index, slots,
- * filter, descriptor) is loaded on first use, charged to the memory limit, and evicted whole when no slot is filled
- * or loading. A handle is counted; the last unref closes it and, when it was marked obsolete, removes the file.
+ * A segment handle knows its meta from the manifest and opens nothing until first use. Its unit (block index,
+ * slots, filter, descriptor) is loaded on first use, charged to the memory limit, and evicted whole when no
+ * slot is filled or loading. A handle is counted; the last unref closes it and, when it was marked obsolete,
+ * removes the file.
  *
- * Reads come in two forms. Inside an epoch: bl_segment_prefetch / find, which never wait; BL_FIND_MUST_LOAD says what
- * to load. Outside: bl_segment_load, which reads, verifies, decompresses and installs, once, however many ask. */
+ * Reads come in two forms. Inside an epoch: bl_segment_prefetch / find, which never wait; BL_FIND_MUST_LOAD
+ * says what to load. Outside: bl_segment_load, which reads, verifies, decompresses and installs, once,
+ * however many ask. */
 #ifndef BL_SEGMENT_SEGMENT_H
 #define BL_SEGMENT_SEGMENT_H
 
@@ -27,8 +29,9 @@ typedef struct bl_segment_environment {
     bool read_only;                 /* never remove files */
     uint32_t open_files_max;        /* descriptors; least recently used ones are closed */
     struct bl_descriptor_cache *descriptors; /* segment_descriptor.c's; made by bl_segment_environment_init */
-    /* The last reference to an obsolete segment went: its file may go (the engine removes it, now or when no reader of
-     * another process needs it). Never called with a lock of this layer held. NULL: the file is removed at once. */
+    /* The last reference to an obsolete segment went: its file may go (the engine removes it, now or when no
+     * reader of another process needs it). Never called with a lock of this layer held. NULL: the file is
+     * removed at once. */
     void (*file_due)(void *context, uint64_t number);
     void *context;
 } bl_segment_environment;
@@ -38,39 +41,48 @@ void bl_segment_environment_deinit(bl_segment_environment *environment);
 typedef struct bl_segment bl_segment;
 
 /* Copies `meta`. One reference is the caller's. */
-BOLE_CHECKED bole_status bl_segment_create_handle(bl_segment_environment *environment, const bl_segment_meta *meta,
-                                                  bl_comparator *comparator, bl_segment **out, bole_error *error);
+BOLE_CHECKED bole_status bl_segment_create_handle(bl_segment_environment *environment,
+                                                  const bl_segment_meta *meta, bl_comparator *comparator,
+                                                  bl_segment **out, bole_error *error);
 void bl_segment_ref(bl_segment *segment);
-/* Whoever drops the last reference guarantees that no reader inside an epoch can still see the segment: a version is
- * unreferenced only after a grace period since it was replaced. So index and frames are freed at once, without another
- * wait; frames that views still pin go with the last pin. Outside an epoch. NULL is allowed. */
+/* Whoever drops the last reference guarantees that no reader inside an epoch can still see the segment: a
+ * version is unreferenced only after a grace period since it was replaced. So index and frames are freed at
+ * once, without another wait; frames that views still pin go with the last pin. Outside an epoch. NULL is
+ * allowed. */
 void bl_segment_unref(bl_segment *segment);
 /* The file goes when the last reference does; the caller made the newer state durable before. */
 void bl_segment_mark_obsolete(bl_segment *segment);
 const bl_segment_meta *bl_segment_meta_of(const bl_segment *segment);
 bl_comparator *bl_segment_comparator(const bl_segment *segment);
 
-/* A handle whose file the segment writer has just finished: index and filter are in memory already, and the frames of
- * the blocks that the writer kept are installed. */
+/* A handle whose file the segment writer has just finished: index and filter are in memory already, and the
+ * frames of the blocks that the writer kept are installed. */
 typedef struct bl_segment_built {
     bole_slice index_section, filter_section; /* as written to the file; copied. No filter: size 0 */
     uint64_t blocks_end;
     uint8_t compression;
-    bl_frame_card **cards;                    /* by ordinal, entries or array may be NULL; the array is the caller's */
+    bl_frame_card **cards;                    /* by ordinal; entries or all may be NULL. The caller's array */
     uint64_t card_count;                      /* <= meta->blocks */
 } bl_segment_built;
-/* Takes over the cards, on failure too. When the memory limit leaves no room for the index the handle is a cold one. */
-BOLE_CHECKED bole_status bl_segment_create_built(bl_segment_environment *environment, const bl_segment_meta *meta,
-                                                 bl_comparator *comparator, const bl_segment_built *built,
-                                                 bl_segment **out, bole_error *error);
-/* Read header, footer and all sections now and compare them with the meta (paranoid open, verify). With `all_blocks`
- * also every block: checksum, structure, strict order inside and across blocks, counts, separators, key and sequence
- * range, and that the filter denies no key. With an unknown comparator what needs an order is left out. */
+/* Takes over the cards, on failure too. When the memory limit leaves no room for the index the handle is a
+ * cold one. */
+BOLE_CHECKED bole_status bl_segment_create_built(bl_segment_environment *environment,
+                                                 const bl_segment_meta *meta, bl_comparator *comparator,
+                                                 const bl_segment_built *built, bl_segment **out,
+                                                 bole_error *error);
+/* Read header, footer and all sections now and compare them with the meta (paranoid open, verify). With
+ * `all_blocks` also every block: checksum, structure, strict order inside and across blocks, counts,
+ * separators, key and sequence range, and that the filter denies no key. With an unknown comparator what
+ * needs an order is left out. */
 BOLE_CHECKED bole_status bl_segment_check(bl_segment *segment, bool all_blocks, bole_error *error);
 
 /* ---- Point reads ---- */
 typedef enum bl_find { BL_FIND_ABSENT, BL_FIND_FOUND, BL_FIND_MUST_LOAD } bl_find;
-typedef enum bl_find_filter { BL_FIND_NO_FILTER, BL_FIND_FILTER_DENIED, BL_FIND_FILTER_PASSED } bl_find_filter;
+typedef enum bl_find_filter {
+    BL_FIND_NO_FILTER,
+    BL_FIND_FILTER_DENIED,
+    BL_FIND_FILTER_PASSED,
+} bl_find_filter;
 
 typedef struct bl_found {
     uint64_t tag;
@@ -82,16 +94,17 @@ typedef struct bl_found {
 } bl_found;
 #define BL_SEGMENT_UNIT UINT64_MAX
 
-/* Inside an epoch; nothing here waits. find is the whole of it for one segment. With several candidates, go in stages
- * over all of them, so that their cache misses overlap:
- *   bl_segment_prefetch      asks for the filter's line and the index group (the sampled heads are walked)
- *   bl_segment_locate        finishes the index search, asks for the block's first lines
+/* Inside an epoch; nothing here waits. find is the whole of it for one candidate: it asks for the filter's
+ * line, walks the index meanwhile, asks for the block's first lines, then tests the filter and searches the
+ * block. With several candidates: prefetch (the filter's line and the index group) over all of them, so that
+ * their cache misses overlap, then find_prefetched, newest first: it tests the filter first, where most
+ * absent keys end. Or stage by stage:
+ *   bl_segment_locate        searches the index and asks for the block's first lines
  *   bl_segment_filter_denies tests the filter (and counts a denial, as find does)
- *   bl_segment_find_at       searches at the place that locate found; filter as in find unless it was tested already
- * Most absent keys end at the filter: prefetch all; then, newest first, test, locate and search; that is what
- * bl_segment_find does with a line that is there already. */
+ *   bl_segment_find_at searches at the place that locate found, after the filter, unless it was tested */
 void bl_segment_prefetch(const bl_segment *segment, const bl_lookup *lookup);
 bl_find bl_segment_find(bl_segment *segment, const bl_lookup *lookup, bl_found *out);
+bl_find bl_segment_find_prefetched(bl_segment *segment, const bl_lookup *lookup, bl_found *out);
 typedef struct bl_segment_spot { /* good until the epoch is left */
     const struct bl_unit *unit;  /* NULL: must be loaded */
     uint64_t block;
@@ -101,12 +114,14 @@ void bl_segment_locate(const bl_segment *segment, const bl_lookup *lookup, bl_se
 bool bl_segment_filter_denies(bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *spot);
 bl_find bl_segment_find_at(bl_segment *segment, const bl_lookup *lookup, const bl_segment_spot *spot,
                            bl_found *out);
-/* Outside an epoch, holding a reference. Returns once the unit or block is in memory, whoever loaded it; it may be
- * evicted again before the caller looks, so after some rounds use find_uncached. BOLE_MEMORY_PINNED: the memory limit
- * leaves no room for it: use find_uncached. BOLE_CORRUPT names file and offset; then nothing was installed. */
+/* Outside an epoch, holding a reference. Returns once the unit or block is in memory, whoever loaded it; it
+ * may be evicted again before the caller looks, so after some rounds use find_uncached. BOLE_MEMORY_PINNED:
+ * the memory limit leaves no room for it: use find_uncached. BOLE_CORRUPT names file and offset; then nothing
+ * was installed. */
 BOLE_CHECKED bole_status bl_segment_load(bl_segment *segment, uint64_t block, bole_error *error);
-/* When the memory limit leaves no room: read one block privately, look the key up in it, copy the value out (for a
- * tombstone, BOLE_OK with its tag and an empty value). Goes on whatever the limit says; its buffers are charged. */
+/* When the memory limit leaves no room: read one block privately, look the key up in it, copy the value out
+ * (for a tombstone, BOLE_OK with its tag and an empty value). Goes on whatever the limit says; its buffers
+ * are charged. */
 BOLE_CHECKED bole_status bl_segment_find_uncached(bl_segment *segment, const bl_lookup *lookup, uint64_t *tag,
                                                   bole_buffer *value, bole_error *error); /* or NOT_FOUND */
 
@@ -117,17 +132,18 @@ typedef struct bl_segment_cursor_options {
     uint64_t *bytes_read; /* counter to add to, of the cursor's thread; may be NULL */
 } bl_segment_cursor_options;
 /* A cursor over one run: `count` segments in key order that do not overlap (one for a segment alone), of one
- * environment and one comparator. Takes a reference on each until closed. It may be made and used outside epochs only.
- * An error or damage makes it invalid with status and error; a later seek starts anew. With a comparator that is not
- * known it walks (seek_first, seek_last, next, prev) and refuses to seek (BOLE_COMPARATOR). */
+ * environment and one comparator. Takes a reference on each until closed. It may be made and used outside
+ * epochs only. An error or damage makes it invalid with status and error; a later seek starts anew. With a
+ * comparator that is not known it walks (seek_first, seek_last, next, prev) and refuses to seek
+ * (BOLE_COMPARATOR). */
 BOLE_CHECKED bole_status bl_segment_cursor(bl_segment *const *segments, uint32_t count,
                                            const bl_segment_cursor_options *options, bl_cursor **out,
                                            bole_error *error);
 
 /* ---- Looking in (inspect, split points, stats) ---- */
-/* Since the handle was made. A probe is counted with its outcome: denied; passed and the key was found; passed for
- * nothing (also when all versions are newer than the reader). One that ends in MUST_LOAD is not counted: it is made
- * again. Exact while at most 16 threads read at a time (see frame_cache.h). */
+/* Since the handle was made. A probe is counted with its outcome: denied; passed and the key was found;
+ * passed for nothing (also when all versions are newer than the reader). One that ends in MUST_LOAD is not
+ * counted: it is made again. Exact while at most 16 threads read at a time (see frame_cache.h). */
 typedef struct bl_segment_counters {
     uint64_t filter_probes, filter_negatives, filter_true_positives, filter_false_positives;
 } bl_segment_counters;
@@ -141,14 +157,15 @@ BOLE_CHECKED bole_status bl_segment_shape_read(bl_segment *segment, bl_segment_s
 /* Does the filter say maybe? For measuring the real rate of false positives. */
 BOLE_CHECKED bole_status bl_segment_filter_may_contain(bl_segment *segment, uint64_t hash, bool *maybe,
                                                        bole_error *error);
-/* Visit blocks in order: ordinal, offset, stored bytes, separator (first key bound). Stops when visit says false. */
+/* Visit blocks in order: ordinal, offset, stored bytes, separator (first key bound). Stops when visit says
+ * false. */
 typedef struct bl_block_place {
     uint64_t ordinal, offset;
     uint32_t stored_bytes;
     bole_slice separator;
 } bl_block_place;
 BOLE_CHECKED bole_status bl_segment_blocks(bl_segment *segment,
-                                           bool (*visit)(void *context, const bl_block_place *place), void *context,
-                                           bole_error *error);
+                                           bool (*visit)(void *context, const bl_block_place *place),
+                                           void *context, bole_error *error);
 
 #endif

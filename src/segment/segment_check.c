@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/* segment_check.c -- looking into a segment: is all of it as the manifest says, and what does it look like?
+ *
+ * The check reads the file with buffers of its own and trusts nothing that is in memory. It is what `verify`,
+ * a paranoid open and tests stand on, so it asks for more than readers need: each rule of block.h,
+ * block_index.h and bloom_filter.h that can be looked at from outside.
+ *
+ * INVARIANTS  (CHECK-1) Every failure names the file and, where there is one, the offset of the block or
+ *             section.
+ *             (CHECK-2) Blocks are checked one at a time: memory does not grow with the segment but by index
+ * and filter.
+ * THREADS     Any, outside an epoch.
+ * NOT HERE    What footer and sections must be: segment_footer.c, block_index.c. A block by itself:
+ * block_load.c. */
+#include "segment/segment.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/status.h"
+#include "segment/block_reader.h"
+#include "segment/segment_state.h"
+
+#include <string.h>
+
+/* ---- The whole file
+ * ------------------------------------------------------------------------------------------- */
+
+/* What the walk over all entries keeps. */
+typedef struct checker {
+    bl_segment *segment;
+    const bl_unit *unit;
+    bole_error *error;
+    uint64_t offset; /* of the present block */
+    uint64_t entries, tombstones, raw_bytes;
+    bool has_last;
+    uint64_t last_tag;
+    uint8_t *last_key, *key; /* room for BOLE_KEY_BYTES_MAX + 8 each */
+    size_t last_bytes;
+    bole_buffer separator;
+} checker;
+
+static bole_status wrong(checker *check, const char *what)
+{
+    return bl_corrupt(check->error, check->segment->path, check->offset, "%s", what);
+}
+
+static bole_status check_entry(checker *check, bole_slice key, uint64_t tag, size_t value_bytes)
+{
+    const bl_segment_meta *meta = &check->segment->meta;
+    bl_comparator *comparator = check->segment->comparator;
+    if (check->has_last && check->unit->ordered) {
+        int order = bl_compare(comparator, bl_slice(check->last_key, check->last_bytes), key);
+        if (order > 0 || (order == 0 && tag >= check->last_tag))
+            return wrong(check, "an entry is not above the one before it");
+    }
+    if (!check->has_last && !bl_slice_equal(key, meta->smallest))
+        return wrong(check, "the first key is not the smallest key of the manifest");
+    uint64_t sequence = bl_tag_sequence(tag);
+    bool zeroed = meta->sequences_zeroed && sequence == 0;
+    if (!zeroed && (sequence < meta->sequence_min || sequence > meta->sequence_max))
+        return wrong(check, "an entry's sequence is outside the segment's range");
+    if (check->unit->has_filter &&
+        !bl_bloom_filter_may_contain(&check->unit->filter, bl_hash(key.data, key.size)))
+        return wrong(check, "the filter denies a key of the segment");
+    check->entries++;
+    check->tombstones += bl_tag_kind(tag) == BL_KIND_DELETE;
+    check->raw_bytes += key.size + value_bytes;
+    return BOLE_OK;
+}
+
+/* s(i - 1) < first key of i, unless the versions of one key go on; last key of i <= s(i). */
+static bole_status check_separator(checker *check, uint64_t ordinal, bole_slice key, bool first)
+{
+    if (!check->unit->ordered || (first && ordinal == 0))
+        return BOLE_OK;
+    check->separator.size = 0;
+    if (!bl_block_index_separator(&check->unit->index, first ? ordinal - 1 : ordinal, &check->separator))
+        return bl_fail(check->error, BOLE_NO_MEMORY, "separator");
+    bole_slice separator = bl_slice(check->separator.data, check->separator.size);
+    int order = bl_compare(check->segment->comparator, separator, key);
+    if (!first)
+        return order >= 0 ? BOLE_OK : wrong(check, "a key is above its block's separator");
+    bool goes_on = bl_slice_equal(bl_slice(check->last_key, check->last_bytes), key);
+    return order < (goes_on ? 1 : 0) ? BOLE_OK : wrong(check, "a key is not above the separator before it");
+}
+
+static bole_status check_block(checker *check, uint64_t ordinal, uint8_t *frame)
+{
+    bole_status status = bl_block_read(check->segment, check->unit, ordinal, frame, NULL, check->error);
+    if (status == BOLE_OK && check->unit->ordered)
+        status = bl_block_validate(frame, check->unit->index.frame_bytes[ordinal], true,
+                                   check->segment->comparator, check->segment->path, check->offset,
+                                   check->error);
+    if (status != BOLE_OK)
+        return status;
+    bl_block_view view;
+    bl_block_view_init(&view, frame);
+    for (uint32_t i = 0; i < view.count && status == BOLE_OK; i++) {
+        bole_slice key = bl_block_key(&view, i, check->key);
+        uint64_t tag = bl_block_tag(&view, i);
+        if (i == 0)
+            status = check_separator(check, ordinal, key, true);
+        if (status == BOLE_OK)
+            status = check_entry(check, key, tag, bl_block_value(&view, i).size);
+        uint8_t *other = check->last_key;
+        check->last_key = check->key;
+        check->key = other;
+        check->last_bytes = key.size;
+        check->last_tag = tag;
+        check->has_last = true;
+    }
+    if (status == BOLE_OK)
+        status = check_separator(check, ordinal, bl_slice(check->last_key, check->last_bytes), false);
+    return status;
+}
+
+static bole_status check_totals(checker *check)
+{
+    const bl_segment_meta *meta = &check->segment->meta;
+    check->offset = BL_NO_OFFSET;
+    if (!bl_slice_equal(bl_slice(check->last_key, check->last_bytes), meta->largest))
+        return wrong(check, "the last key is not the largest key of the manifest");
+    if (check->entries != meta->entries)
+        return wrong(check, "the number of entries is not the manifest's");
+    if (check->tombstones != meta->tombstones)
+        return wrong(check, "the number of tombstones is not the manifest's");
+    if (check->raw_bytes != meta->raw_bytes)
+        return wrong(check, "the bytes of keys and values are not as many as the manifest says");
+    return BOLE_OK;
+}
+
+/* Blocks lie one behind the other from the header's end on; `frame` has room for the largest. */
+static bole_status check_blocks(checker *check, uint8_t *frame)
+{
+    const bl_block_index *index = &check->unit->index;
+    bole_status status = BOLE_OK;
+    for (uint64_t i = 0; i < index->count && status == BOLE_OK; i++) {
+        check->offset = index->offsets[i];
+        status = check_block(check, i, frame);
+    }
+    return status == BOLE_OK ? check_totals(check) : status;
+}
+
+static bole_status check_all_blocks(bl_segment *segment, const bl_unit *unit, bole_error *error)
+{
+    size_t frame_bytes = 0, key_bytes = BOLE_KEY_BYTES_MAX + 8;
+    for (uint64_t i = 0; i < unit->index.count; i++)
+        if (unit->index.frame_bytes[i] > frame_bytes)
+            frame_bytes = unit->index.frame_bytes[i];
+    checker check = { .segment = segment, .unit = unit, .error = error, .separator = BOLE_BUFFER_INIT };
+    uint8_t *keys = bl_alloc(2 * key_bytes);
+    uint8_t *frame = bl_alloc(frame_bytes);
+    bl_memory_budget_force(segment->environment->budget, BL_MEMORY_WORK, frame_bytes + 2 * key_bytes);
+    check.key = keys;
+    check.last_key = keys + key_bytes;
+    bole_status status = keys == NULL || frame == NULL
+                             ? bl_fail(error, BOLE_NO_MEMORY, "check of %s", segment->path)
+                             : check_blocks(&check, frame);
+    bl_memory_budget_release(segment->environment->budget, BL_MEMORY_WORK, frame_bytes + 2 * key_bytes);
+    bl_free(keys);
+    bl_free(frame);
+    bole_buffer_free(&check.separator);
+    return status;
+}
+
+/* Sections that no reader needs are checked against their checksums too. */
+static bole_status check_sections(bl_segment *segment, bole_file *file, const bl_segment_footer *footer,
+                                  bole_error *error)
+{
+    for (uint32_t i = 0; i < footer->section_count; i++) {
+        const bl_segment_section *section = &footer->sections[i];
+        if (section->length == 0)
+            continue;
+        void *bytes = bl_alloc(section->length);
+        if (bytes == NULL)
+            return bl_fail(error, BOLE_NO_MEMORY, "section of %s", segment->path);
+        bl_memory_budget_force(segment->environment->budget, BL_MEMORY_WORK, section->length);
+        bole_status status = bl_segment_section_read(file, segment->path, segment->meta.id, section, bytes,
+                                                     error);
+        bl_memory_budget_release(segment->environment->budget, BL_MEMORY_WORK, section->length);
+        bl_free(bytes);
+        if (status != BOLE_OK)
+            return status;
+    }
+    return BOLE_OK;
+}
+
+static bole_status check_ends(bl_segment *segment, bole_error *error)
+{
+    bl_descriptor_cache *descriptors = segment->environment->descriptors;
+    bole_file *file;
+    bole_status status = bl_descriptor_use(descriptors, &segment->descriptor, segment->path, &file, error);
+    if (status != BOLE_OK)
+        return status;
+    bl_segment_footer footer;
+    status = bl_segment_footer_read_file(file, segment->path, &footer, error);
+    if (status == BOLE_OK) {
+        status = bl_segment_footer_check_meta(&footer, &segment->meta, segment->path, error);
+        if (status == BOLE_OK)
+            status = check_sections(segment, file, &footer, error);
+        bl_segment_footer_deinit(&footer);
+    }
+    bl_descriptor_done(descriptors, &segment->descriptor);
+    return status;
+}
+
+bole_status bl_segment_check(bl_segment *segment, bool all_blocks, bole_error *error)
+{
+    bole_status status = check_ends(segment, error);
+    if (status != BOLE_OK)
+        return status;
+    bl_unit *unit; /* from the file, not from memory */
+    status = bl_unit_load_private(segment, &unit, error);
+    if (status == BOLE_OK && all_blocks)
+        status = check_all_blocks(segment, unit, error);
+    bl_unit_put(segment, unit);
+    return status;
+}
+
+/* ---- What it looks like
+ * ------------------------------------------------------------------------------------------- */
+
+bole_status bl_segment_shape_read(bl_segment *segment, bl_segment_shape *out, bole_error *error)
+{
+    *out = (bl_segment_shape){ 0 };
+    bl_unit *unit;
+    bole_status status = bl_unit_get(segment, true, &unit, error);
+    if (status != BOLE_OK)
+        return status;
+    out->index_bytes = unit->index_bytes;
+    out->compression = unit->compression;
+    if (unit->has_filter) {
+        out->filter_kind = BL_FILTER_CACHE_LINE_BLOOM;
+        out->filter_bytes = unit->filter_bytes;
+        out->filter_bits_per_key_tenths = unit->filter.bits_per_key_tenths;
+        out->filter_expected_rate = bl_bloom_filter_expected_rate(&unit->filter);
+    }
+    for (uint64_t i = 0; i < unit->index.count; i++) {
+        bl_frame *value = atomic_load_explicit(bl_block_index_slot(&unit->index, i), memory_order_relaxed);
+        out->cached_blocks += bl_slot_frame(value) != NULL;
+    }
+    bl_unit_put(segment, unit);
+    return BOLE_OK;
+}
+
+bole_status bl_segment_filter_may_contain(bl_segment *segment, uint64_t hash, bool *maybe, bole_error *error)
+{
+    *maybe = true;
+    bl_unit *unit;
+    bole_status status = bl_unit_get(segment, true, &unit, error);
+    if (status != BOLE_OK)
+        return status;
+    *maybe = !unit->has_filter || bl_bloom_filter_may_contain(&unit->filter, hash);
+    bl_unit_put(segment, unit);
+    return BOLE_OK;
+}
+
+bole_status bl_segment_blocks(bl_segment *segment, bool (*visit)(void *context, const bl_block_place *place),
+                              void *context, bole_error *error)
+{
+    bl_unit *unit;
+    bole_status status = bl_unit_get(segment, true, &unit, error);
+    if (status != BOLE_OK)
+        return status;
+    bole_buffer separator = BOLE_BUFFER_INIT;
+    for (uint64_t i = 0; i < unit->index.count; i++) {
+        separator.size = 0;
+        if (!bl_block_index_separator(&unit->index, i, &separator)) {
+            status = bl_fail(error, BOLE_NO_MEMORY, "separator");
+            break;
+        }
+        bl_block_place place = {
+            .ordinal = i,
+            .offset = unit->index.offsets[i],
+            .stored_bytes = unit->index.stored_bytes[i],
+            .separator = bl_slice(separator.data, separator.size),
+        };
+        if (!visit(context, &place))
+            break;
+    }
+    bole_buffer_free(&separator);
+    bl_unit_put(segment, unit);
+    return status;
+}

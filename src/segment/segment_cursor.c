@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: MIT */
+/* segment_cursor.c -- walks one run, a list of segments in key order, block by block, in both directions.
+ *
+ * WINDOW      The present block, in place: a frame of the cache, pinned; or bytes of the cursor's own.
+ *             Stepping inside it is bl_cursor_next and bl_cursor_prev (core/run_cursor.h), which come here
+ *             from block to block only.
+ * ABSENT      A block that is in memory is used and not marked as wanted: a scan says nothing about what the
+ *             next get wants. An absent one is read privately. From the third block in one direction on, the
+ *             cursor reads as many whole blocks as fit 256 KiB at once and shows them from that buffer, where
+ *             they are verified and validated when they are shown; blocks that are not compressed are not
+ *             even copied. With fill_cache an absent block is installed instead.
+ * MEMORY      The read-ahead buffer must ask the budget (and makes do without when there is no room); one
+ *             private block at a time is charged by force. One unit is held, of the segment that is shown.
+ *
+ * INVARIANTS  (CURSOR-1) valid means: the window shows block `ordinal` of segments[at], whose unit is held,
+ *                        and index is in it.
+ *             (CURSOR-2) An error is never taken for the end: valid is false and status tells which.
+ *             (CURSOR-3) What the window points to does not move until the cursor does.
+ * THREADS     A cursor belongs to one thread at a time, which is outside any epoch.
+ * NOT HERE    Which versions are seen: engine/scan.c.   Many runs as one: core/merge.c. */
+#include "segment/segment.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/status.h"
+#include "segment/block_reader.h"
+#include "segment/segment_state.h"
+
+#include <string.h>
+
+enum { SEQUENTIAL_MOVES = 2, AHEAD_BYTES = 256 * 1024, LINES_PREFETCHED = 4, LINE_BYTES = 64 };
+/* A block in the read-ahead buffer lies as it lies in the file, modulo this. */
+enum { ALIGNMENT = 8 };
+
+typedef struct segment_cursor {
+    bl_cursor base; /* first */
+    bl_segment_cursor_options options;
+    bl_segment **segments;
+    uint32_t count;
+    /* where it is */
+    uint32_t at;
+    bl_unit *unit; /* of segments[at], held; or NULL */
+    uint64_t ordinal;
+    bl_block_view view;
+    bl_frame *frame; /* pinned, when the window shows it */
+    /* memory of its own */
+    uint8_t *block; /* one private block */
+    size_t block_capacity;
+    uint8_t *ahead;
+    bool ahead_refused;
+    uint32_t ahead_segment;
+    uint64_t ahead_first, ahead_end; /* ordinals of whole blocks in the buffer; equal: none */
+    size_t key_capacity;
+    bl_block_offsets scratch;
+    /* how it moves */
+    bool forward;
+    uint32_t moves; /* from block to block, in this direction */
+} segment_cursor;
+
+static segment_cursor *own(bl_cursor *cursor) { return (segment_cursor *)(void *)cursor; }
+
+static void stop(segment_cursor *cursor, bole_status status)
+{
+    cursor->base.valid = false;
+    cursor->base.status = status;
+}
+
+static bole_status no_memory(segment_cursor *cursor, size_t bytes)
+{
+    return bl_fail(&cursor->base.error, BOLE_NO_MEMORY, "%zu bytes for a cursor over %s", bytes,
+                   cursor->segments[cursor->at]->path);
+}
+
+/* ---- Where bytes of a block come from
+ * --------------------------------------------------------------------------- */
+
+static bl_memory_budget *budget_of(const segment_cursor *cursor)
+{
+    return cursor->segments[0]->environment->budget;
+}
+
+static bole_status reserve_block(segment_cursor *cursor, size_t bytes)
+{
+    if (bytes <= cursor->block_capacity)
+        return BOLE_OK;
+    bl_memory_budget_release(budget_of(cursor), BL_MEMORY_WORK, cursor->block_capacity);
+    bl_free(cursor->block);
+    cursor->block_capacity = 0;
+    cursor->block = bl_alloc(bytes);
+    if (cursor->block == NULL)
+        return no_memory(cursor, bytes);
+    cursor->block_capacity = bytes;
+    bl_memory_budget_force(budget_of(cursor), BL_MEMORY_WORK, bytes);
+    return BOLE_OK;
+}
+
+static bool have_ahead_buffer(segment_cursor *cursor)
+{
+    if (cursor->ahead != NULL)
+        return true;
+    if (cursor->ahead_refused ||
+        !bl_frame_cache_charge(cursor->segments[0]->cache, BL_MEMORY_WORK, AHEAD_BYTES + ALIGNMENT)) {
+        cursor->ahead_refused = true;
+        return false;
+    }
+    cursor->ahead = bl_alloc(AHEAD_BYTES + ALIGNMENT);
+    if (cursor->ahead == NULL) { /* one block at a time needs less */
+        bl_memory_budget_release(budget_of(cursor), BL_MEMORY_WORK, AHEAD_BYTES + ALIGNMENT);
+        cursor->ahead_refused = true;
+    }
+    return cursor->ahead != NULL;
+}
+
+/* Read the blocks around `ordinal` in the direction of the walk; false when it stands alone or there is no
+ * buffer. */
+static bool read_ahead(segment_cursor *cursor, uint64_t ordinal, bole_status *status)
+{
+    const bl_unit *unit = cursor->unit;
+    uint64_t first = ordinal, end = ordinal + 1;
+    if (cursor->forward)
+        while (end < unit->index.count && bl_block_span_bytes(unit, first, end + 1) <= AHEAD_BYTES)
+            end++;
+    else
+        while (first > 0 && bl_block_span_bytes(unit, first - 1, end) <= AHEAD_BYTES)
+            first--;
+    if (end - first == 1 || !have_ahead_buffer(cursor))
+        return false;
+    cursor->ahead_first = cursor->ahead_end = 0;
+    *status = bl_block_read_span(cursor->segments[cursor->at], unit, first, end,
+                                 cursor->ahead + unit->index.offsets[first] % ALIGNMENT,
+                                 cursor->options.bytes_read, &cursor->base.error);
+    if (*status != BOLE_OK)
+        return true;
+    cursor->ahead_segment = cursor->at;
+    cursor->ahead_first = first;
+    cursor->ahead_end = end;
+    return true;
+}
+
+static bool is_ahead(const segment_cursor *cursor, uint64_t ordinal)
+{
+    return cursor->ahead_segment == cursor->at && ordinal >= cursor->ahead_first &&
+           ordinal < cursor->ahead_end;
+}
+
+/* A block of the read-ahead buffer: in place when it can be. */
+static bole_status take_ahead(segment_cursor *cursor, uint64_t ordinal, const uint8_t **out)
+{
+    const bl_block_index *index = &cursor->unit->index;
+    bl_segment *segment = cursor->segments[cursor->at];
+    uint64_t base = index->offsets[cursor->ahead_first];
+    uint8_t *stored = cursor->ahead + base % ALIGNMENT + (index->offsets[ordinal] - base);
+    size_t stored_bytes = index->stored_bytes[ordinal], frame_bytes = index->frame_bytes[ordinal];
+    uint8_t *frame = stored;
+    if (stored_bytes != frame_bytes || (uintptr_t)stored % ALIGNMENT != 0) {
+        bole_status status = reserve_block(cursor, frame_bytes);
+        if (status != BOLE_OK)
+            return status;
+        frame = cursor->block;
+    }
+    *out = frame;
+    return bl_block_load(stored, stored_bytes, frame, frame_bytes, segment->seed, segment->path,
+                         index->offsets[ordinal], &cursor->base.error);
+}
+
+/* With fill_cache: into the cache, and pinned; *frame stays NULL when there is no room or it was evicted
+ * again. */
+static bole_status fill_cache(segment_cursor *cursor, uint64_t ordinal, bl_frame **frame)
+{
+    if (cursor->unit->node.place == NULL)
+        return BOLE_OK; /* not even the index had room */
+    uint64_t bytes = cursor->unit->index.stored_bytes[ordinal];
+    bole_status status = bl_block_install(cursor->segments[cursor->at], cursor->unit, ordinal,
+                                          &cursor->base.error);
+    if (status == BOLE_MEMORY_PINNED)
+        return BOLE_OK;
+    if (status == BOLE_OK) {
+        *frame = bl_block_pin(cursor->unit, ordinal, true);
+        if (cursor->options.bytes_read != NULL)
+            *cursor->options.bytes_read += bytes;
+    }
+    return status;
+}
+
+/* Bytes of block `ordinal` of the present segment, good until the cursor moves. */
+static bole_status bring(segment_cursor *cursor, uint64_t ordinal, const uint8_t **out)
+{
+    bl_frame *frame = bl_block_pin(cursor->unit, ordinal, cursor->options.fill_cache);
+    if (frame == NULL && cursor->options.fill_cache) {
+        bole_status status = fill_cache(cursor, ordinal, &frame);
+        if (status != BOLE_OK)
+            return status;
+    }
+    if (frame != NULL) {
+        cursor->frame = frame;
+        *out = (const uint8_t *)frame;
+        return BOLE_OK;
+    }
+    if (is_ahead(cursor, ordinal))
+        return take_ahead(cursor, ordinal, out);
+    bole_status status = BOLE_OK;
+    if (cursor->options.read_ahead && cursor->moves >= SEQUENTIAL_MOVES &&
+        read_ahead(cursor, ordinal, &status))
+        return status != BOLE_OK ? status : take_ahead(cursor, ordinal, out);
+    status = reserve_block(cursor, cursor->unit->index.frame_bytes[ordinal]);
+    if (status != BOLE_OK)
+        return status;
+    *out = cursor->block;
+    return bl_block_read(cursor->segments[cursor->at], cursor->unit, ordinal, cursor->block,
+                         cursor->options.bytes_read, &cursor->base.error);
+}
+
+/* ---- Showing a block
+ * ------------------------------------------------------------------------------------------------ */
+
+static void prefetch_block(const bl_unit *unit, uint64_t ordinal)
+{
+    const bl_frame *value = atomic_load_explicit(bl_block_index_slot(&unit->index, ordinal),
+                                                 memory_order_relaxed);
+    const char *lines = (const char *)((uintptr_t)value & ~BL_SLOT_TAGS);
+    for (int i = 0; lines != NULL && i < LINES_PREFETCHED; i++)
+        __builtin_prefetch(lines + (size_t)i * LINE_BYTES);
+}
+
+static void prefetch_neighbour(const segment_cursor *cursor)
+{
+    uint64_t next = cursor->forward ? cursor->ordinal + 1 : cursor->ordinal - 1; /* wraps below 0 */
+    if (next < cursor->unit->index.count)
+        prefetch_block(cursor->unit, next);
+}
+
+static bole_status reserve_key(segment_cursor *cursor)
+{
+    size_t bytes = (size_t)cursor->view.longest_key + 8;
+    if (bytes <= cursor->key_capacity)
+        return BOLE_OK;
+    uint8_t *buffer = bl_realloc(cursor->base.key_buffer, bytes);
+    if (buffer == NULL)
+        return no_memory(cursor, bytes);
+    cursor->base.key_buffer = buffer;
+    cursor->key_capacity = bytes;
+    return BOLE_OK;
+}
+
+static void leave_block(segment_cursor *cursor)
+{
+    cursor->base.valid = false;
+    bl_frame_unpin(cursor->frame);
+    cursor->frame = NULL;
+}
+
+/* Make block `ordinal` of the present segment the window; no entry is shown yet. False: stopped with an
+ * error. */
+static bool show(segment_cursor *cursor, uint64_t ordinal)
+{
+    leave_block(cursor);
+    const uint8_t *bytes;
+    bole_status status = bring(cursor, ordinal, &bytes);
+    if (status == BOLE_OK) {
+        bl_block_view_init(&cursor->view, bytes);
+        status = reserve_key(cursor);
+    }
+    if (status == BOLE_OK && !bl_block_window(&cursor->view, &cursor->scratch, &cursor->base))
+        status = no_memory(cursor, (size_t)cursor->view.count * sizeof(uint32_t));
+    if (status != BOLE_OK) {
+        stop(cursor, status);
+        return false;
+    }
+    cursor->ordinal = ordinal;
+    prefetch_neighbour(cursor);
+    return true;
+}
+
+static void stand_on(segment_cursor *cursor, uint32_t index)
+{
+    bl_assert(index < cursor->base.count);
+    cursor->base.index = index;
+    cursor->base.valid = true;
+    bl_cursor_decode(&cursor->base);
+}
+
+/* Make segments[at] the present one and hold its unit. False: stopped with an error. */
+static bool enter_segment(segment_cursor *cursor, uint32_t at)
+{
+    if (cursor->unit != NULL && cursor->at == at)
+        return true;
+    leave_block(cursor);
+    if (cursor->unit != NULL)
+        bl_unit_put(cursor->segments[cursor->at], cursor->unit);
+    cursor->unit = NULL;
+    cursor->at = at;
+    bole_status status = bl_unit_get(cursor->segments[at], true, &cursor->unit, &cursor->base.error);
+    if (status != BOLE_OK) {
+        stop(cursor, status);
+        return false;
+    }
+    cursor->base.heads_off = cursor->unit->index.whole;
+    return true;
+}
+
+/* ---- Moves ---------------------------------------------------------------------------------------------- */
+
+static void begin_seek(segment_cursor *cursor, bool forward)
+{
+    cursor->base.valid = false;
+    cursor->base.status = BOLE_OK;
+    cursor->forward = forward;
+    cursor->moves = 0;
+}
+
+static void turn(segment_cursor *cursor, bool forward)
+{
+    if (cursor->forward != forward)
+        cursor->moves = 0;
+    cursor->forward = forward;
+    cursor->moves++;
+}
+
+static void next_window(bl_cursor *base)
+{
+    segment_cursor *cursor = own(base);
+    turn(cursor, true);
+    uint64_t ordinal = cursor->ordinal + 1;
+    if (ordinal == cursor->unit->index.count) {
+        if (cursor->at + 1 == cursor->count) {
+            leave_block(cursor);
+            return;
+        }
+        if (!enter_segment(cursor, cursor->at + 1))
+            return;
+        ordinal = 0;
+    }
+    if (show(cursor, ordinal))
+        stand_on(cursor, 0);
+}
+
+static void prev_window(bl_cursor *base)
+{
+    segment_cursor *cursor = own(base);
+    turn(cursor, false);
+    uint64_t ordinal = cursor->ordinal;
+    if (ordinal == 0) {
+        if (cursor->at == 0) {
+            leave_block(cursor);
+            return;
+        }
+        if (!enter_segment(cursor, cursor->at - 1))
+            return;
+        ordinal = cursor->unit->index.count;
+    }
+    if (show(cursor, ordinal - 1))
+        stand_on(cursor, cursor->base.count - 1);
+}
+
+static void seek_first(bl_cursor *base)
+{
+    segment_cursor *cursor = own(base);
+    begin_seek(cursor, true);
+    if (cursor->count != 0 && enter_segment(cursor, 0) && show(cursor, 0))
+        stand_on(cursor, 0);
+}
+
+static void seek_last(bl_cursor *base)
+{
+    segment_cursor *cursor = own(base);
+    begin_seek(cursor, false);
+    if (cursor->count != 0 && enter_segment(cursor, cursor->count - 1) &&
+        show(cursor, cursor->unit->index.count - 1))
+        stand_on(cursor, cursor->base.count - 1);
+}
+
+/* Number of the first segment whose largest key is not below `key`; count when there is none. */
+static uint32_t segment_for(const segment_cursor *cursor, bole_slice key)
+{
+    uint32_t low = 0, high = cursor->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        const bl_segment *segment = cursor->segments[middle];
+        if (bl_compare(segment->comparator, segment->meta.largest, key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Show the block in which the first entry with a key not below `key` is, or would be; *index is its place
+ * there, count when it is the first of the next block. False: stopped, with an error or because no entry is
+ * that high (*past). */
+static bool show_bound(segment_cursor *cursor, bole_slice key, uint32_t *index, bool *past)
+{
+    *past = false;
+    if (cursor->count == 0)
+        return false;
+    uint32_t at = segment_for(cursor, key);
+    if (!enter_segment(cursor, at < cursor->count ? at : cursor->count - 1))
+        return false;
+    if (!cursor->unit->ordered) { /* only the file knows that its order is a stranger's */
+        stop(cursor, bl_fail(&cursor->base.error, BOLE_COMPARATOR, "the comparator of %s is not known",
+                             cursor->segments[cursor->at]->path));
+        return false;
+    }
+    *past = at == cursor->count;
+    if (*past)
+        return false;
+    bl_comparator *comparator = cursor->segments[at]->comparator;
+    uint64_t ordinal = bl_block_index_search(&cursor->unit->index, comparator, key);
+    if (ordinal == cursor->unit->index.count) {
+        stop(cursor, bl_corrupt(&cursor->base.error, cursor->segments[at]->path, BL_NO_OFFSET,
+                                "the index ends below the segment's largest key"));
+        return false;
+    }
+    if (!show(cursor, ordinal))
+        return false;
+    *index = bl_block_lower_bound(&cursor->view, comparator, key);
+    return true;
+}
+
+static void seek(bl_cursor *base, bole_slice key)
+{
+    segment_cursor *cursor = own(base);
+    begin_seek(cursor, true);
+    uint32_t index;
+    bool past;
+    if (!show_bound(cursor, key, &index, &past))
+        return;
+    if (index < base->count)
+        stand_on(cursor, index);
+    else
+        next_window(base);
+}
+
+static void seek_before(bl_cursor *base, bole_slice key)
+{
+    segment_cursor *cursor = own(base);
+    begin_seek(cursor, false);
+    uint32_t index;
+    bool past;
+    if (!show_bound(cursor, key, &index, &past)) {
+        if (past)
+            seek_last(base);
+        return;
+    }
+    if (index > 0)
+        stand_on(cursor, index - 1);
+    else
+        prev_window(base);
+}
+
+/* Ask for the lines that a seek will need; what is not in memory is left to it. */
+static void prepare_seek(bl_cursor *base, bole_slice key)
+{
+    segment_cursor *cursor = own(base);
+    uint32_t at = segment_for(cursor, key);
+    if (at == cursor->count)
+        return;
+    const bl_segment *segment = cursor->segments[at];
+    bl_epoch_enter();
+    const bl_unit_node *node = atomic_load_explicit(&segment->unit, memory_order_acquire);
+    if (node != NULL && bl_unit_of(node)->ordered) {
+        const bl_unit *unit = bl_unit_of(node);
+        uint64_t ordinal = bl_block_index_search(&unit->index, segment->comparator, key);
+        if (ordinal < unit->index.count)
+            prefetch_block(unit, ordinal);
+    }
+    bl_epoch_leave();
+}
+
+/* ---- Opening and closing
+ * ------------------------------------------------------------------------------------------------ */
+
+static void close_cursor(bl_cursor *base)
+{
+    segment_cursor *cursor = own(base);
+    leave_block(cursor);
+    if (cursor->unit != NULL)
+        bl_unit_put(cursor->segments[cursor->at], cursor->unit);
+    if (cursor->block_capacity != 0)
+        bl_memory_budget_release(budget_of(cursor), BL_MEMORY_WORK, cursor->block_capacity);
+    if (cursor->ahead != NULL)
+        bl_memory_budget_release(budget_of(cursor), BL_MEMORY_WORK, AHEAD_BYTES + ALIGNMENT);
+    bl_free(cursor->block);
+    bl_free(cursor->ahead);
+    bl_free(cursor->base.key_buffer);
+    bl_block_offsets_deinit(&cursor->scratch);
+    for (uint32_t i = 0; i < cursor->count; i++)
+        bl_segment_unref(cursor->segments[i]);
+    bl_free(cursor->segments);
+    bl_free(cursor);
+}
+
+bole_status bl_segment_cursor(bl_segment *const *segments, uint32_t count,
+                              const bl_segment_cursor_options *options, bl_cursor **out, bole_error *error)
+{
+    static const bl_cursor_ops ops = {
+        .seek_first = seek_first,
+        .seek_last = seek_last,
+        .seek = seek,
+        .seek_before = seek_before,
+        .next_window = next_window,
+        .prev_window = prev_window,
+        .prepare_seek = prepare_seek,
+        .close = close_cursor,
+    };
+    *out = NULL;
+    segment_cursor *cursor = bl_new(segment_cursor);
+    bl_segment **list = bl_new_array(bl_segment *, count == 0 ? 1 : count);
+    if (cursor == NULL || list == NULL) {
+        bl_free(cursor);
+        bl_free(list);
+        return bl_fail(error, BOLE_NO_MEMORY, "cursor over %u segments", count);
+    }
+    cursor->base.ops = &ops;
+    cursor->base.kind = BL_WINDOW_BLOCK;
+    cursor->base.heads_off = count != 0 && segments[0]->comparator != NULL;
+    cursor->options = *options;
+    cursor->segments = list;
+    cursor->count = count;
+    cursor->ahead_segment = UINT32_MAX;
+    for (uint32_t i = 0; i < count; i++) {
+        list[i] = segments[i];
+        bl_segment_ref(list[i]);
+    }
+    *out = &cursor->base;
+    return BOLE_OK;
+}
