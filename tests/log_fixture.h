@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/coding.h"
 #include "base/prng.h"
+#include "base/status.h"
 #include "core/write_batch.h"
 #include "log/write_ahead_log.h"
 
