@@ -90,7 +90,7 @@ int cli_exit_code(bole_status status)
     }
 }
 
-int cli_fail(const cli *cli, bole_status status)
+int cli_fail(const invocation *cli, bole_status status)
 {
     fprintf(stderr, "bole: %s\n", cli->error.message[0] != 0 ? cli->error.message : bole_status_text(status));
     return cli_exit_code(status);
@@ -107,7 +107,7 @@ int cli_usage_error(const char *format, ...)
     return EXIT_USAGE;
 }
 
-int cli_open(cli *cli, uint32_t flags)
+int cli_open(invocation *cli, uint32_t flags)
 {
     if (cli->db != NULL) /* the shell holds it open */
         return EXIT_OK;
@@ -128,8 +128,10 @@ int cli_open(cli *cli, uint32_t flags)
     return code == EXIT_NOT_FOUND ? EXIT_NO_STORE : code;
 }
 
-int cli_close(cli *cli, int code)
+int cli_close(invocation *cli, int code)
 {
+    if (cli->held)
+        return code;
     bole_table_close(cli->table);
     cli->table = NULL;
     bole_status status = bole_close(cli->db, &cli->error);
@@ -139,7 +141,7 @@ int cli_close(cli *cli, int code)
     return code;
 }
 
-cli_form cli_form_of(const cli *cli)
+cli_form cli_form_of(const invocation *cli)
 {
     return cli->raw ? FORM_RAW : cli->hex ? FORM_HEX : FORM_ESCAPED;
 }
@@ -189,7 +191,7 @@ static int hex_digit(char c)
     return at == NULL ? -1 : (int)(at - digits);
 }
 
-bole_status cli_parse_bytes(cli *cli, const char *text, bole_buffer *out)
+bole_status cli_parse_bytes(invocation *cli, const char *text, bole_buffer *out)
 {
     size_t size = strlen(text);
     if (!cli->hex && !cli->raw)
@@ -223,7 +225,7 @@ bool cli_color(FILE *out)
     return isatty(fileno(out)) && (term == NULL || strcmp(term, "dumb") != 0);
 }
 
-int cli_run(cli *cli, const cli_command *command)
+int cli_run(invocation *cli, const cli_command *command)
 {
     if (cli->argument_count < command->arguments_min ||
         (command->arguments_max >= 0 && cli->argument_count > command->arguments_max))

@@ -26,7 +26,7 @@ enum {
 
 typedef enum cli_form { FORM_ESCAPED, FORM_RAW, FORM_HEX } cli_form;
 
-typedef struct cli {
+typedef struct invocation {
     /* from the options before or behind the command */
     char *store;       /* --db, BOLE_DB, or the first argument */
     char *table_name;  /* --table */
@@ -41,9 +41,10 @@ typedef struct cli {
     int argument_count;
     /* open store */
     bole_db *db;
+    bool held;         /* by the shell: cli_close leaves it open */
     bole_table *table; /* NULL: default */
     bole_error error;
-} cli;
+} invocation;
 
 typedef struct cli_command {
     const char *name;
@@ -52,7 +53,7 @@ typedef struct cli_command {
     const char *examples; /* lines, each starting with "bole" */
     int arguments_min, arguments_max; /* -1: any number */
     struct poptOption *options;       /* of the command alone, or NULL */
-    int (*run)(cli *cli);
+    int (*run)(invocation *cli);
 } cli_command;
 extern const cli_command *const cli_commands[]; /* NULL-terminated, in the order of the help */
 const cli_command *cli_find_command(const char *name); /* NULL: none */
@@ -70,22 +71,22 @@ extern const cli_command cli_visualize;                                         
 /* ---- shared ---- */
 int cli_exit_code(bole_status status);
 /* Print "bole: message" to stderr and return the exit code of `status`. */
-int cli_fail(const cli *cli, bole_status status);
+int cli_fail(const invocation *cli, bole_status status);
 int cli_usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Open the store the invocation names; on failure prints and returns an exit code, else 0. */
-int cli_open(cli *cli, uint32_t flags);
+int cli_open(invocation *cli, uint32_t flags);
 /* Close; a failure changes `code` when it was 0. */
-int cli_close(cli *cli, int code);
-cli_form cli_form_of(const cli *cli);
+int cli_close(invocation *cli, int code);
+cli_form cli_form_of(const invocation *cli);
 /* Write bytes in the form asked for; JSON strings are made with cli_json_bytes. */
 void cli_print_bytes(FILE *out, bole_slice bytes, cli_form form);
 /* A JSON string when the bytes are valid UTF-8, else {"hex": "..."}. */
 json_t *cli_json_bytes(bole_slice bytes);
 /* A key or value as a user writes it: with escapes, or hex digits with --hex, or as it stands with --raw. */
-bole_status cli_parse_bytes(cli *cli, const char *text, bole_buffer *out);
+bole_status cli_parse_bytes(invocation *cli, const char *text, bole_buffer *out);
 bool cli_color(FILE *out);
 extern volatile int cli_interrupted; /* set by Ctrl-C */
 /* Dispatch one command line that is split already; used by main and by the shell. */
-int cli_run(cli *cli, const cli_command *command);
+int cli_run(invocation *cli, const cli_command *command);
 
 #endif

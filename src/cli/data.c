@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bole_read_options read_options(cli *cli)
+static bole_read_options read_options(invocation *cli)
 {
     bole_read_options options = BOLE_READ_OPTIONS_INIT;
     options.table = cli->table;
@@ -13,7 +13,7 @@ static bole_read_options read_options(cli *cli)
     return options;
 }
 
-static bole_write_options write_options(cli *cli)
+static bole_write_options write_options(invocation *cli)
 {
     bole_write_options options = BOLE_WRITE_OPTIONS_INIT;
     options.table = cli->table;
@@ -27,7 +27,7 @@ static bole_slice slice_of(const bole_buffer *buffer)
 }
 
 /* All of standard input, for the value "-". */
-static bole_status read_input(cli *cli, bole_buffer *out)
+static bole_status read_input(invocation *cli, bole_buffer *out)
 {
     size_t capacity = 1 << 16, size = 0, got;
     char *bytes = malloc(capacity);
@@ -49,7 +49,7 @@ static bole_status read_input(cli *cli, bole_buffer *out)
     return BOLE_OK;
 }
 
-static int run_put(cli *cli)
+static int run_put(invocation *cli)
 {
     int code = cli_open(cli, BOLE_CREATE);
     if (code != EXIT_OK)
@@ -72,7 +72,7 @@ static int run_put(cli *cli)
     return cli_close(cli, code);
 }
 
-static int run_get(cli *cli)
+static int run_get(invocation *cli)
 {
     int code = cli_open(cli, BOLE_READ_ONLY);
     if (code != EXIT_OK)
@@ -108,7 +108,7 @@ static int run_get(cli *cli)
     return cli_close(cli, code);
 }
 
-static int run_del(cli *cli)
+static int run_del(invocation *cli)
 {
     int code = cli_open(cli, 0);
     if (code != EXIT_OK)
@@ -126,7 +126,7 @@ static int run_del(cli *cli)
     return cli_close(cli, code);
 }
 
-static int run_exists(cli *cli)
+static int run_exists(invocation *cli)
 {
     int code = cli_open(cli, BOLE_READ_ONLY);
     if (code != EXIT_OK)
@@ -162,7 +162,7 @@ static struct poptOption scan_options[] = {
     POPT_TABLEEND,
 };
 
-static void print_entry(cli *cli, bole_slice key, bole_slice value)
+static void print_entry(invocation *cli, bole_slice key, bole_slice value)
 {
     if (cli->json) {
         json_t *line = json_pack("{s:o}", "key", cli_json_bytes(key));
@@ -184,7 +184,7 @@ typedef struct bounds {
     bole_buffer from, to, prefix;
 } bounds;
 
-static bole_status parse_bound(cli *cli, const char *text, bole_buffer *buffer, bole_slice *bound)
+static bole_status parse_bound(invocation *cli, const char *text, bole_buffer *buffer, bole_slice *bound)
 {
     if (text == NULL)
         return BOLE_OK;
@@ -194,7 +194,7 @@ static bole_status parse_bound(cli *cli, const char *text, bole_buffer *buffer, 
 }
 
 /* Walk what the options ask for; `show` NULL only counts. */
-static bole_status walk(cli *cli, void (*show)(struct cli *cli, bole_slice key, bole_slice value), uint64_t *count)
+static bole_status walk(invocation *cli, void (*show)(invocation *cli, bole_slice key, bole_slice value), uint64_t *count)
 {
     bounds b = { BOLE_BUFFER_INIT, BOLE_BUFFER_INIT, BOLE_BUFFER_INIT };
     bole_read_options options = read_options(cli);
@@ -223,7 +223,7 @@ static bole_status walk(cli *cli, void (*show)(struct cli *cli, bole_slice key, 
     return status;
 }
 
-static int run_scan(cli *cli)
+static int run_scan(invocation *cli)
 {
     int code = cli_open(cli, BOLE_READ_ONLY);
     if (code != EXIT_OK)
@@ -235,7 +235,7 @@ static int run_scan(cli *cli)
     return cli_close(cli, code);
 }
 
-static int run_count(cli *cli)
+static int run_count(invocation *cli)
 {
     int code = cli_open(cli, BOLE_READ_ONLY);
     if (code != EXIT_OK)

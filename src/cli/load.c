@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/* load.c -- load and dump: JSONL and TSV in and out, `-` for pipes, progress with rate and time left.
+ *
+ * JSONL  one object a line: {"key": K, "value": V}, where K and V are strings, or {"hex": "00ff"} for bytes that are no
+ *        UTF-8. TSV: key TAB value, with the escapes \\ \n \t \xNN. Both ways are exact for any bytes.
+ * A bad line ends the load with its number; what was loaded before stays, in whole batches. */
+#include "cli/cli.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BATCH_ENTRIES = 1000, BATCH_BYTES = 1 << 20 };
+
+static struct {
+    char *format;
+    int sync;
+} loading;
+
+static struct poptOption load_options[] = {
+    { "format", 'f', POPT_ARG_STRING, &loading.format, 0, "jsonl or tsv (else by the file's ending, jsonl for -)",
+      "FORMAT" },
+    { "sync", 0, POPT_ARG_NONE, &loading.sync, 0, "make everything durable before ending", NULL },
+    POPT_TABLEEND,
+};
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* 'j' or 't'; 0 after a usage error. */
+static char format_of(const char *file)
+{
+    if (loading.format != NULL) {
+        if (strcmp(loading.format, "jsonl") == 0 || strcmp(loading.format, "tsv") == 0)
+            return loading.format[0];
+        (void)cli_usage_error("unknown format \"%s\": jsonl or tsv", loading.format);
+        return 0;
+    }
+    return ends_with(file, ".tsv") ? 't' : 'j';
+}
+
+/* ---- progress ---- */
+
+typedef struct progress {
+    bool terminal;
+    double begin, shown;
+    uint64_t entries, bytes, bytes_total; /* total 0: not known */
+} progress;
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static void show_progress(progress *p, bool last)
+{
+    double time = now(), elapsed = time - p->begin;
+    double every = p->terminal ? 0.25 : 10;
+    if (last ? elapsed < 1 : elapsed < 1 || time - p->shown < every)
+        return;
+    p->shown = time;
+    fprintf(stderr, "%s%llu entries, %.1f MB, %.0f entries/s", p->terminal ? "\r\033[K" : "",
+            (unsigned long long)p->entries, (double)p->bytes / 1e6, (double)p->entries / elapsed);
+    if (!last && p->bytes_total > p->bytes && p->bytes > 0)
+        fprintf(stderr, ", %.0f%%, %.0f s left", 100.0 * (double)p->bytes / (double)p->bytes_total,
+                elapsed * (double)(p->bytes_total - p->bytes) / (double)p->bytes);
+    if (last || !p->terminal)
+        fputc('\n', stderr);
+}
+
+static progress begin_progress(FILE *file)
+{
+    struct stat status;
+    progress p = { .terminal = isatty(STDERR_FILENO), .begin = now() };
+    if (file != NULL && fstat(fileno(file), &status) == 0 && S_ISREG(status.st_mode))
+        p.bytes_total = (uint64_t)status.st_size;
+    p.shown = p.begin;
+    return p;
+}
+
+/* ---- lines to entries ---- */
+
+static bole_status bytes_of_json(invocation *cli, const json_t *value, bole_buffer *out)
+{
+    if (json_is_string(value)) {
+        size_t size = json_string_length(value);
+        bole_slice bytes = { json_string_value(value), size };
+        /* bole_unescape is the public way to fill a buffer; a text without backslashes goes through unchanged. */
+        if (memchr(bytes.data, '\\', size) == NULL)
+            return bole_unescape(bytes.data, size, out, &cli->error);
+        char *doubled = malloc(2 * size + 1);
+        size_t n = 0;
+        if (doubled == NULL)
+            return BOLE_NO_MEMORY;
+        for (size_t i = 0; i < size; i++) {
+            if (((const char *)bytes.data)[i] == '\\')
+                doubled[n++] = '\\';
+            doubled[n++] = ((const char *)bytes.data)[i];
+        }
+        bole_status status = bole_unescape(doubled, n, out, &cli->error);
+        free(doubled);
+        return status;
+    }
+    const char *hex = json_string_value(json_object_get(value, "hex"));
+    if (hex == NULL) {
+        snprintf(cli->error.message, sizeof(cli->error.message),
+                 "\"key\" and \"value\" are strings, or {\"hex\": \"...\"}");
+        return BOLE_INVALID;
+    }
+    int was = cli->hex, raw = cli->raw;
+    cli->hex = 1;
+    cli->raw = 0;
+    bole_status status = cli_parse_bytes(cli, hex, out);
+    cli->hex = was;
+    cli->raw = raw;
+    return status;
+}
+
+static bole_status parse_json(invocation *cli, const char *line, size_t size, bole_buffer *key, bole_buffer *value)
+{
+    json_error_t story;
+    json_t *object = json_loadb(line, size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &story);
+    if (!json_is_object(object)) {
+        snprintf(cli->error.message, sizeof(cli->error.message), "%s",
+                 object == NULL ? story.text : "a line is one JSON object");
+        json_decref(object);
+        return BOLE_INVALID;
+    }
+    bole_status status = bytes_of_json(cli, json_object_get(object, "key"), key);
+    if (status == BOLE_OK)
+        status = bytes_of_json(cli, json_object_get(object, "value"), value);
+    json_decref(object);
+    return status;
+}
+
+static bole_status parse_tsv(invocation *cli, const char *line, size_t size, bole_buffer *key, bole_buffer *value)
+{
+    const char *tab = memchr(line, '\t', size);
+    if (tab == NULL) {
+        snprintf(cli->error.message, sizeof(cli->error.message), "no TAB between key and value");
+        return BOLE_INVALID;
+    }
+    bole_status status = bole_unescape(line, (size_t)(tab - line), key, &cli->error);
+    if (status == BOLE_OK)
+        status = bole_unescape(tab + 1, size - (size_t)(tab + 1 - line), value, &cli->error);
+    return status;
+}
+
+static bole_status load_lines(invocation *cli, FILE *file, const char *name, char format, bole_batch *batch)
+{
+    progress p = begin_progress(file);
+    bole_buffer key = BOLE_BUFFER_INIT, value = BOLE_BUFFER_INIT;
+    bole_write_options options = BOLE_WRITE_OPTIONS_INIT;
+    options.error = &cli->error;
+    char *line = NULL;
+    size_t capacity = 0;
+    ssize_t size;
+    uint64_t number = 0;
+    bole_status status = BOLE_OK;
+    while (status == BOLE_OK && !cli_interrupted && (size = getline(&line, &capacity, file)) >= 0) {
+        number++;
+        p.bytes += (uint64_t)size;
+        if (size > 0 && line[size - 1] == '\n')
+            size--;
+        if (size == 0)
+            continue;
+        status = format == 't' ? parse_tsv(cli, line, (size_t)size, &key, &value)
+                               : parse_json(cli, line, (size_t)size, &key, &value);
+        if (status == BOLE_OK)
+            status = bole_batch_put(batch, cli->table, BOLE_SLICE(key.data, key.size),
+                                    BOLE_SLICE(value.data, value.size));
+        if (status != BOLE_OK) {
+            char story[512];
+            snprintf(story, sizeof(story), "%s",
+                     cli->error.message[0] != 0 ? cli->error.message : bole_status_text(status));
+            snprintf(cli->error.message, sizeof(cli->error.message), "%s line %llu: %s", name,
+                     (unsigned long long)number, story);
+            break;
+        }
+        p.entries++;
+        if (bole_batch_count(batch) >= BATCH_ENTRIES || bole_batch_bytes(batch) >= BATCH_BYTES) {
+            status = bole_write(cli->db, &options, batch);
+            bole_batch_clear(batch);
+            show_progress(&p, false);
+        }
+    }
+    if (bole_batch_count(batch) > 0 && (status == BOLE_OK || status == BOLE_INVALID)) {
+        bole_status last = bole_write(cli->db, &options, batch);
+        status = status == BOLE_OK ? last : status;
+    }
+    if (status == BOLE_OK && ferror(file)) {
+        snprintf(cli->error.message, sizeof(cli->error.message), "%s: %s", name, strerror(errno));
+        status = BOLE_IO;
+    }
+    show_progress(&p, true);
+    if (status == BOLE_OK && !cli_interrupted)
+        fprintf(stderr, "loaded %llu entries\n", (unsigned long long)p.entries);
+    free(line);
+    bole_buffer_free(&key);
+    bole_buffer_free(&value);
+    return status == BOLE_OK && cli_interrupted ? BOLE_CANCELLED : status;
+}
+
+static int run_load(invocation *cli)
+{
+    const char *name = cli->argument_count > 0 ? cli->arguments[0] : "-";
+    char format = format_of(name);
+    if (format == 0)
+        return EXIT_USAGE;
+    bool pipe = strcmp(name, "-") == 0;
+    FILE *file = pipe ? stdin : fopen(name, "r");
+    if (file == NULL) {
+        snprintf(cli->error.message, sizeof(cli->error.message), "%s: %s", name, strerror(errno));
+        return cli_fail(cli, BOLE_IO);
+    }
+    int code = cli_open(cli, BOLE_CREATE);
+    bole_batch *batch = NULL;
+    if (code == EXIT_OK) {
+        bole_status status = bole_batch_create(&batch);
+        if (status == BOLE_OK)
+            status = load_lines(cli, file, pipe ? "standard input" : name, format, batch);
+        if (status == BOLE_OK && loading.sync)
+            status = bole_sync(cli->db, &cli->error);
+        if (status != BOLE_OK)
+            code = cli_fail(cli, status);
+        bole_batch_destroy(batch);
+        code = cli_close(cli, code);
+    }
+    if (!pipe)
+        fclose(file);
+    return code;
+}
+
+/* ---- dump ---- */
+
+static bole_status dump_entries(invocation *cli, FILE *out, char format)
+{
+    bole_read_options options = BOLE_READ_OPTIONS_INIT;
+    options.table = cli->table;
+    options.error = &cli->error;
+    bole_iterator *iterator;
+    bole_status status = bole_iterator_create(cli->db, &options, &iterator);
+    if (status != BOLE_OK)
+        return status;
+    progress p = begin_progress(NULL);
+    p.terminal = p.terminal && !isatty(fileno(out));
+    for (bool on = bole_iterator_seek_first(iterator); on && !cli_interrupted; on = bole_iterator_next(iterator)) {
+        bole_slice key = bole_iterator_key(iterator), value = bole_iterator_value(iterator);
+        if (format == 't') {
+            cli_print_bytes(out, key, FORM_ESCAPED);
+            fputc('\t', out);
+            cli_print_bytes(out, value, FORM_ESCAPED);
+        } else {
+            json_t *line = json_pack("{s:o,s:o}", "key", cli_json_bytes(key), "value", cli_json_bytes(value));
+            if (line == NULL || json_dumpf(line, out, JSON_COMPACT) != 0)
+                status = BOLE_IO;
+            json_decref(line);
+        }
+        if (fputc('\n', out) == EOF || status != BOLE_OK) {
+            snprintf(cli->error.message, sizeof(cli->error.message), "writing the dump: %s", strerror(errno));
+            status = BOLE_IO;
+            break;
+        }
+        p.bytes += key.size + value.size;
+        if (++p.entries % 4096 == 0)
+            show_progress(&p, false);
+    }
+    show_progress(&p, true);
+    if (status == BOLE_OK)
+        status = cli_interrupted ? BOLE_CANCELLED : bole_iterator_status(iterator);
+    bole_iterator_destroy(iterator);
+    return status;
+}
+
+static int run_dump(invocation *cli)
+{
+    const char *name = cli->argument_count > 0 ? cli->arguments[0] : "-";
+    char format = format_of(name);
+    if (format == 0)
+        return EXIT_USAGE;
+    bool pipe = strcmp(name, "-") == 0;
+    int code = cli_open(cli, BOLE_READ_ONLY);
+    if (code != EXIT_OK)
+        return code;
+    FILE *out = pipe ? stdout : fopen(name, "w");
+    bole_status status = BOLE_OK;
+    if (out == NULL) {
+        snprintf(cli->error.message, sizeof(cli->error.message), "%s: %s", name, strerror(errno));
+        status = BOLE_IO;
+    } else {
+        status = dump_entries(cli, out, format);
+        if (!pipe && fclose(out) != 0 && status == BOLE_OK) {
+            snprintf(cli->error.message, sizeof(cli->error.message), "%s: %s", name, strerror(errno));
+            status = BOLE_IO;
+        }
+    }
+    if (status != BOLE_OK)
+        code = cli_fail(cli, status);
+    return cli_close(cli, code);
+}
+
+const cli_command cli_load = {
+    "load", "[FILE]", "load entries from JSONL or TSV; - is standard input",
+    "bole load my.bole data.jsonl\nprintf 'k\\tv\\n' | bole load my.bole - --format tsv", 0, 1, load_options, run_load,
+};
+const cli_command cli_dump = {
+    "dump", "[FILE]", "write all entries as JSONL or TSV; - is standard output",
+    "bole dump my.bole > all.jsonl\nbole dump my.bole all.tsv", 0, 1, load_options, run_dump,
+};
