@@ -7,9 +7,9 @@
  * plays with the highest integer and loses every tie.
  *
  * INVARIANTS  (MERGE-1) Forward, every cursor but the current one stands at its first entry behind the current entry
- *                       in internal order (key rising, tag falling), or is exhausted. Backward, at its last entry before
- *                       it, or is exhausted. So a change of direction is one step of each, and a seek to the other end
- *                       for the exhausted.
+ *                       in internal order (key rising, tag falling), or is exhausted. Backward, at its last entry
+ *                       before it, or is exhausted. So a change of direction is one step of each, and a seek to the
+ *                       other end for the exhausted.
  *             (MERGE-2) `bound` is the least ordered head among all cursors but the winner.
  *             (MERGE-3) Any cursor that is not valid and has a status other than BOLE_OK ends the merge with it.
  * THREADS     One at a time.
