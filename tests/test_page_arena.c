@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* test_page_arena.c -- frames do not overlap, waste little, and go back to the system. */
+#include "test.h"
+
+#include "base/alloc.h"
+#include "base/prng.h"
+#include "platform/page_arena.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+
+static bl_page_arena *make_arena(void)
+{
+    bole_error error = BOLE_ERROR_INIT;
+    bl_page_arena *arena = NULL;
+    assert_ok(bl_page_arena_create(&arena, &error), &error);
+    return arena;
+}
+
+/* Pages of this process that are in memory, of all in [data, data + bytes). */
+static size_t resident_bytes(void *data, size_t bytes)
+{
+    size_t pages = bytes / 4096, resident = 0;
+    unsigned char *states = bl_alloc(pages);
+    if (mincore(data, bytes, states) == 0) {
+        for (size_t i = 0; i < pages; i++)
+            resident += states[i] & 1;
+    }
+    bl_free(states);
+    return resident * 4096;
+}
+
+static void the_size_of_a_frame_is_told_before(void **state)
+{
+    (void)state;
+    assert_int_equal(bl_page_arena_size(0), 4096);
+    assert_int_equal(bl_page_arena_size(1), 4096);
+    assert_int_equal(bl_page_arena_size(4096), 4096);
+    assert_int_equal(bl_page_arena_size(4097), 8192);
+    assert_int_equal(bl_page_arena_size(1 << 20), 1 << 20);
+    assert_int_equal(bl_page_arena_size((1 << 20) + 1), (1 << 20) + 4096);
+    size_t previous = 0;
+    for (size_t pages = 1; pages <= 300; pages++) {
+        size_t size = bl_page_arena_size(pages * 4096);
+        assert_true(size >= pages * 4096 && size % 4096 == 0 && size >= previous);
+        if (pages <= 128)
+            assert_true(size <= pages * 4096 * 5 / 4);
+        previous = size;
+    }
+}
+
+typedef struct frame {
+    uint8_t *data;
+    size_t bytes;
+    uint8_t mark;
+} frame;
+
+static void check_frame(const frame *one)
+{
+    for (size_t at = 0; at < one->bytes; at += 509)
+        assert_int_equal(one->data[at], one->mark);
+    assert_int_equal(one->data[one->bytes - 1], one->mark);
+}
+
+/* Thousands of frames of random sizes, each filled with a mark of its own and looked at when freed. */
+static void frames_do_not_overlap(void **state)
+{
+    (void)state;
+    enum { FRAMES = 200, STEPS = 3000 };
+    static frame frames[FRAMES];
+    bl_prng prng;
+    bl_prng_init(&prng, test_seed(21));
+    bl_page_arena *arena = make_arena();
+    uint64_t used = 0;
+    for (int step = 0; step < STEPS; step++) {
+        frame *one = &frames[bl_prng_below(&prng, FRAMES)];
+        if (one->data != NULL) {
+            check_frame(one);
+            bl_page_arena_free(arena, one->data, one->bytes);
+            used -= bl_page_arena_size(one->bytes);
+            one->data = NULL;
+            continue;
+        }
+        one->bytes = 1 + (size_t)bl_prng_below(&prng, (uint64_t)4096 << bl_prng_below(&prng, 10));
+        one->mark = (uint8_t)step;
+        one->data = bl_page_arena_alloc(arena, one->bytes);
+        assert_non_null(one->data);
+        assert_int_equal((uintptr_t)one->data % 4096, 0);
+        memset(one->data, one->mark, one->bytes);
+        used += bl_page_arena_size(one->bytes);
+        assert_true(bl_page_arena_committed(arena) >= used);
+    }
+    for (size_t i = 0; i < FRAMES; i++) {
+        if (frames[i].data != NULL) {
+            check_frame(&frames[i]);
+            bl_page_arena_free(arena, frames[i].data, frames[i].bytes);
+        }
+    }
+    assert_in_range(bl_page_arena_committed(arena), 0, BL_CHUNK_BYTES);
+    bl_page_arena_destroy(arena);
+}
+
+/* 64 MiB of frames are in memory while they are used and are not when they are free. */
+static void free_memory_goes_back_to_the_system(void **state)
+{
+    (void)state;
+    enum { FRAMES = 16384 };
+    static void *frames[FRAMES];
+    bl_page_arena *arena = make_arena();
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < FRAMES; i++) {
+            frames[i] = bl_page_arena_alloc(arena, 4096);
+            assert_non_null(frames[i]);
+            memset(frames[i], 1, 4096);
+        }
+        assert_int_equal(bl_page_arena_committed(arena), (uint64_t)FRAMES * 4096);
+        size_t resident = 0;
+        for (size_t i = 0; i < FRAMES; i++)
+            resident += resident_bytes(frames[i], 4096);
+        assert_int_equal(resident, (size_t)FRAMES * 4096);
+        for (size_t i = 0; i < FRAMES; i++)
+            bl_page_arena_free(arena, frames[i], 4096);
+        assert_int_equal(bl_page_arena_committed(arena), BL_CHUNK_BYTES);
+        resident = 0;
+        for (size_t i = 0; i < FRAMES; i++)
+            resident += resident_bytes(frames[i], 4096);
+        assert_true(resident <= BL_CHUNK_BYTES);
+    }
+    bl_page_arena_destroy(arena);
+    bl_page_arena_destroy(NULL);
+}
+
+static void regions_are_zeroed_aligned_and_counted(void **state)
+{
+    (void)state;
+    int64_t live = bl_alloc_live();
+    static const size_t sizes[] = { 1, 4096, 5000, 2 << 20, (2 << 20) + 1, 5 << 20 };
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        uint8_t *region = bl_region_alloc(sizes[i]);
+        assert_non_null(region);
+        assert_int_equal((uintptr_t)region % (sizes[i] >= 2 << 20 ? 2 << 20 : 4096), 0);
+        for (size_t at = 0; at < sizes[i]; at += 777)
+            assert_int_equal(region[at], 0);
+        memset(region, 1, sizes[i]);
+        bl_region_free(region, sizes[i]);
+    }
+    assert_null(bl_region_alloc(SIZE_MAX));
+    bl_region_free(NULL, 5);
+    assert_int_equal(bl_alloc_live(), live);
+}
+
+static void no_memory_is_told(void **state)
+{
+    (void)state;
+    int64_t live = bl_alloc_live();
+    for (uint64_t at = 0; at < 2; at++) {
+        bl_page_arena *arena = NULL;
+        bl_alloc_fail_at(at, 1);
+        assert_status(BOLE_NO_MEMORY, bl_page_arena_create(&arena, NULL), NULL);
+        assert_null(arena);
+    }
+    bl_alloc_fail_at(UINT64_MAX, 0);
+    bl_page_arena *arena = make_arena();
+    bl_alloc_fail_at(0, UINT64_MAX);
+    assert_null(bl_page_arena_alloc(arena, 4096));
+    assert_null(bl_page_arena_alloc(arena, 5 << 20));
+    assert_null(bl_region_alloc(4096));
+    bl_alloc_fail_at(UINT64_MAX, 0);
+    assert_int_equal(bl_page_arena_committed(arena), 0);
+    bl_page_arena_free(arena, NULL, 4096);
+    bl_page_arena_destroy(arena);
+    assert_int_equal(bl_alloc_live(), live);
+}
+
+static bl_page_arena *shared_arena;
+
+static void *use_arena(void *argument)
+{
+    enum { FRAMES = 50 };
+    frame frames[FRAMES] = { { NULL, 0, 0 } };
+    bl_prng prng;
+    bl_prng_init(&prng, (uintptr_t)argument);
+    for (int step = 0; step < 4000; step++) {
+        frame *one = &frames[bl_prng_below(&prng, FRAMES)];
+        if (one->data == NULL) {
+            one->bytes = (size_t)1 << (8 + bl_prng_below(&prng, 12));
+            one->data = bl_page_arena_alloc(shared_arena, one->bytes);
+            one->mark = (uint8_t)step;
+            one->data[0] = one->data[one->bytes - 1] = one->mark;
+        } else {
+            if (one->data[0] != one->mark || one->data[one->bytes - 1] != one->mark)
+                return (void *)1;
+            bl_page_arena_free(shared_arena, one->data, one->bytes);
+            one->data = NULL;
+        }
+    }
+    for (size_t i = 0; i < FRAMES; i++)
+        bl_page_arena_free(shared_arena, frames[i].data, frames[i].bytes);
+    return NULL;
+}
+
+static void threads_share_an_arena(void **state)
+{
+    (void)state;
+    enum { THREADS = 4 };
+    pthread_t threads[THREADS];
+    shared_arena = make_arena();
+    for (uintptr_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, use_arena, (void *)(i + 1)), 0);
+    for (int i = 0; i < THREADS; i++) {
+        void *result;
+        assert_int_equal(pthread_join(threads[i], &result), 0);
+        assert_null(result);
+    }
+    assert_in_range(bl_page_arena_committed(shared_arena), 0, BL_CHUNK_BYTES);
+    bl_page_arena_destroy(shared_arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_size_of_a_frame_is_told_before),
+        cmocka_unit_test(frames_do_not_overlap),
+        cmocka_unit_test(free_memory_goes_back_to_the_system),
+        cmocka_unit_test(regions_are_zeroed_aligned_and_counted),
+        cmocka_unit_test(no_memory_is_told),
+        cmocka_unit_test(threads_share_an_arena),
+    };
+    return cmocka_run_group_tests_name("page arena", tests, NULL, NULL);
+}
