@@ -91,8 +91,7 @@ bl_frame *bl_block_pin(const bl_unit *unit, uint64_t ordinal, bool touch)
     return frame;
 }
 
-/* ---- Into the slot
- * -------------------------------------------------------------------------------------------- */
+/* ---- Into the slot ----------------------------------------------------------------------------------- */
 
 static bool is_loading(_Atomic(bl_frame *) *slot)
 {

@@ -84,8 +84,7 @@ struct bl_frame_cache {
     uint64_t limbo_bytes;
 };
 
-/* ---- Making and ending ----------------------------------------------------------------------------------
- * */
+/* ---- Making and ending ------------------------------------------------------------------------------- */
 
 bole_status bl_frame_cache_create(bl_memory_budget *budget, bl_scheduler *scheduler, bl_frame_cache **out,
                                   bole_error *error)
@@ -155,8 +154,7 @@ bl_load_queue *bl_frame_cache_queue(bl_frame_cache *cache, const void *of)
 }
 BL_STATIC_ASSERT(QUEUES == 64, "six bits of the mixed address");
 
-/* ---- Counters ---------------------------------------------------------------------------------------------
- * */
+/* ---- Counters ---------------------------------------------------------------------------------------- */
 
 void bl_frame_cache_count_load(bl_frame_cache *cache, uint64_t bytes_read)
 {
@@ -181,8 +179,7 @@ void bl_frame_cache_counters_read(const bl_frame_cache *cache, bl_frame_cache_co
         out->hits += atomic_load_explicit(&cache->stripes[i].hits, memory_order_relaxed);
 }
 
-/* ---- Cards ------------------------------------------------------------------------------------------------
- * */
+/* ---- Cards ------------------------------------------------------------------------------------------- */
 
 static bool grow_cards_locked(bl_frame_cache *cache)
 {
@@ -261,8 +258,7 @@ void bl_frame_unpin(bl_frame *frame)
     bl_mutex_unlock(&cache->lock);
 }
 
-/* ---- Units: a ring
- * ------------------------------------------------------------------------------------------ */
+/* ---- Units: a ring ----------------------------------------------------------------------------------- */
 
 static void ring_remove_locked(bl_frame_cache *cache, bl_unit_node *node)
 {
@@ -283,8 +279,7 @@ static void free_unit_locked(bl_frame_cache *cache, bl_unit_node *node)
     bl_memory_budget_release(cache->budget, BL_MEMORY_INDEX, bl_page_arena_size(bytes));
 }
 
-/* ---- Limbo
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Limbo ------------------------------------------------------------------------------------------- */
 
 static limbo_batch *limbo_at(bl_frame_cache *cache, uint32_t i)
 {
@@ -334,8 +329,7 @@ static void reap_locked(bl_frame_cache *cache)
     }
 }
 
-/* ---- The clocks
- * --------------------------------------------------------------------------------------------- */
+/* ---- The clocks -------------------------------------------------------------------------------------- */
 
 static bl_frame_card *card_number(const bl_frame_cache *cache, size_t number)
 {
@@ -518,8 +512,7 @@ void bl_frame_cache_trim(bl_frame_cache *cache)
     bl_mutex_unlock(&cache->lock);
 }
 
-/* ---- Frames
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Frames ------------------------------------------------------------------------------------------ */
 
 static bool charge_frame(bl_frame_cache *cache, size_t bytes, bool evict)
 {
@@ -613,8 +606,7 @@ void bl_frame_cache_drop(bl_frame_cache *cache, _Atomic(bl_frame *) *slots, size
     bl_mutex_unlock(&cache->lock);
 }
 
-/* ---- Units
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Units ------------------------------------------------------------------------------------------- */
 
 bole_status bl_frame_cache_take_unit(bl_frame_cache *cache, size_t bytes, bool force, bl_unit_node **out,
                                      bole_error *error)

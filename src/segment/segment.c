@@ -30,8 +30,7 @@
 
 enum { BLOCK_LINES_PREFETCHED = 4, LINE_BYTES = 64 };
 
-/* ---- The environment
- * ------------------------------------------------------------------------------------------ */
+/* ---- The environment --------------------------------------------------------------------------------- */
 
 bole_status bl_segment_environment_init(bl_segment_environment *environment, bole_error *error)
 {
@@ -45,8 +44,7 @@ void bl_segment_environment_deinit(bl_segment_environment *environment)
     environment->descriptors = NULL;
 }
 
-/* ---- The handle
- * ------------------------------------------------------------------------------------------------ */
+/* ---- The handle -------------------------------------------------------------------------------------- */
 
 static void free_handle(bl_segment *segment)
 {
@@ -171,8 +169,7 @@ const bl_segment_meta *bl_segment_meta_of(const bl_segment *segment) { return &s
 
 bl_comparator *bl_segment_comparator(const bl_segment *segment) { return segment->comparator; }
 
-/* ---- Counters
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Counters ---------------------------------------------------------------------------------------- */
 
 static bl_segment_stripe *my_stripe(const bl_segment *segment)
 {
@@ -192,8 +189,7 @@ void bl_segment_counters_read(const bl_segment *segment, bl_segment_counters *ou
     out->filter_probes = out->filter_negatives + out->filter_true_positives + out->filter_false_positives;
 }
 
-/* ---- Point reads
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Point reads ------------------------------------------------------------------------------------- */
 
 /* The unit, seen by a reader inside an epoch. */
 static inline bl_unit *unit_inside(const bl_segment *segment)
@@ -337,8 +333,7 @@ bole_status bl_segment_load(bl_segment *segment, uint64_t block, bole_error *err
     return status;
 }
 
-/* ---- When there is no room
- * ---------------------------------------------------------------------------------------- */
+/* ---- When there is no room --------------------------------------------------------------------------- */
 
 /* Search one block, from its frame when it has one, else from a private copy in `*block`. */
 static bole_status search_privately(bl_segment *segment, const bl_unit *unit, const bl_lookup *lookup,

@@ -6,12 +6,12 @@
  * block_index.h and bloom_filter.h that can be looked at from outside.
  *
  * INVARIANTS  (CHECK-1) Every failure names the file and, where there is one, the offset of the block or
- *             section.
+ *                       section.
  *             (CHECK-2) Blocks are checked one at a time: memory does not grow with the segment but by index
- * and filter.
+ *                       and filter.
  * THREADS     Any, outside an epoch.
  * NOT HERE    What footer and sections must be: segment_footer.c, block_index.c. A block by itself:
- * block_load.c. */
+ *             block_load.c. */
 #include "segment/segment.h"
 
 #include "base/alloc.h"
@@ -23,8 +23,7 @@
 
 #include <string.h>
 
-/* ---- The whole file
- * ------------------------------------------------------------------------------------------- */
+/* ---- The whole file ---------------------------------------------------------------------------------- */
 
 /* What the walk over all entries keeps. */
 typedef struct checker {
@@ -218,8 +217,7 @@ bole_status bl_segment_check(bl_segment *segment, bool all_blocks, bole_error *e
     return status;
 }
 
-/* ---- What it looks like
- * ------------------------------------------------------------------------------------------- */
+/* ---- What it looks like ------------------------------------------------------------------------------ */
 
 bole_status bl_segment_shape_read(bl_segment *segment, bl_segment_shape *out, bole_error *error)
 {

@@ -71,8 +71,7 @@ static bole_status no_memory(segment_cursor *cursor, size_t bytes)
                    cursor->segments[cursor->at]->path);
 }
 
-/* ---- Where bytes of a block come from
- * --------------------------------------------------------------------------- */
+/* ---- Where bytes of a block come from ---------------------------------------------------------------- */
 
 static bl_memory_budget *budget_of(const segment_cursor *cursor)
 {
@@ -210,8 +209,7 @@ static bole_status bring(segment_cursor *cursor, uint64_t ordinal, const uint8_t
                          cursor->options.bytes_read, &cursor->base.error);
 }
 
-/* ---- Showing a block
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Showing a block --------------------------------------------------------------------------------- */
 
 static void prefetch_block(const bl_unit *unit, uint64_t ordinal)
 {
@@ -298,7 +296,7 @@ static bool enter_segment(segment_cursor *cursor, uint32_t at)
     return true;
 }
 
-/* ---- Moves ---------------------------------------------------------------------------------------------- */
+/* ---- Moves ------------------------------------------------------------------------------------------- */
 
 static void begin_seek(segment_cursor *cursor, bool forward)
 {
@@ -466,8 +464,7 @@ static void prepare_seek(bl_cursor *base, bole_slice key)
     bl_epoch_leave();
 }
 
-/* ---- Opening and closing
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Opening and closing ----------------------------------------------------------------------------- */
 
 static void close_cursor(bl_cursor *base)
 {

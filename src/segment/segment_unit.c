@@ -52,8 +52,7 @@ bole_status bl_segment_check_comparator(const bl_segment *segment, const bl_segm
     return BOLE_OK;
 }
 
-/* ---- One piece of memory
- * ------------------------------------------------------------------------------------ */
+/* ---- One piece of memory ----------------------------------------------------------------------------- */
 
 typedef struct unit_layout {
     size_t index_at, index_bytes, filter_at, filter_bytes, bytes;
@@ -104,8 +103,7 @@ static bole_status make_filter(bl_segment *segment, bl_unit *unit, const unit_la
     return status;
 }
 
-/* ---- From the file
- * -------------------------------------------------------------------------------------------- */
+/* ---- From the file ----------------------------------------------------------------------------------- */
 
 static bole_status fill_from_file(bl_segment *segment, bole_file *file, const bl_segment_footer *footer,
                                   bool private, bole_slice index_section, bl_unit **out, bole_error *error)
@@ -182,8 +180,7 @@ static bole_status load(bl_segment *segment, bool private, bl_unit **out, bole_e
     return status;
 }
 
-/* ---- Held
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Held -------------------------------------------------------------------------------------------- */
 
 bl_unit *bl_unit_hold_present(bl_segment *segment)
 {
