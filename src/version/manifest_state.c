@@ -253,7 +253,7 @@ static bool is_table_name(const char *name)
             code = code << 6 | (*in++ & 0x3Fu);
         }
         bool overlong = (more == 2 && code < 0x800) || (more == 3 && code < 0x10000);
-        bool control = code < 0x20 || (code >= 0x7F && code < 0xA0);
+        bool control = code < 0x20 || code == 0x7F;
         if (overlong || control || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000))
             return false;
     }

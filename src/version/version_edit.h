@@ -52,13 +52,13 @@ typedef struct bl_version_edit {
     uint32_t logs_ended_count;
     const uint64_t *logs_removed;         /* numbers: flushed, no longer needed */
     uint32_t logs_removed_count;
-    uint64_t flushed_through; /* 0: unchanged. Replay skips what lies below */
-    uint64_t synced;          /* 0: unchanged. Log position known as synced */
+    uint64_t flushed_through; /* 0, or not above what is known: unchanged. Replay skips what lies below */
+    uint64_t synced;          /* as above. Log position known as synced */
     const bl_table_description *tables_created;
     uint32_t tables_created_count;
     const bl_table_description *tables_dropped; /* number and position count; its segments go with it */
     uint32_t tables_dropped_count;
-    uint64_t next_sequence; /* 0: unchanged; only rises */
+    uint64_t next_sequence; /* as above */
 
     /* Written by the version set; a caller of bl_version_set_apply leaves them zero. */
     bool snapshot;             /* the whole state: the first edit of a manifest, and only that */
