@@ -15,6 +15,7 @@
 
 enum { PREFIX_BELOW = -1, PREFIX_SAME = 0, PREFIX_ABOVE = 1, PREFIX_MOVED = 2 };
 #define MOVED UINT32_MAX
+#define PATHS_INLINE static inline __attribute__((always_inline))
 
 /* Bytes that the searched key has in common with the keys that bound the present node's range. */
 typedef struct key_bounds {
@@ -53,8 +54,8 @@ static inline int prefix_order(const bl_head_tree *tree, const bl_head_node *nod
     if (bl_unlikely(key.size < prefix_bytes || prefix_bytes - matched > BL_NODE_HEAD_BYTES))
         return prefix_order_slow(tree, node, version, key, matched, prefix_bytes, reader);
     uint64_t tail = prefix_bytes >= BL_NODE_HEAD_BYTES
-                        ? bl_head64(key.data, key.size, prefix_bytes - BL_NODE_HEAD_BYTES)
-                        : bl_head64(key.data, key.size, 0) >> (64 - 8 * prefix_bytes);
+                        ? bl_node_head_of(key, prefix_bytes - BL_NODE_HEAD_BYTES)
+                        : bl_node_head_of(key, 0) >> (64 - 8 * prefix_bytes);
     uint64_t expected = atomic_load_explicit(&node->prefix_tail, memory_order_relaxed);
     return tail == expected ? PREFIX_SAME : tail < expected ? PREFIX_BELOW : PREFIX_ABOVE;
 }

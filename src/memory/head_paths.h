@@ -46,7 +46,7 @@ PATHS_TARGET static inline uint32_t PATHS(narrow)(const bl_head_tree *tree, cons
 
 /* How many of the node's keys are < key (with `or_equal`: <= key)? `matched` bytes of the key are common to all
  * keys that the node may hold. `*order`: how the key compares with the node's prefix. */
-PATHS_TARGET static inline uint32_t PATHS(slot)(const bl_head_tree *tree, const bl_head_node *node, uint32_t version,
+PATHS_TARGET PATHS_INLINE uint32_t PATHS(slot)(const bl_head_tree *tree, const bl_head_node *node, uint32_t version,
                                                 bole_slice key, uint32_t matched, bool or_equal, bool *equal,
                                                 int *order, const bool reader)
 {
@@ -60,7 +60,7 @@ PATHS_TARGET static inline uint32_t PATHS(slot)(const bl_head_tree *tree, const 
     *order = prefix_order(tree, node, version, key, matched, prefix_bytes, reader);
     if (bl_unlikely(*order != 0))
         return *order < 0 ? 0 : *order == 1 ? count : MOVED;
-    uint64_t head = bl_head64(key.data, key.size, prefix_bytes);
+    uint64_t head = bl_node_head_of(key, prefix_bytes);
     uint32_t slot = PATHS_RANK(node, head);
     if (slot >= count)
         return count;
@@ -76,7 +76,7 @@ PATHS_TARGET static inline uint32_t PATHS(slot)(const bl_head_tree *tree, const 
 }
 
 /* One step down from an inner node: the child's slot. */
-PATHS_TARGET static inline uint32_t PATHS(step)(const bl_head_tree *tree, const bl_head_node *node, uint32_t version,
+PATHS_TARGET PATHS_INLINE uint32_t PATHS(step)(const bl_head_tree *tree, const bl_head_node *node, uint32_t version,
                                                 bole_slice key, bool before, key_bounds *bounds, const bool reader)
 {
     bool equal;
@@ -113,6 +113,7 @@ PATHS_TARGET static inline const bl_head_node *PATHS(descend)(const bl_head_tree
                 break;
             const bl_head_node *child = bl_node_at(tree->arena, ref);
             bl_node_prefetch(child);
+            bl_node_prefetch_refs(child);
             uint32_t child_version = bl_node_begin(child);
             if (bl_unlikely(!bl_node_unchanged(node, version)))
                 break;
@@ -237,6 +238,13 @@ PATHS_TARGET static void PATHS(locate_many)(const bl_head_tree *tree, const bl_h
     for (uint32_t i = 0; i < count; i++) {
         out[i].nodes[0] = refs[i];
         out[i].matched = bounds_matched(&bounds[i]);
+#if !PATHS_COMPARE
+        const bl_head_node *leaf = bl_node_at(tree->arena, refs[i]);
+        uint64_t head = bl_node_head_of(items[i].key, bl_node_prefix_bytes(leaf));
+        uint32_t slot = PATHS_RANK(leaf, head);
+        if (slot < bl_node_count(leaf) && bl_node_head(leaf, slot) == head) /* it will be compared, or overwritten */
+            __builtin_prefetch(bl_arena_at(tree->arena, bl_node_ref(leaf, slot)));
+#endif
     }
 }
 

@@ -56,8 +56,8 @@ struct bl_head_tree {
     const bl_head_paths *paths;
     _Atomic bl_ref root;
     bl_ref first_leaf; /* never another one, see NODE-3 */
-    /* the writer's */
-    bl_ref last_leaf;
+    /* the writer's, on a line of their own */
+    _Alignas(64) bl_ref last_leaf;
     bool appending;     /* the last insert went behind all keys: try that first */
     uint64_t splits;    /* of leaves; a path located before the last one is stale */
 };

@@ -36,12 +36,21 @@ bl_memtable_state bl_memtable_state_of(const bl_memtable *memtable);
 bl_memtable_tree *bl_memtable_tree_for(bl_memtable *memtable, uint32_t table, bl_comparator *comparator);
 /* Upper bound of the arena bytes that one insert takes. */
 uint64_t bl_memtable_entry_bytes(size_t key_bytes, size_t value_bytes);
-/* Make sure that inserts of `bytes` (sum of entry bytes) cannot fail. */
+/* Make sure that inserts of `bytes` (sum of entry bytes), besides what was reserved before and not yet inserted,
+ * cannot fail. */
 BOLE_CHECKED bole_status bl_memtable_reserve(bl_memtable *memtable, uint64_t bytes, bole_error *error);
 /* Copies key and value. `tag`s of one key rise. Cannot fail after a reserve. `hash` is bl_hash(key). Readers may see
  * the entry at once; they filter by sequence. */
 void bl_memtable_insert(bl_memtable_tree *tree, bole_slice key, uint64_t hash, bole_slice value, uint64_t tag);
-bool bl_memtable_is_full(const bl_memtable *memtable);
+/* The same for many, in the given order; the searches of up to 8 neighbours in the array overlap, so that they do
+ * not wait for memory one after the other. */
+typedef struct bl_memtable_item {
+    bl_memtable_tree *tree;
+    bole_slice key, value;
+    uint64_t hash, tag;
+} bl_memtable_item;
+void bl_memtable_insert_batch(const bl_memtable_item *items, size_t count);
+bool bl_memtable_is_full(const bl_memtable *memtable); /* the writer's: counts what is reserved too */
 uint64_t bl_memtable_bytes(const bl_memtable *memtable);   /* taken by entries */
 uint64_t bl_memtable_entries(const bl_memtable *memtable); /* versions */
 

@@ -124,7 +124,7 @@ bole_status bl_arena_reserve_slow(bl_arena *arena, uint64_t bytes, bole_error *e
 {
     if (gap(&arena->open[0]) >= bytes || gap(&arena->open[1]) >= bytes)
         return BOLE_OK;
-    if (bytes > BL_ARENA_SLOTS_MAX * SLOT_BYTES)
+    if (bytes > BL_ARENA_BYTES_MAX - BL_PAGE_BYTES)
         return bl_fail(error, BOLE_TOO_LARGE, "a memtable holds at most 16 GiB");
     uint64_t next = arena->region_bytes_next;
     uint64_t whole = (bytes + LINE_BYTES + BL_PAGE_BYTES - 1) / BL_PAGE_BYTES * BL_PAGE_BYTES;

@@ -30,6 +30,8 @@ enum {
     BL_ARENA_REGION_BYTES_MAX = 8 * 1024 * 1024,
 };
 
+#define BL_ARENA_BYTES_MAX ((uint64_t)BL_ARENA_SLOTS_MAX * BL_ARENA_UNIT_BYTES << BL_ARENA_SLOT_SHIFT)
+
 typedef struct bl_arena_region bl_arena_region; /* its first bytes are its header */
 
 /* A region that still has room between `low` and `high`. */
@@ -41,8 +43,8 @@ typedef struct bl_arena_open {
 
 typedef struct bl_arena {
     _Atomic(uintptr_t *) bases; /* per slot; replaced when it grows, the old ones stay until the end */
-    /* the writer's */
-    bl_arena_open open[2]; /* records and nodes come from open[0]; the two change places when something fits not */
+    /* the writer's, on lines of their own */
+    _Alignas(64) bl_arena_open open[2]; /* records and nodes come from open[0]; the two change places when something fits not */
     bl_arena_region *regions;
     void *tables; /* list of the base tables */
     uint32_t slots, slots_capacity;

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/* micro_memtable.c -- what a memtable costs: inserts, gets, misses, seeks and steps, in nanoseconds.
+ *
+ * usage: micro_memtable [entries] [value bytes] [avx512|avx2|scalar]
+ * Keys are 16 decimal digits. Figures are the best of three rounds, because the machine is shared. Not part of the
+ * build; link it with the static library. */
+#include "base/hash.h"
+#include "base/prng.h"
+#include "memory/memtable_state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { KEY_BYTES = 16, ROUNDS = 3, BATCH = 64 };
+
+typedef struct bench_state {
+    uint64_t entries;
+    size_t value_bytes;
+    char *keys;   /* in random order */
+    char *probes; /* the same keys in another order */
+    uint64_t *hashes;
+    const char *paths;
+    bl_memory_budget budget;
+} bench_state;
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
+}
+
+static void make_key(char *out, uint64_t number)
+{
+    for (unsigned digit = KEY_BYTES; digit-- > 0; number /= 10)
+        out[digit] = (char)('0' + number % 10);
+}
+
+static void shuffle(char *keys, uint64_t count, uint64_t seed)
+{
+    bl_prng prng;
+    bl_prng_init(&prng, seed);
+    for (uint64_t i = count - 1; i > 0; i--) {
+        uint64_t j = bl_prng_below(&prng, i + 1);
+        char swap[KEY_BYTES];
+        memcpy(swap, keys + i * KEY_BYTES, KEY_BYTES);
+        memcpy(keys + i * KEY_BYTES, keys + j * KEY_BYTES, KEY_BYTES);
+        memcpy(keys + j * KEY_BYTES, swap, KEY_BYTES);
+    }
+}
+
+static bole_slice key_of(const char *keys, uint64_t index)
+{
+    return bl_slice(keys + index * KEY_BYTES, KEY_BYTES);
+}
+
+static bl_memtable *make(bench_state *bench, bl_memtable_tree **tree)
+{
+    bl_memtable *memtable;
+    if (bl_memtable_create(&bench->budget, UINT64_C(64) << 20, &memtable, NULL) != BOLE_OK)
+        abort();
+    *tree = bl_memtable_tree_for(memtable, 0, NULL);
+    if (*tree == NULL)
+        abort();
+    if (bench->paths != NULL)
+        (*tree)->heads.paths = bl_head_paths_named(bench->paths);
+    return memtable;
+}
+
+typedef enum fill_order {
+    RANDOM,
+    RISING,
+    FALLING,
+    OVERWRITE,
+    BATCHED,
+    BATCHED_RISING,
+    BATCHED_OVERWRITE,
+    ORDERS
+} fill_order;
+static const char *const order_names[ORDERS] = { "insert random",         "insert rising",
+                                                 "insert falling",        "overwrite random",
+                                                 "insert batch random",   "insert batch rising",
+                                                 "overwrite batch random" };
+
+/* Insert every key once in the given order; returns nanoseconds each. */
+static double fill(bench_state *bench, bl_memtable *memtable, bl_memtable_tree *tree, fill_order order,
+                   uint64_t sequence)
+{
+    static char value[65536];
+    bole_slice bytes = bl_slice(value, bench->value_bytes);
+    uint64_t each = bl_memtable_entry_bytes(KEY_BYTES, bench->value_bytes);
+    bool batched = order >= BATCHED;
+    bool overwrites = order == OVERWRITE || order == BATCHED_OVERWRITE;
+    bl_memtable_item items[BATCH];
+    uint32_t pending = 0;
+    double begin = now();
+    for (uint64_t i = 0; i < bench->entries; i++) {
+        char key[KEY_BYTES];
+        bole_slice name = key_of(overwrites ? bench->probes : bench->keys, i);
+        if (order == RISING || order == FALLING || order == BATCHED_RISING) {
+            make_key(key, order == FALLING ? bench->entries - i : i);
+            name = bl_slice(key, KEY_BYTES);
+        }
+        if (bl_memtable_reserve(memtable, each, NULL) != BOLE_OK)
+            abort();
+        uint64_t tag = BL_TAG(sequence + i, BL_KIND_PUT);
+        if (!batched) {
+            bl_memtable_insert(tree, name, bl_hash(name.data, name.size), bytes, tag);
+            continue;
+        }
+        static char keys[BATCH][KEY_BYTES];
+        memcpy(keys[pending], name.data, KEY_BYTES);
+        name = bl_slice(keys[pending], KEY_BYTES);
+        items[pending++] = (bl_memtable_item){ tree, name, bytes, bl_hash(name.data, name.size), tag };
+        if (pending == BATCH || i + 1 == bench->entries) {
+            bl_memtable_insert_batch(items, pending);
+            pending = 0;
+        }
+    }
+    return (now() - begin) / (double)bench->entries;
+}
+
+static void report(const char *what, double best) { printf("%-22s %8.1f ns\n", what, best); }
+
+static double get_all(bench_state *bench, const bl_memtable_tree *tree, bool hit)
+{
+    uint64_t found = 0;
+    double begin = now();
+    for (uint64_t i = 0; i < bench->entries; i++) {
+        char key[KEY_BYTES];
+        memcpy(key, bench->probes + i * KEY_BYTES, KEY_BYTES);
+        if (!hit)
+            key[3] = '7';
+        uint64_t tag;
+        bole_slice value;
+        found += bl_memtable_get(tree, bl_slice(key, KEY_BYTES), bl_hash(key, KEY_BYTES), BL_SEQUENCE_MAX,
+                                 &tag, &value);
+    }
+    double nanoseconds = (now() - begin) / (double)bench->entries;
+    if (found != (hit ? bench->entries : 0))
+        printf("found %llu\n", (unsigned long long)found);
+    return nanoseconds;
+}
+
+static double walk(bench_state *bench, bl_memtable *memtable, const bl_memtable_tree *tree, bool forward)
+{
+    bl_cursor *cursor;
+    if (bl_memtable_cursor(memtable, tree, BL_VERSIONS_NEWEST, BL_SEQUENCE_MAX, &cursor) != BOLE_OK)
+        abort();
+    uint64_t seen = 0, sum = 0;
+    double begin = now();
+    if (forward) {
+        for (cursor->ops->seek_first(cursor); cursor->valid; bl_cursor_next(cursor), seen++)
+            sum += cursor->head;
+    } else {
+        for (cursor->ops->seek_last(cursor); cursor->valid; bl_cursor_prev(cursor), seen++)
+            sum += cursor->head;
+    }
+    double nanoseconds = (now() - begin) / (double)bench->entries;
+    if (seen != bench->entries || sum == 1)
+        printf("walked %llu\n", (unsigned long long)seen);
+    bl_cursor_close(cursor);
+    return nanoseconds;
+}
+
+static double seek_some(bench_state *bench, bl_memtable *memtable, const bl_memtable_tree *tree,
+                        unsigned steps)
+{
+    bl_cursor *cursor;
+    if (bl_memtable_cursor(memtable, tree, BL_VERSIONS_NEWEST, BL_SEQUENCE_MAX, &cursor) != BOLE_OK)
+        abort();
+    uint64_t count = bench->entries / 8 + 1, sum = 0;
+    double begin = now();
+    for (uint64_t i = 0; i < count; i++) {
+        cursor->ops->seek(cursor, key_of(bench->probes, i));
+        for (unsigned step = 0; step < steps && cursor->valid; step++, bl_cursor_next(cursor))
+            sum += cursor->value.size;
+    }
+    double nanoseconds = (now() - begin) / (double)count;
+    if (sum == 1)
+        printf("-");
+    bl_cursor_close(cursor);
+    return nanoseconds;
+}
+
+static double best_of(double a, double b) { return a < b ? a : b; }
+
+int main(int argc, char **argv)
+{
+    bench_state bench = { .entries = argc > 1 ? strtoull(argv[1], NULL, 0) : 500000,
+                          .value_bytes = argc > 2 ? strtoull(argv[2], NULL, 0) : 100,
+                          .paths = argc > 3 ? argv[3] : NULL };
+    bl_memory_budget_init(&bench.budget, UINT64_MAX / 4, 0);
+    bench.keys = malloc(bench.entries * KEY_BYTES);
+    bench.probes = malloc(bench.entries * KEY_BYTES);
+    if (bench.keys == NULL || bench.probes == NULL)
+        abort();
+    for (uint64_t i = 0; i < bench.entries; i++)
+        make_key(bench.keys + i * KEY_BYTES, i);
+    shuffle(bench.keys, bench.entries, 1);
+    memcpy(bench.probes, bench.keys, bench.entries * KEY_BYTES);
+    shuffle(bench.probes, bench.entries, 2);
+
+    for (fill_order order = 0; order < ORDERS; order++) {
+        double best = 1e18;
+        for (unsigned round = 0; round < ROUNDS; round++) {
+            bl_memtable_tree *tree;
+            bl_memtable *memtable = make(&bench, &tree);
+            if (order == OVERWRITE || order == BATCHED_OVERWRITE)
+                fill(&bench, memtable, tree, RANDOM, 0);
+            best = best_of(best, fill(&bench, memtable, tree, order, bench.entries));
+            if (round == 0 && order < OVERWRITE)
+                printf("%-22s %8.1f bytes an entry besides key and value\n", order_names[order],
+                       (double)bl_memtable_bytes(memtable) / (double)bench.entries -
+                           (double)(KEY_BYTES + bench.value_bytes));
+            bl_memtable_unref(memtable);
+        }
+        report(order_names[order], best);
+    }
+    bl_memtable_tree *tree;
+    bl_memtable *memtable = make(&bench, &tree);
+    fill(&bench, memtable, tree, RANDOM, 0);
+    double best[8] = { 1e18, 1e18, 1e18, 1e18, 1e18, 1e18 };
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        best[0] = best_of(best[0], get_all(&bench, tree, true));
+        best[1] = best_of(best[1], get_all(&bench, tree, false));
+        best[2] = best_of(best[2], walk(&bench, memtable, tree, true));
+        best[3] = best_of(best[3], walk(&bench, memtable, tree, false));
+        best[4] = best_of(best[4], seek_some(&bench, memtable, tree, 1));
+        best[5] = best_of(best[5], seek_some(&bench, memtable, tree, 10));
+    }
+    static const char *const names[] = { "get", "get absent", "next", "prev", "seek", "seek and 10 next" };
+    for (unsigned i = 0; i < 6; i++)
+        report(names[i], best[i]);
+    bl_memtable_unref(memtable);
+    free(bench.keys);
+    free(bench.probes);
+    return 0;
+}
