@@ -101,7 +101,7 @@ static void job_failed_locked(bole_db *db, const char *event, const bole_error *
     db->background_retry_ns = db->background_retry_ns == 0 ? RETRY_NS : 2 * db->background_retry_ns;
     if (db->background_retry_ns > RETRY_NS_MAX)
         db->background_retry_ns = RETRY_NS_MAX;
-    bl_event_log_write(db->events, BOLE_LOG_ERROR, event,
+    bl_event_log_add(db->events, BOLE_LOG_ERROR, event,
                  (bl_event_field[]){ BL_EVENT_TEXT("status", bole_status_name(error->status)),
                                      BL_EVENT_TEXT("message", error->message) },
                  2);
@@ -185,7 +185,7 @@ static bole_status flush_oldest_locked(bole_db *db, bole_error *error)
         db->flushes++;
         db->flush_bytes += bytes_of(&result);
         db->entries_dropped += result.entries_dropped;
-        bl_event_log_write(db->events, BOLE_LOG_INFO, "flush",
+        bl_event_log_add(db->events, BOLE_LOG_INFO, "flush",
                      (bl_event_field[]){ BL_EVENT_U64("log", sealed->description.number),
                                          BL_EVENT_U64("entries", result.entries_out),
                                          BL_EVENT_U64("segments", result.count),
@@ -326,7 +326,7 @@ static bole_status merge_locked(bole_db *db, bl_version *version, const bl_pick 
             uint64_t rate = (uint64_t)((double)pick->input_bytes * 1e9 / (double)nanoseconds);
             db->merge_rate = db->merge_rate == 0 ? rate : (3 * db->merge_rate + rate) / 4;
         }
-        bl_event_log_write(db->events, BOLE_LOG_INFO, "compaction",
+        bl_event_log_add(db->events, BOLE_LOG_INFO, "compaction",
                      (bl_event_field[]){ BL_EVENT_U64("table", pick->table), BL_EVENT_U64("inputs", count),
                                          BL_EVENT_U64("level", pick->output_level),
                                          BL_EVENT_U64("outputs", result.count),
@@ -481,7 +481,7 @@ static void tick_job(void *context)
     if (due) {
         bole_error error = BOLE_ERROR_INIT;
         if (bl_sync_to(db, visible, &error) != BOLE_OK)
-            bl_event_log_write(db->events, BOLE_LOG_ERROR, "sync_failed",
+            bl_event_log_add(db->events, BOLE_LOG_ERROR, "sync_failed",
                          (bl_event_field[]){ BL_EVENT_TEXT("message", error.message) }, 1);
     }
     bl_mutex_lock(&db->mutex);

@@ -26,44 +26,15 @@ bole_status bl_read_only_refused(bole_error *error)
 
 /* ---- settings ---- */
 
-static bole_status read_file(bole_vfs *vfs, const char *path, bole_buffer *out, bole_error *error)
-{
-    enum { CONFIG_BYTES_MAX = 1024 * 1024 };
-    bole_file *file;
-    bole_status status = vfs->open(vfs, path, BOLE_VFS_READ, &file, error);
-    if (status != BOLE_OK)
-        return status;
-    uint64_t length = 0;
-    size_t got = 0;
-    status = vfs->length(file, &length, error);
-    if (status == BOLE_OK && length > CONFIG_BYTES_MAX)
-        status = bl_fail(error, BOLE_TOO_LARGE, "%s has %llu bytes; the most is %d", path,
-                         (unsigned long long)length, CONFIG_BYTES_MAX);
-    if (status == BOLE_OK && !bl_buffer_reserve(out, length + 1))
-        status = bl_fail(error, BOLE_NO_MEMORY, "contents of %s", path);
-    if (status == BOLE_OK)
-        status = vfs->read(file, 0, out->data, length, &got, error);
-    if (status == BOLE_OK)
-        out->size = got;
-    (void)vfs->close(file, NULL);
-    return status;
-}
-
 static bole_status read_settings(bole_db *db, const bole_options *options, bole_error *error)
 {
     char path[BL_PATH_BYTES_MAX];
-    bole_buffer text = BOLE_BUFFER_INIT;
     bl_config_init(&db->config);
     db->machine.memory_bytes = db->vfs->memory_bytes(db->vfs);
     db->machine.open_files = bl_process_open_files();
     if (!bl_file_path(path, db->path, BL_FILE_CONFIG, 0))
         return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", db->path);
-    bole_status status = read_file(db->vfs, path, &text, error);
-    if (status == BOLE_OK)
-        status = bl_config_apply_ini(&db->config, path, bl_slice(text.data, text.size), error);
-    else if (status == BOLE_NOT_FOUND)
-        status = BOLE_OK;
-    bole_buffer_free(&text);
+    bole_status status = bl_config_apply_file(&db->config, db->vfs, path, error);
     if (status == BOLE_OK)
         status = bl_config_apply_options(&db->config, options, error);
     if (status == BOLE_OK)
@@ -186,6 +157,8 @@ static bole_status make_parts(bole_db *db, const bole_options *options, bole_err
         status = bl_event_log_open(db->vfs, db->read_only ? NULL : db->path,
                                    (bole_log_level)bl_config_u64(&db->config, BL_SETTING_LOG_LEVEL),
                                    options->log_callback, options->log_context, &db->events, error);
+    if (status == BOLE_OK)
+        bl_event_log_set_bytes(db->events, bl_config_u64(&db->config, BL_SETTING_EVENTS_BYTES));
     return status;
 }
 
@@ -331,7 +304,7 @@ static bole_status open_once(const char *path, const bole_options *options, bole
         free_all(db);
         return status;
     }
-    bl_event_log_write(db->events, BOLE_LOG_INFO, "open",
+    bl_event_log_add(db->events, BOLE_LOG_INFO, "open",
                  (bl_event_field[]){ BL_EVENT_TEXT("version", BOLE_VERSION_STRING),
                                      BL_EVENT_U64("clean", bl_version_set_was_clean(db->versions)),
                                      BL_EVENT_U64("position", bl_position_visible(db)) },
@@ -471,7 +444,7 @@ BOLE_API bole_status bole_close(bole_db *db, bole_error *error)
     bl_mutex_lock(&db->mutex);
     bl_background_stop_locked(db);
     bl_mutex_unlock(&db->mutex);
-    bl_event_log_write(db->events, BOLE_LOG_INFO, "close",
+    bl_event_log_add(db->events, BOLE_LOG_INFO, "close",
                  (bl_event_field[]){ BL_EVENT_TEXT("status", bole_status_name(status)),
                                      BL_EVENT_U64("position", bl_position_visible(db)) },
                  2);

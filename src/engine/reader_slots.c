@@ -148,7 +148,7 @@ static void remove_now(bole_db *db, bl_file_kind kind, uint64_t number)
         return;
     bole_status status = db->vfs->remove(db->vfs, path, &error);
     if (status != BOLE_OK && status != BOLE_NOT_FOUND) /* an orphan: the next open tries again */
-        bl_event_log_write(db->events, BOLE_LOG_WARN, "remove_failed",
+        bl_event_log_add(db->events, BOLE_LOG_WARN, "remove_failed",
                      (bl_event_field[]){ BL_EVENT_TEXT("message", error.message) }, 1);
 }
 
@@ -243,6 +243,8 @@ static bool remove_temporary(void *context, const char *name)
 void bl_remove_orphans_locked(bole_db *db)
 {
     bl_mutex_assert_held(&db->mutex);
+    if (!bl_version_set_may_delete(db->versions))
+        return; /* a crash could bring back a state that names them */
     orphan_list list = { .db = db };
     (void)db->vfs->list(db->vfs, db->path, note_orphan, &list, NULL);
     for (uint32_t i = 0; i < list.count; i++)

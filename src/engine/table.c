@@ -175,7 +175,7 @@ BOLE_API bole_status bole_table_create(bole_db *db, const char *name, const bole
         status = bl_read_state_publish_locked(db, error);
     if (status == BOLE_OK) {
         status = open_locked(db, bl_version_table_by_name(bl_version_set_current(db->versions), name), out, error);
-        bl_event_log_write(db->events, BOLE_LOG_INFO, "table_created",
+        bl_event_log_add(db->events, BOLE_LOG_INFO, "table_created",
                      (bl_event_field[]){ BL_EVENT_TEXT("name", name) }, 1);
     }
     bl_mutex_unlock(&db->mutex);
@@ -234,7 +234,7 @@ BOLE_API bole_status bole_table_drop(bole_db *db, const char *name, bole_error *
         if (status == BOLE_OK) {
             keep_for_handles_locked(db, number, before);
             status = bl_read_state_publish_locked(db, error);
-            bl_event_log_write(db->events, BOLE_LOG_INFO, "table_dropped",
+            bl_event_log_add(db->events, BOLE_LOG_INFO, "table_dropped",
                          (bl_event_field[]){ BL_EVENT_TEXT("name", name) }, 1);
         }
         db->paused = false;

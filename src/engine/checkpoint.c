@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* checkpoint.c -- an independent store as of one moment, while writing goes on.
+ *
+ * The memtables are flushed first, so that the moment is the end of a log and the checkpoint needs none: it is a pinned
+ * version. Its segments are linked (copied where links do not work; immutable files may be shared, logs never are)
+ * into a temporary directory beside the target; manifest and CURRENT come last, with a store id of its own; everything
+ * is synced; then the directory gets its name and the parent is synced.
+ *
+ * INVARIANT (CHECK-1) Whatever is at `path` under its own name is a whole store. */
+#include "engine/log_structured_store.h"
+
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+static bole_status copy_file(bole_vfs *vfs, const char *from, const char *to, bole_error *error)
+{
+    enum { PIECE = 1 << 20 };
+    bole_file *in = NULL, *out = NULL;
+    void *piece = bl_alloc(PIECE);
+    bole_status status = piece == NULL ? bl_fail(error, BOLE_NO_MEMORY, "copy of %s", from) : BOLE_OK;
+    if (status == BOLE_OK)
+        status = vfs->open(vfs, from, BOLE_VFS_READ, &in, error);
+    if (status == BOLE_OK)
+        status = vfs->open(vfs, to, BOLE_VFS_WRITE | BOLE_VFS_CREATE | BOLE_VFS_EXCLUSIVE, &out, error);
+    size_t got = PIECE;
+    for (uint64_t offset = 0; status == BOLE_OK && got == PIECE; offset += got) {
+        status = vfs->read(in, offset, piece, PIECE, &got, error);
+        if (status == BOLE_OK && got > 0)
+            status = vfs->write(out, offset, piece, got, error);
+    }
+    if (status == BOLE_OK)
+        status = vfs->sync(out, error);
+    if (in != NULL)
+        (void)vfs->close(in, NULL);
+    if (out != NULL) {
+        bole_status closed = vfs->close(out, status == BOLE_OK ? error : NULL);
+        status = status == BOLE_OK ? closed : status;
+    }
+    bl_free(piece);
+    return status;
+}
+
+static bole_status take_segment(bole_db *db, const char *directory, uint64_t number, bole_error *error)
+{
+    char from[BL_PATH_BYTES_MAX], to[BL_PATH_BYTES_MAX];
+    if (!bl_file_path(from, db->path, BL_FILE_SEGMENT, number) ||
+        !bl_file_path(to, directory, BL_FILE_SEGMENT, number))
+        return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", directory);
+    if (db->vfs->link(db->vfs, from, to, NULL) == BOLE_OK)
+        return BOLE_OK;
+    BL_MARK("checkpoint copies a segment");
+    return copy_file(db->vfs, from, to, error);
+}
+
+static bole_status take_segments(bole_db *db, const char *directory, const bl_version *version, bole_error *error)
+{
+    bole_status status = BOLE_OK;
+    for (uint32_t t = 0; t < version->table_count; t++)
+        for (uint32_t l = 0; l < BOLE_LEVELS_MAX; l++) {
+            const bl_level *level = &version->tables[t].levels[l];
+            for (uint32_t r = 0; r < level->run_count; r++)
+                for (uint32_t s = 0; s < level->runs[r].count && status == BOLE_OK; s++) {
+                    bl_point(db->scheduler, "checkpoint segment");
+                    status = take_segment(db, directory, bl_segment_meta_of(level->runs[r].segments[s])->number,
+                                          error);
+                }
+        }
+    return status;
+}
+
+static bool remove_one(void *context, const char *name)
+{
+    char path[BL_PATH_BYTES_MAX];
+    bole_vfs *vfs = ((void **)context)[0];
+    const char *directory = ((void **)context)[1];
+    if (snprintf(path, sizeof(path), "%s/%s", directory, name) < (int)sizeof(path))
+        (void)vfs->remove(vfs, path, NULL);
+    return true;
+}
+
+static void remove_directory(bole_vfs *vfs, const char *directory)
+{
+    void *context[2] = { vfs, (void *)(uintptr_t)directory };
+    (void)vfs->list(vfs, directory, remove_one, context, NULL);
+    (void)vfs->remove_directory(vfs, directory, NULL);
+}
+
+static void parent_of(char *out, const char *path)
+{
+    snprintf(out, BL_PATH_BYTES_MAX, "%s", path);
+    size_t size = strlen(out);
+    while (size > 1 && out[size - 1] == '/')
+        out[--size] = 0;
+    char *slash = strrchr(out, '/');
+    if (slash == NULL)
+        snprintf(out, BL_PATH_BYTES_MAX, ".");
+    else
+        slash[slash == out] = 0;
+}
+
+static bole_status build(bole_db *db, const char *directory, const bl_version_export *pinned, bole_error *error)
+{
+    bl_version_export_target target = { .vfs = db->vfs, .directory = directory };
+    bole_status status = db->vfs->random(db->vfs, &target.store_id, sizeof(target.store_id), error);
+    if (status == BOLE_OK)
+        status = take_segments(db, directory, bl_version_export_version(pinned), error);
+    if (status == BOLE_OK)
+        status = db->vfs->sync_directory(db->vfs, directory, error);
+    if (status == BOLE_OK)
+        status = bl_version_export_write(pinned, &target, error);
+    return status;
+}
+
+BOLE_API bole_status bole_checkpoint(bole_db *db, const char *path, bole_error *error)
+{
+    char temporary[BL_PATH_BYTES_MAX], parent[BL_PATH_BYTES_MAX];
+    if (!bl_db_is_ours(db))
+        return bl_forked(error);
+    if (path == NULL || path[0] == 0)
+        return bl_fail(error, BOLE_INVALID, "the path of a checkpoint is empty");
+    if (snprintf(temporary, sizeof(temporary), "%s.tmp", path) >= (int)sizeof(temporary))
+        return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", path);
+    bole_status status = db->vfs->exists(db->vfs, path, NULL, NULL);
+    if (status != BOLE_NOT_FOUND)
+        return status == BOLE_OK ? bl_fail(error, BOLE_EXISTS, "%s exists already", path)
+                                 : db->vfs->exists(db->vfs, path, NULL, error);
+    if (db->read_only)
+        return bl_read_only_refused(error); /* it could not flush what the logs hold */
+    status = bole_flush(db, error);
+    if (status != BOLE_OK)
+        return status;
+    bl_version_export *pinned = NULL;
+    bl_mutex_lock(&db->mutex);
+    status = bl_version_export_begin(db->versions, &pinned, error);
+    bl_mutex_unlock(&db->mutex);
+    if (status != BOLE_OK)
+        return status;
+    remove_directory(db->vfs, temporary); /* left by a checkpoint that did not end */
+    status = db->vfs->make_directory(db->vfs, temporary, error);
+    if (status == BOLE_OK) {
+        parent_of(parent, path);
+        status = build(db, temporary, pinned, error);
+        if (status == BOLE_OK)
+            status = db->vfs->rename(db->vfs, temporary, path, error);
+        if (status == BOLE_OK)
+            status = db->vfs->sync_directory(db->vfs, parent, error);
+        else
+            remove_directory(db->vfs, temporary);
+    }
+    bl_version_export_destroy(pinned);
+    if (status == BOLE_OK)
+        bl_event_log_add(db->events, BOLE_LOG_INFO, "checkpoint",
+                           (bl_event_field[]){ BL_EVENT_TEXT("path", path) }, 1);
+    return status;
+}
