@@ -54,6 +54,7 @@ typedef struct test_directory {
 
 static char test_directories[32][256];
 static unsigned test_directory_count;
+static pid_t test_directory_owner; /* a child of fork removes nothing */
 
 TEST_UNUSED static int test_remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
 {
@@ -68,7 +69,7 @@ TEST_UNUSED static void test_remove_all(const char *path)
 
 static void test_remove_directories(void)
 {
-    while (test_directory_count != 0)
+    while (test_directory_count != 0 && getpid() == test_directory_owner)
         test_remove_all(test_directories[--test_directory_count]);
 }
 
@@ -79,8 +80,9 @@ TEST_UNUSED static test_directory test_directory_make(void)
     snprintf(directory.path, sizeof directory.path, "%s/bole-test-XXXXXX", parent != NULL ? parent : "/tmp");
     assert_non_null(mkdtemp(directory.path));
     assert_true(test_directory_count < 32);
-    if (test_directory_count == 0)
+    if (test_directory_owner == 0)
         atexit(test_remove_directories);
+    test_directory_owner = getpid();
     memcpy(test_directories[test_directory_count++], directory.path, sizeof directory.path);
     return directory;
 }

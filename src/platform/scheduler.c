@@ -363,7 +363,11 @@ void bl_mutex_init(bl_mutex *mutex, bl_scheduler *scheduler)
     bl_assert(pthread_mutex_init(&mutex->mutex, NULL) == 0);
 }
 
-void bl_mutex_deinit(bl_mutex *mutex) { bl_assert(pthread_mutex_destroy(&mutex->mutex) == 0); }
+void bl_mutex_deinit(bl_mutex *mutex)
+{
+    if (mutex->generation == bl_process_generation()) /* else a thread of the parent may have held it */
+        bl_assert(pthread_mutex_destroy(&mutex->mutex) == 0);
+}
 
 void bl_mutex_lock(bl_mutex *mutex)
 {
@@ -418,8 +422,7 @@ void bl_condition_init(bl_condition *condition, bl_scheduler *scheduler)
 
 void bl_condition_deinit(bl_condition *condition)
 {
-    if (condition->generation ==
-        bl_process_generation()) /* else it would wait for waiters that are not here */
+    if (condition->generation == bl_process_generation()) /* else it waits for waiters that are not here */
         bl_assert(pthread_cond_destroy(&condition->condition) == 0);
 }
 
