@@ -8,6 +8,8 @@
  * -> log synced -> clean mark -> everything freed, whatever failed. */
 #include "engine/log_structured_store.h"
 
+#include <stdio.h>
+
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "core/config_source.h"
