@@ -18,8 +18,8 @@
 
 /* A record, without its head. */
 typedef struct record {
-    uint64_t rest_bytes;  /* key bytes behind the prefix, with those in the head */
-    const uint8_t *tail;  /* the rest's bytes behind the head */
+    uint64_t rest_bytes; /* key bytes behind the prefix, with those in the head */
+    const uint8_t *tail; /* the rest's bytes behind the head */
     size_t tail_bytes;
     bole_slice value;
 } record;
@@ -136,10 +136,7 @@ bole_slice bl_block_key(const bl_block_view *view, uint32_t index, uint8_t *out)
     return bl_slice(out, view->prefix_bytes + entry.rest_bytes);
 }
 
-uint64_t bl_block_tag(const bl_block_view *view, uint32_t index)
-{
-    return tag_at(view, index);
-}
+uint64_t bl_block_tag(const bl_block_view *view, uint32_t index) { return tag_at(view, index); }
 
 bole_slice bl_block_value(const bl_block_view *view, uint32_t index)
 {

@@ -250,8 +250,8 @@ static void put_header(const bl_block_shape *shape, const places *parts, size_t 
 {
     memset(frame, 0, BL_BLOCK_HEADER_BYTES);
     unsigned flags = (parts->wide_heads ? BL_BLOCK_WIDE_HEADS : 0u) |
-                     (parts->wide_offsets ? BL_BLOCK_WIDE_OFFSETS : 0u) | (shape->tagged ? BL_BLOCK_TAGS :
-                     0u) | (shape->uniform ? BL_BLOCK_UNIFORM : 0u);
+                     (parts->wide_offsets ? BL_BLOCK_WIDE_OFFSETS : 0u) |
+                     (shape->tagged ? BL_BLOCK_TAGS : 0u) | (shape->uniform ? BL_BLOCK_UNIFORM : 0u);
     bl_put_u32(frame + 8, (uint32_t)(size - BL_BLOCK_HEADER_BYTES));
     bl_put_u32(frame + 12, (uint32_t)(size - BL_BLOCK_HEADER_BYTES));
     frame[16] = BL_COMPRESSED_NONE;

@@ -47,7 +47,7 @@ typedef struct bl_block_builder {
     /* the entry before, also across blocks */
     bool has_last;
     uint64_t last_tag;
-    uint8_t *last_key; /* of the block that was finished last; while a block is gathered its last entry has it */
+    uint8_t *last_key; /* while no block is gathered; else its last entry has it */
     size_t last_key_bytes;
 } bl_block_builder;
 
@@ -76,7 +76,7 @@ size_t bl_block_builder_size(const bl_block_builder *builder);
 bole_slice bl_block_builder_first_key(const bl_block_builder *builder);
 bole_slice bl_block_builder_last_key(const bl_block_builder *builder); /* also good right after a finish */
 /* Write the frame, not compressed and without its checksum (bl_block_seal), into `frame` of
- * bl_block_builder_size bytes, aligned to 8; the builder is empty afterwards. */
+ * bl_block_builder_size bytes; the builder is empty afterwards. */
 void bl_block_builder_finish(bl_block_builder *builder, uint8_t *frame);
 /* Set the checksum of a block that is going to stand at `offset`: `stored` is header + stored bytes. */
 void bl_block_seal(uint8_t *stored, uint64_t seed, uint64_t offset);

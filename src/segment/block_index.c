@@ -70,10 +70,7 @@ static bole_status read_parts(bole_slice section, const char *file, uint64_t off
 }
 
 /* Heads of a level over `count` heads (or groups): one for each node below, padded to whole nodes. */
-static uint64_t nodes_of(uint64_t count)
-{
-    return (count + BL_INDEX_NODE_HEADS - 1) / BL_INDEX_NODE_HEADS;
-}
+static uint64_t nodes_of(uint64_t count) { return (count + BL_INDEX_NODE_HEADS - 1) / BL_INDEX_NODE_HEADS; }
 
 static size_t memory_of(const section_parts *parts)
 {
@@ -88,9 +85,8 @@ static size_t memory_of(const section_parts *parts)
     return bytes + parts->prefix_bytes + parts->rests_bytes;
 }
 
-bole_status bl_block_index_measure(bole_slice section, const char *file, uint64_t offset, size_t
-*memory_bytes,
-                                   bole_error *error)
+bole_status bl_block_index_measure(bole_slice section, const char *file, uint64_t offset,
+                                   size_t *memory_bytes, bole_error *error)
 {
     section_parts parts;
     *memory_bytes = 0;
@@ -316,7 +312,8 @@ uint64_t bl_block_index_search_end(const bl_block_index *index, bl_comparator *c
 
 uint64_t bl_block_index_search(const bl_block_index *index, bl_comparator *comparator, bole_slice key)
 {
-    return bl_block_index_search_end(index, comparator, key, bl_block_index_search_begin(index, comparator, key));
+    return bl_block_index_search_end(index, comparator, key,
+                                     bl_block_index_search_begin(index, comparator, key));
 }
 
 bool bl_block_index_separator(const bl_block_index *index, uint64_t ordinal, bole_buffer *out)

@@ -20,9 +20,8 @@
  * file cannot ask for a large frame. */
 enum { COMPRESSED_RAW_FREE = 1 << 20, RATIO_MAX = 256 };
 
-bole_status bl_block_header_read(const uint8_t *bytes, const char *file, uint64_t offset, bl_block_header
-*out,
-                                 bole_error *error)
+bole_status bl_block_header_read(const uint8_t *bytes, const char *file, uint64_t offset,
+                                 bl_block_header *out, bole_error *error)
 {
     bl_block_header header = {
         .checksum = bl_get_u64(bytes),
@@ -60,9 +59,8 @@ bole_status bl_block_header_read(const uint8_t *bytes, const char *file, uint64_
     return BOLE_OK;
 }
 
-bole_status bl_block_verify(const uint8_t *bytes, size_t size, uint64_t seed, const char *file, uint64_t
-offset,
-                            bl_block_header *out, bole_error *error)
+bole_status bl_block_verify(const uint8_t *bytes, size_t size, uint64_t seed, const char *file,
+                            uint64_t offset, bl_block_header *out, bole_error *error)
 {
     *out = (bl_block_header){ 0 };
     if (size < BL_BLOCK_HEADER_BYTES)
@@ -122,8 +120,9 @@ static bole_status lay_out(const uint8_t *frame, size_t size, const bl_block_hea
 }
 
 /* Does record `index` begin at `at`, as the offsets (or the one size of all) say? */
-static inline bool begins_at(const uint8_t *frame, const layout *parts, uint32_t index, size_t stride, size_t
-at) {
+static inline bool begins_at(const uint8_t *frame, const layout *parts, uint32_t index, size_t stride,
+                             size_t at)
+{
     size_t said;
     if (!parts->has_offsets)
         said = stride * index;
@@ -163,11 +162,13 @@ static bole_status check_records(const uint8_t *frame, const layout *parts, cons
             in += fits ? bytes : 0;
         }
         if (!fits)
-            return bl_corrupt(error, file, offset, "entry %u of a block of %u does not fit", i, header->count);
+            return bl_corrupt(error, file, offset, "entry %u of a block of %u does not fit", i,
+                              header->count);
         longest = rest > longest ? rest : longest;
     }
     if (in != end)
-        return bl_corrupt(error, file, offset, "%zu bytes behind the last entry of a block", (size_t)(end - in));
+        return bl_corrupt(error, file, offset, "%zu bytes behind the last entry of a block",
+                          (size_t)(end - in));
     if (header->prefix_bytes + longest != header->longest_key)
         return bl_corrupt(error, file, offset, "longest key of a block is %llu bytes, not %u",
                           (unsigned long long)(header->prefix_bytes + longest), header->longest_key);

@@ -105,8 +105,9 @@ static const uint32_t lane_masks[16] = { UINT32_MAX, UINT32_MAX, UINT32_MAX, UIN
                                          UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX };
 
 /* Are the bits of the first `probes` (1 .. 8) lanes of x set? */
-__attribute__((target("avx2"))) static inline bool step_avx2(__m256i low, __m256i high, __m256i x, uint32_t
-probes) {
+__attribute__((target("avx2"))) static inline bool step_avx2(__m256i low, __m256i high, __m256i x,
+                                                             uint32_t probes)
+{
     __m256i word = _mm256_srli_epi32(x, 28); /* a permute looks at its low 3 bits, the blend at x's top bit */
     __m256 in_low = _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(low, word));
     __m256 in_high = _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(high, word));
@@ -147,9 +148,8 @@ bool bl_bloom_filter_may_contain(const bl_bloom_filter *filter, uint64_t hash)
 
 /* ---- The section ---- */
 
-bole_status bl_bloom_filter_init(bl_bloom_filter *filter, bole_slice section, const char *file, uint64_t
-offset,
-                                 bole_error *error)
+bole_status bl_bloom_filter_init(bl_bloom_filter *filter, bole_slice section, const char *file,
+                                 uint64_t offset, bole_error *error)
 {
     const uint8_t *data = section.data;
     *filter = (bl_bloom_filter){ 0 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* compression.c -- LZ4 and ZSTD behind two calls.
  *
- * Memory of both comes from base/alloc, so that a test can fail it. Reading needs a context for ZSTD only (160 KB,
- * dear to make): a block's reader takes one from the pool and puts it back; the pool keeps POOL_CONTEXTS, more
- * readers at once make their own and free it.
+ * Memory of both comes from base/alloc, so that a test can fail it. Reading needs a context for ZSTD only
+ * (160 KB, dear to make): a block's reader takes one from the pool and puts it back; the pool keeps
+ * POOL_CONTEXTS, more readers at once make their own and free it.
  * INVARIANTS  (COMPRESSION-1) Never a byte is written behind the capacity, whatever the input.
  *             (COMPRESSION-2) A decompression that succeeded filled exactly raw_bytes.
  * THREADS     bl_decompress: any, no lock. A compressor: one. */
@@ -43,10 +43,7 @@ static void zstd_free(void *opaque, void *data)
 
 static const ZSTD_customMem zstd_memory = { zstd_alloc, zstd_free, NULL };
 
-bool bl_compression_is_known(uint8_t kind)
-{
-    return kind <= BL_COMPRESSED_ZSTD;
-}
+bool bl_compression_is_known(uint8_t kind) { return kind <= BL_COMPRESSED_ZSTD; }
 
 const char *bl_compression_name(uint8_t kind)
 {
@@ -79,7 +76,8 @@ bole_status bl_compressor_create(bl_compression_kind kind, int level, bl_compres
         made = (compressor->zstd = ZSTD_createCCtx_advanced(zstd_memory)) != NULL;
     if (!made) {
         bl_compressor_destroy(compressor);
-        return bl_fail(error, BOLE_NO_MEMORY, "state of the %s compressor", bl_compression_name((uint8_t)kind));
+        return bl_fail(error, BOLE_NO_MEMORY, "state of the %s compressor",
+                       bl_compression_name((uint8_t)kind));
     }
     *out = compressor;
     return BOLE_OK;

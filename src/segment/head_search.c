@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* head_search.c -- counting heads below one, scalar and with AVX2.
  *
- * NARROWING   While more than WINDOW heads are left, one load decides which half goes on: a conditional move, so no
- *             branch is mispredicted. Counting a window of 64 u32 (32 u64) is 8 compares of 32 bytes.
- * INVARIANTS  (HEAD-1) The AVX2 and the scalar form give the same count: the narrowing is shared, and a count of
- *             what is below does not depend on order.
+ * NARROWING   While more than WINDOW heads are left, one load decides which half goes on: a conditional
+ *             move, so no branch is mispredicted. Counting a window of 64 u32 (32 u64) is 8 compares of 32
+ *             bytes.
+ * INVARIANTS  (HEAD-1) The AVX2 and the scalar form give the same count: the narrowing is shared, and a
+ *             count of what is below does not depend on order.
  * THREADS     Any; no state: __builtin_cpu_supports reads a word that the C runtime set before main. */
 #include "segment/head_search.h"
 
@@ -12,8 +13,8 @@
 
 enum { WINDOW_U32 = 64, WINDOW_U64 = 32 };
 
-/* The stretch of at most WINDOW heads that the answer lies in: *heads and *count are moved there, and what lies
- * before it is returned. */
+/* The stretch of at most WINDOW heads that the answer lies in: *heads and *count are moved there, and what
+ * lies before it is returned. */
 static inline uint32_t narrow_u32(const uint8_t **heads, uint32_t *count, uint32_t head)
 {
     const uint8_t *begin = *heads;
@@ -90,7 +91,8 @@ __attribute__((target("avx2"))) static uint32_t search_u32_avx2(const uint8_t *h
     return below + (uint32_t)_mm_cvtsi128_si32(four);
 }
 
-__attribute__((target("avx2"))) static inline __m256i less_u64(const void *lanes, __m256i wanted, __m256i bias)
+__attribute__((target("avx2"))) static inline __m256i less_u64(const void *lanes, __m256i wanted,
+                                                               __m256i bias)
 {
     return _mm256_cmpgt_epi64(wanted, _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)lanes), bias));
 }
@@ -113,8 +115,7 @@ __attribute__((target("avx2"))) static uint32_t search_u64_avx2(const uint8_t *h
         sum = _mm256_sub_epi64(sum, less_u64(heads + 8 * (size_t)i, wanted, bias));
     if (i < count) {
         __m256i mask = _mm256_loadu_si256((const __m256i *)(const void *)(lane_masks + 8 - 2 * (count - i)));
-        __m256i lanes =
-            _mm256_maskload_epi64((const long long *)(const void *)(heads + 8 * (size_t)i), mask);
+        __m256i lanes = _mm256_maskload_epi64((const long long *)(const void *)(heads + 8 * (size_t)i), mask);
         __m256i less = _mm256_cmpgt_epi64(wanted, _mm256_xor_si256(lanes, bias));
         sum = _mm256_sub_epi64(sum, _mm256_and_si256(less, mask));
     }
@@ -134,7 +135,8 @@ __attribute__((target("avx2"))) static uint32_t search_8_avx2(const uint64_t hea
 {
     const __m256i bias = _mm256_set1_epi64x(INT64_MIN);
     const __m256i wanted = _mm256_xor_si256(_mm256_set1_epi64x((int64_t)head), bias);
-    return 0u - add_lanes_u64(_mm256_add_epi64(less_u64(heads, wanted, bias), less_u64(heads + 4, wanted, bias)));
+    return 0u -
+           add_lanes_u64(_mm256_add_epi64(less_u64(heads, wanted, bias), less_u64(heads + 4, wanted, bias)));
 }
 
 #define HAVE_AVX2 __builtin_cpu_supports("avx2")

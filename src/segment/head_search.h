@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* head_search.h -- how many heads of a sorted array are below one: the inner step of every search in a segment.
+/* head_search.h -- how many heads of a sorted array are below one: the inner step of every search in a
+ * segment.
  *
- * A binary search without branches narrows the array to one stretch that SIMD compares whole. The forms give the
- * same answer for any bytes, sorted or not. Heads stand little-endian, at any address. */
+ * A binary search without branches narrows the array to one stretch that SIMD compares whole. The forms give
+ * the same answer for any bytes, sorted or not. Heads stand little-endian, at any address. */
 #ifndef BL_SEGMENT_HEAD_SEARCH_H
 #define BL_SEGMENT_HEAD_SEARCH_H
 
