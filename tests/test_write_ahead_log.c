@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -576,7 +577,7 @@ static void what_is_published_during_a_sync_is_not_called_synced(void **state)
 typedef struct helper {
     log_model *model;
     _Atomic bool stop;
-    size_t syncs;
+    _Atomic size_t syncs;
 } helper;
 
 static void *sync_thread(void *context)
@@ -587,7 +588,7 @@ static void *sync_thread(void *context)
         uint64_t position = bl_log_published(log);
         if (bl_log_sync(log, position, NULL) != BOLE_OK || bl_log_synced(log) < position)
             abort();
-        if (syncer->syncs++ % 4 == 0)
+        if (atomic_fetch_add(&syncer->syncs, 1) % 4 == 0)
             check_synced_survives(syncer->model, SIZE_MAX);
     }
     return NULL;
@@ -620,10 +621,11 @@ static void appender_syncer_and_toucher_work_at_once(void **state)
             if (model.count % 3 == 0)
                 log_publish(&model);
         log_publish(&model);
+        while (atomic_load(&syncer.syncs) < 5)
+            sched_yield();
         atomic_store(&syncer.stop, true);
         pthread_join(threads[0], NULL);
         pthread_join(threads[1], NULL);
-        assert_true(syncer.syncs > 0);
         check_whole(&model, model.count);
         log_free(&model);
         bole_vfs_destroy(disk);

@@ -135,8 +135,7 @@ bole_status bl_log_reader_search(bl_log_reader *reader, uint64_t offset, uint64_
         size_t index = bl_log_record_search(bytes, (size_t)size, bl_log_reader_position(reader, offset),
                                             reader->limit - offset, claim_min);
         if (index == size) {
-            offset += size -
-                      (BL_LOG_RECORD_HEADER_BYTES - 1); /* the first header that was not wholly there */
+            offset += size - (BL_LOG_RECORD_HEADER_BYTES - 1); /* to the first header that was cut off */
             continue;
         }
         offset += index;

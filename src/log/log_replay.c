@@ -9,7 +9,8 @@
  *                        what lies behind is dropped, also where it verifies.
  *             (REPLAY-2) Something says so: BOLE_CORRUPT, naming file, offset and who says so.
  *             (REPLAY-3) A log with an accepted end is whole up to it, and no byte behind it is read.
- *             (REPLAY-4) A file has the length its header promises (the length was synced before the log was named).
+ *             (REPLAY-4) A file that does not reach the log's end, or, while that is not known, the length that its
+ *                        header promises, is damaged: the length was synced before the log was named.
  *             (REPLAY-5) A read that fails is an error, never the end of the log.
  *             (REPLAY-6) The file is only read; replay twice gives the same.
  * CONTENT     The checksum of a log's content is a chain over its records: c = seed, then for each record
@@ -64,7 +65,6 @@ static bole_status find_limit(const bl_log_expectation *expected, const bl_log_h
         return status;
     bool end_known = expected->end != UINT64_MAX;
     uint64_t end = end_known ? expected->end : expected->next_start;
-    uint64_t needed = BL_LOG_FILE_HEADER_BYTES + header->room;
     if (end_known || expected->followed) {
         if (end < header->start || end - header->start > header->room)
             return bl_corrupt(
@@ -73,13 +73,11 @@ static bole_status find_limit(const bl_log_expectation *expected, const bl_log_h
                 LLU(header->start), LLU(header->start + header->room));
         *limit = offset_of(header, end);
     } else {
-        *limit = needed;
+        *limit = BL_LOG_FILE_HEADER_BYTES + header->room;
     }
-    if (end_known)
-        needed = *limit;
-    if (length < needed)
+    if (length < *limit)
         return bl_corrupt(error, expected->path, length, "the file is short: it has %llu bytes of %llu",
-                          LLU(length), LLU(needed));
+                          LLU(length), LLU(*limit));
     return BOLE_OK;
 }
 
