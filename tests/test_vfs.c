@@ -248,6 +248,39 @@ static void a_file_is_its_model(void **state)
     bl_free(noise);
 }
 
+static void what_no_system_can_do_is_refused(void **state)
+{
+    fixture *f = *state;
+    bole_error error = BOLE_ERROR_INIT;
+    bole_file *file = create_file(f, "a");
+    void *map = f;
+    uint64_t far = UINT64_C(1) << 63;
+    assert_true(file->vfs->write(file, far, "x", 1, &error) != BOLE_OK);
+    assert_true(file->vfs->write(file, far - 1, "xy", 2, &error) != BOLE_OK);
+    assert_true(file->vfs->truncate(file, far, &error) != BOLE_OK);
+    assert_true(file->vfs->allocate(file, far - 5, 10, true, &error) != BOLE_OK);
+    assert_true(file->vfs->map(file, 0, 0, &map, &error) != BOLE_OK);
+    assert_null(map);
+    assert_true(file->vfs->map(file, 100, 4096, &map, &error) != BOLE_OK); /* not a page's start */
+    assert_int_equal(length_of(file), 0);
+    close_file(file);
+    bool is_directory;
+    assert_true(f->vfs->exists(f->vfs, path_of(f, "a/b"), &is_directory, &error) != BOLE_OK);
+    assert_true(f->vfs->remove(f->vfs, f->root, &error) != BOLE_OK);
+    assert_true(f->vfs->remove_directory(f->vfs, path_of(f, "a"), &error) != BOLE_OK);
+    assert_true(f->vfs->list(f->vfs, path_of(f, "a"), NULL, NULL, &error) != BOLE_OK);
+    assert_true(f->vfs->sync_directory(f->vfs, path_of(f, "a"), &error) != BOLE_OK);
+    assert_true(f->vfs->link(f->vfs, path_of(f, "none"), path_of(f, "b"), &error) != BOLE_OK);
+    assert_ok(f->vfs->make_directory(f->vfs, path_of(f, "d"), &error), &error);
+    assert_true(f->vfs->rename(f->vfs, path_of(f, "a"), path_of(f, "d"), &error) != BOLE_OK);
+    assert_true(f->vfs->rename(f->vfs, path_of(f, "d"), path_of(f, "a"), &error) != BOLE_OK);
+    assert_true(f->vfs->rename(f->vfs, path_of(f, "d"), path_of(f, "d/e"), &error) != BOLE_OK);
+    assert_true(f->vfs->link(f->vfs, path_of(f, "d"), path_of(f, "e"), &error) != BOLE_OK);
+    uint64_t free_bytes;
+    assert_true(f->vfs->free_bytes(f->vfs, path_of(f, "none"), &free_bytes, &error) != BOLE_OK);
+    assert_true(error.system_errno != 0 && error.file[0] != '\0' && error.message[0] != '\0');
+}
+
 static void names_are_made_moved_linked_and_removed(void **state)
 {
     fixture *f = *state;
@@ -439,6 +472,7 @@ static void no_memory_is_a_status(void **state)
 #define CONTRACT(kind)                                                                                      \
     cmocka_unit_test_setup_teardown(what_is_written_is_read, set_up_##kind, tear_down),                     \
         cmocka_unit_test_setup_teardown(open_says_what_is_there_and_what_is_not, set_up_##kind, tear_down), \
+        cmocka_unit_test_setup_teardown(what_no_system_can_do_is_refused, set_up_##kind, tear_down),        \
         cmocka_unit_test_setup_teardown(a_file_is_its_model, set_up_##kind, tear_down),                     \
         cmocka_unit_test_setup_teardown(names_are_made_moved_linked_and_removed, set_up_##kind, tear_down), \
         cmocka_unit_test_setup_teardown(directories_are_made_listed_synced_and_removed, set_up_##kind,      \

@@ -3,11 +3,14 @@
 #include "test.h"
 
 #include "platform/map_guard.h"
+#include "platform/posix_machine.h"
 
 #include <bole/bole_vfs.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 static bole_vfs *posix;
@@ -197,26 +200,119 @@ static void a_map_is_not_inherited(void **state)
     assert_ok(posix->close(file, NULL), NULL);
 }
 
+/* Space is reserved and reads as zero, on the file system of the tests and on tmpfs, which has no zero-range. */
 static void allocated_space_is_real(void **state)
 {
     (void)state;
-    bole_file *file = open_file("space");
-    assert_ok(posix->write(file, 0, "junk", 4, NULL), NULL);
-    assert_ok(posix->allocate(file, 0, 1 << 20, true, NULL), NULL);
-    struct stat status;
-    assert_int_equal(stat(test_path(&directory, "space"), &status), 0);
-    assert_int_equal(status.st_size, 1 << 20);
-    assert_true(status.st_blocks * 512 >= 1 << 20);
-    char bytes[4];
-    size_t got = 0;
-    assert_ok(posix->read(file, 0, bytes, 4, &got, NULL), NULL);
-    assert_memory_equal(bytes, "\0\0\0\0", 4);
-    assert_ok(posix->close(file, NULL), NULL);
-    uint64_t bytes_of_memory = posix->memory_bytes(posix);
-    assert_true(bytes_of_memory >= 64 << 20 &&
-                bytes_of_memory <= (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE));
+    const char *places[] = { directory.path, "/dev/shm" };
+    for (size_t i = 0; i < 2; i++) {
+        char path[600];
+        snprintf(path, sizeof path, "%s/bole-test-space-%d", places[i], (int)getpid());
+        if (access(places[i], W_OK) != 0)
+            continue;
+        bole_error error = BOLE_ERROR_INIT;
+        bole_file *file = NULL;
+        assert_ok(posix->open(posix, path, BOLE_VFS_WRITE | BOLE_VFS_CREATE, &file, &error), &error);
+        assert_int_equal(unlink(path), 0);
+        assert_ok(posix->write(file, 0, "junk", 4, &error), &error);
+        assert_ok(posix->write(file, 5000, "stay", 4, &error), &error);
+        assert_ok(posix->allocate(file, 0, 1 << 20, false, &error), &error);
+        assert_ok(posix->allocate(file, 0, 4096, true, &error), &error);
+        uint64_t length = 0;
+        assert_ok(posix->length(file, &length, &error), &error);
+        assert_int_equal(length, 1 << 20);
+        char bytes[5004];
+        size_t got = 0;
+        assert_ok(posix->read(file, 0, bytes, sizeof bytes, &got, &error), &error);
+        assert_memory_equal(bytes, "\0\0\0\0", 4);
+        assert_memory_equal(bytes + 5000, "stay", 4);
+        char descriptor[64];
+        struct stat status = { 0 };
+        for (int number = 3; number < 64 && status.st_size != 1 << 20; number++) {
+            snprintf(descriptor, sizeof descriptor, "/proc/self/fd/%d", number);
+            (void)!stat(descriptor, &status);
+        }
+        assert_true(status.st_blocks * 512 >= 1 << 20);
+        assert_ok(posix->close(file, &error), &error);
+    }
+}
+
+static void capabilities_follow_the_file_system(void **state)
+{
+    (void)state;
     assert_int_equal(posix->capabilities(posix, "/no/such/place"), 0);
     assert_int_equal(posix->capabilities(posix, "/proc") & BOLE_VFS_CAN_MAP, 0);
+}
+
+/* A write that the system cuts short and then refuses is a failure with errno, file and offset. */
+static void a_short_write_is_carried_on_or_told(void **state)
+{
+    (void)state;
+    static char data[10000];
+    bole_error error = BOLE_ERROR_INIT;
+    bole_file *file = open_file("limited");
+    struct rlimit before, limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = (struct rlimit){ 6000, before.rlim_max };
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    bole_status status = posix->write(file, 10, data, sizeof data, &error);
+    bole_status truncated = posix->truncate(file, 7000, NULL),
+                allocated = posix->allocate(file, 0, 7000, true, NULL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_status(BOLE_IO, status, &error);
+    assert_int_equal(error.system_errno, EFBIG);
+    assert_int_equal(error.offset, 10);
+    assert_true(truncated != BOLE_OK && allocated != BOLE_OK);
+    uint64_t length = 0;
+    assert_ok(posix->length(file, &length, NULL), NULL);
+    assert_int_equal(length, 6000);
+    assert_ok(posix->write(file, 10, data, sizeof data, &error), &error);
+    assert_ok(posix->close(file, NULL), NULL);
+}
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A tree like /sys/fs/cgroup: the lowest limit on the way up counts, "max" and unreadable paths do not. */
+static void memory_limits_of_groups_are_found(void **state)
+{
+    (void)state;
+    const char *folders[] = { "a", "a/b", "memory", "memory/c" };
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(mkdir(test_path(&directory, folders[i]), 0700), 0);
+    write_text(test_path(&directory, "a/memory.max"), "2000000\n");
+    write_text(test_path(&directory, "a/b/memory.max"), "max\n");
+    write_text(test_path(&directory, "memory/memory.limit_in_bytes"), "9223372036854771712\n");
+    write_text(test_path(&directory, "memory/c/memory.limit_in_bytes"), "3000000\n");
+    static const struct {
+        const char *groups;
+        uint64_t limit;
+    } cases[] = {
+        { "0::/a/b\n", 2000000 },
+        { "0::/a/b/\n", 2000000 },
+        { "0::/\n", UINT64_MAX },
+        { "0::/not/in/this/container\n", UINT64_MAX },
+        { "12:cpu,cpuacct:/c\n5:memory:/c\n1:name=systemd:/c\n", 3000000 },
+        { "5:cpu,memory:/gone\n", UINT64_C(9223372036854771712) },
+        { "5:memory:/c\n0::/a\n", 2000000 },
+        { "nonsense\n::\n\n", UINT64_MAX },
+        { "", UINT64_MAX },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char groups[200];
+        snprintf(groups, sizeof groups, "%s", cases[i].groups);
+        assert_true(bl_posix_group_limit(directory.path, groups) == cases[i].limit);
+    }
+    uint64_t bytes = posix->memory_bytes(posix);
+    assert_true(bytes >= 64 << 20 &&
+                bytes <= (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE));
 }
 
 static void *map_and_cut(bole_file *file, uint64_t length, uint64_t left)
@@ -322,6 +418,9 @@ int main(void)
         cmocka_unit_test_setup(a_child_cannot_drop_its_parents_lock, set_up),
         cmocka_unit_test_setup(a_map_is_not_inherited, set_up),
         cmocka_unit_test_setup(allocated_space_is_real, set_up),
+        cmocka_unit_test_setup(capabilities_follow_the_file_system, set_up),
+        cmocka_unit_test_setup(a_short_write_is_carried_on_or_told, set_up),
+        cmocka_unit_test_setup(memory_limits_of_groups_are_found, set_up),
         cmocka_unit_test_setup(other_faults_go_where_they_went_before, set_up),
         cmocka_unit_test_setup(a_guarded_store_fails_softly, set_up),
     };

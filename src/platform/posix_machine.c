@@ -53,21 +53,20 @@ static uint64_t limit_in(const char *path)
     return strtoull(text, NULL, 10);
 }
 
-/* The lowest limit in `file` of `root``group` and of each group above it. */
+/* The lowest limit in `file` of the group and of each group above it, below `root`. */
 static uint64_t lowest_limit(const char *root, const char *group, const char *file)
 {
     char path[PATH_SIZE];
     uint64_t lowest = UINT64_MAX;
     size_t length = strlen(group);
-    if (strlen(root) + length + strlen(file) + 2 > sizeof path)
-        length = 0;
     for (;;) {
         while (length != 0 && group[length - 1] == '/')
             length--;
-        snprintf(path, sizeof path, "%s%.*s/%s", root, (int)length, group, file);
-        uint64_t limit = limit_in(path);
-        if (limit < lowest)
-            lowest = limit;
+        int size = snprintf(path, sizeof path, "%s%.*s/%s", root, (int)length, group, file);
+        if (size > 0 && (size_t)size < sizeof path) {
+            uint64_t limit = limit_in(path);
+            lowest = limit < lowest ? limit : lowest;
+        }
         if (length == 0)
             return lowest;
         while (length != 0 && group[length - 1] != '/')
@@ -76,7 +75,7 @@ static uint64_t lowest_limit(const char *root, const char *group, const char *fi
 }
 
 /* One line of /proc/self/cgroup: "number:controllers:/path". */
-static uint64_t limit_of_line(char *line)
+static uint64_t limit_of_line(const char *root, char *line)
 {
     char *controllers = strchr(line, ':');
     char *group = controllers == NULL ? NULL : strchr(controllers + 1, ':');
@@ -85,28 +84,38 @@ static uint64_t limit_of_line(char *line)
     *group++ = '\0';
     controllers++;
     if (controllers[0] == '\0')
-        return lowest_limit("/sys/fs/cgroup", group, "memory.max");
+        return lowest_limit(root, group, "memory.max");
     char *place;
     for (char *name = strtok_r(controllers, ",", &place); name != NULL; name = strtok_r(NULL, ",", &place)) {
-        if (strcmp(name, "memory") == 0)
-            return lowest_limit("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes");
+        if (strcmp(name, "memory") != 0)
+            continue;
+        char memory_root[PATH_SIZE / 2];
+        snprintf(memory_root, sizeof memory_root, "%s/memory", root);
+        return lowest_limit(memory_root, group, "memory.limit_in_bytes");
     }
     return UINT64_MAX;
+}
+
+uint64_t bl_posix_group_limit(const char *root, char *groups)
+{
+    uint64_t lowest = UINT64_MAX;
+    char *place;
+    for (char *line = strtok_r(groups, "\n", &place); line != NULL; line = strtok_r(NULL, "\n", &place)) {
+        uint64_t limit = limit_of_line(root, line);
+        if (limit != 0 && limit < lowest)
+            lowest = limit;
+    }
+    return lowest;
 }
 
 uint64_t bl_posix_memory_bytes(void)
 {
     uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    char text[8192];
-    if (!read_small("/proc/self/cgroup", text, sizeof text))
+    char groups[8192];
+    if (!read_small("/proc/self/cgroup", groups, sizeof groups))
         return bytes;
-    char *place;
-    for (char *line = strtok_r(text, "\n", &place); line != NULL; line = strtok_r(NULL, "\n", &place)) {
-        uint64_t limit = limit_of_line(line);
-        if (limit != 0 && limit < bytes)
-            bytes = limit;
-    }
-    return bytes;
+    uint64_t limit = bl_posix_group_limit("/sys/fs/cgroup", groups);
+    return limit < bytes ? limit : bytes;
 }
 
 uint32_t bl_posix_capabilities(const char *directory)
