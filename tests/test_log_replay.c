@@ -623,6 +623,64 @@ static void a_witness_on_the_border_of_two_windows_is_found(void **state)
     bole_vfs_destroy(disk);
 }
 
+typedef struct live_writer {
+    log_model *model;
+    size_t visits;
+} live_writer;
+
+/* The writer goes on by 2 MiB, synced and claimed, while the reader holds the window that ends with the 10th record. */
+static bole_status write_on(void *context, uint64_t position, bole_slice payload, bole_error *error)
+{
+    (void)position, (void)payload, (void)error;
+    live_writer *writer = context;
+    if (++writer->visits == 10) {
+        for (int i = 0; i < 20; i++) {
+            assert_true(log_append(writer->model, 100000, bl_log_synced(writer->model->log)));
+            log_publish(writer->model);
+            log_sync(writer->model);
+        }
+    }
+    return BOLE_OK;
+}
+
+static bole_status write_on_item(void *context, const bl_log_item *item, bole_error *error)
+{
+    live_writer *writer = context;
+    assert_int_not_equal(item->kind, BL_LOG_ITEM_DAMAGE);
+    return item->kind == BL_LOG_ITEM_RECORD ? write_on(writer, 0, item->payload, error) : BOLE_OK;
+}
+
+/* Goal (REPLAY-7): who reads the log of a living writer sees no corruption that is none. Method: the log grows in the
+ * middle of the reading, far beyond the reader's window, with claims that reach past the end that the reader saw. */
+static void a_log_that_grows_while_it_is_read_is_not_corrupt(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 4; variant++) {
+        bole_vfs *disk = log_disk(3);
+        bl_log_parameters parameters = log_parameters(disk, 1, START, 4 << 20, log_ways[variant & 1]);
+        log_model model;
+        log_make(&model, &parameters);
+        for (int i = 0; i < 10; i++)
+            log_append(&model, 100, 0);
+        log_publish(&model);
+        live_writer writer = { .model = &model };
+        bole_error error = BOLE_ERROR_INIT;
+        if (variant < 2) {
+            bl_log_expectation expectation = log_expect(&model);
+            bl_log_replayed replayed;
+            assert_ok(bl_log_replay(&expectation, write_on, &writer, &replayed, &error), &error);
+            assert_int_equal(replayed.records, 30);
+        } else {
+            bl_log_scanned scanned;
+            assert_ok(bl_log_scan(disk, model.path, write_on_item, &writer, &scanned, &error), &error);
+            assert_int_equal(scanned.records, 30);
+        }
+        assert_string_equal(error.message, "");
+        log_free(&model);
+        bole_vfs_destroy(disk);
+    }
+}
+
 /* Goal: what replay accepted of a log that only the page cache held is durable after settle, even when an earlier sync
  * failed and the kernel forgot the pages. Method: the process dies, with or without a failed sync; recovery accepts;
  * the power is cut. Without settle the accepted end is not reached: the test's own control. */
@@ -767,6 +825,7 @@ int main(void)
         cmocka_unit_test(a_file_made_to_look_like_records_is_refused_in_time),
         cmocka_unit_test(records_and_searches_cross_the_window),
         cmocka_unit_test(a_witness_on_the_border_of_two_windows_is_found),
+        cmocka_unit_test(a_log_that_grows_while_it_is_read_is_not_corrupt),
         cmocka_unit_test(what_was_accepted_is_durable_after_settle),
         cmocka_unit_test(a_scan_shows_all_that_can_be_decoded),
     };

@@ -118,6 +118,13 @@ bole_status bl_log_reader_record(bl_log_reader *reader, uint64_t offset, bl_log_
     return BOLE_OK;
 }
 
+bole_status bl_log_reader_record_anew(bl_log_reader *reader, uint64_t offset, bl_log_record *out, bool *found,
+                                      bole_error *error)
+{
+    reader->size = 0;
+    return bl_log_reader_record(reader, offset, out, found, error);
+}
+
 bole_status bl_log_reader_search(bl_log_reader *reader, uint64_t offset, uint64_t claim_min,
                                  bl_log_record *out, bl_log_search *result, bole_error *error)
 {

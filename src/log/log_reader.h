@@ -47,6 +47,10 @@ BOLE_CHECKED bole_status bl_log_reader_view(bl_log_reader *reader, uint64_t offs
 /* The record at `offset`, or *found = false when the bytes there are none. A read error is an error, never the end. */
 BOLE_CHECKED bole_status bl_log_reader_record(bl_log_reader *reader, uint64_t offset, bl_log_record *out, bool *found,
                                               bole_error *error);
+/* The record at `offset` as the file is now, not as it was when the window was read. The log of a writer that is alive
+ * grows between two reads: what proves that a place was written to may be newer than what was read of that place. */
+BOLE_CHECKED bole_status bl_log_reader_record_anew(bl_log_reader *reader, uint64_t offset, bl_log_record *out,
+                                                   bool *found, bole_error *error);
 typedef enum bl_log_search {
     BL_LOG_SEARCH_NONE,  /* to the limit, there is no such record */
     BL_LOG_SEARCH_FOUND,

@@ -13,6 +13,8 @@
  *                        header promises, is damaged: the length was synced before the log was named.
  *             (REPLAY-5) A read that fails is an error, never the end of the log.
  *             (REPLAY-6) The file is only read; replay twice gives the same.
+ *             (REPLAY-7) A log that grows meanwhile, in the hands of a living writer, is not called corrupt: before it
+ *                        is, the place of the damage is read once more, after what bears witness against it.
  * CONTENT     The checksum of a log's content is a chain over its records: c = seed, then for each record
  *             c = bl_checksum(c, position, the 8 bytes of the record's checksum).
  * THREADS     Any; no state.
@@ -159,8 +161,16 @@ static bole_status replay_records(const bl_log_expectation *expected, bl_log_rea
         bole_status status = bl_log_reader_record(reader, offset, &record, &found, error);
         if (status != BOLE_OK)
             return status;
-        if (!found)
-            return judge(expected, reader, offset, out, error);
+        if (!found) {
+            bole_status judged = judge(expected, reader, offset, out, error);
+            if (judged != BOLE_CORRUPT)
+                return judged;
+            status = bl_log_reader_record_anew(reader, offset, &record, &found, NULL);
+            if (status != BOLE_OK || !found)
+                return judged;
+            BL_MARK("log grew while it was replayed");
+            bl_error_clear(error);
+        }
         status = visit_record(expected, &record, visit, context, error);
         if (status != BOLE_OK)
             return status;

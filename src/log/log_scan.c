@@ -58,6 +58,23 @@ static bole_status show_tail(scanner *scan, uint64_t offset, bool searched, bole
     return status != BOLE_OK ? status : scan->visit(scan->context, &item, error);
 }
 
+/* No record was seen at `offset`, but one at `next`: damage, or a log that grew between the two looks. Gives the record
+ * at whichever place there is one. */
+static bole_status look_again(scanner *scan, uint64_t offset, uint64_t next, bl_log_record *record,
+                              bole_error *error)
+{
+    bool found = false;
+    bole_status status = bl_log_reader_record_anew(&scan->reader, offset, record, &found, error);
+    if (status != BOLE_OK || found)
+        return status;
+    status = show_damage(scan, offset, next, error);
+    if (status == BOLE_OK)
+        status = bl_log_reader_record(&scan->reader, next, record, &found, error);
+    if (status == BOLE_OK && !found)
+        status = bl_corrupt(error, scan->reader.path, next, "a record changed while it was read");
+    return status;
+}
+
 /* Show all items from `offset` on. */
 static bole_status show_items(scanner *scan, uint64_t offset, bole_error *error)
 {
@@ -68,12 +85,10 @@ static bole_status show_items(scanner *scan, uint64_t offset, bole_error *error)
         bole_status status = bl_log_reader_record(&scan->reader, offset, &record, &found, error);
         if (status == BOLE_OK && !found)
             status = bl_log_reader_search(&scan->reader, offset + 1, 0, &record, &search, error);
-        if (status != BOLE_OK)
-            return status;
-        if (!found && search != BL_LOG_SEARCH_FOUND)
+        if (status == BOLE_OK && !found && search != BL_LOG_SEARCH_FOUND)
             return show_tail(scan, offset, search == BL_LOG_SEARCH_NONE, error);
-        if (!found)
-            status = show_damage(scan, offset, record.offset, error);
+        if (status == BOLE_OK && !found)
+            status = look_again(scan, offset, record.offset, &record, error);
         if (status == BOLE_OK)
             status = show_record(scan, &record, error);
         if (status != BOLE_OK)
