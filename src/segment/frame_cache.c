@@ -403,7 +403,9 @@ static uint64_t evict_locked(bl_frame_cache *cache, uint64_t goal, uint64_t fram
             cache->hand = 0;
         if (cache->hand + PREFETCH_CARDS < cards) {
             const bl_frame_card *ahead = card_number(cache, cache->hand + PREFETCH_CARDS);
-            __builtin_prefetch((void *)atomic_load_explicit(&ahead->slot, memory_order_relaxed), 1);
+            const void *slot = (const void *)(uintptr_t)atomic_load_explicit(&ahead->slot,
+                                                                             memory_order_relaxed);
+            __builtin_prefetch(slot, 1);
         }
         bl_frame_card *card = card_number(cache, cache->hand++);
         if (turn_frame_locked(card)) {
