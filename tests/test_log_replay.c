@@ -681,6 +681,35 @@ static void a_log_that_grows_while_it_is_read_is_not_corrupt(void **state)
     }
 }
 
+/* Goal: a second look is a look at the file. Method: a record that arrives after the window was read. */
+static void a_second_look_does_not_trust_the_window(void **state)
+{
+    (void)state;
+    bole_vfs *disk = log_disk(3);
+    bl_log_parameters parameters = log_parameters(disk, 1, START, ROOM, BL_LOG_WRITTEN);
+    log_model model;
+    log_make(&model, &parameters);
+    bole_file *file = NULL;
+    bl_log_header header;
+    bl_log_reader reader;
+    bl_log_record record;
+    bool found = true;
+    assert_ok(disk->open(disk, model.path, BOLE_VFS_READ, &file, NULL), NULL);
+    assert_ok(bl_log_file_read_header(file, model.path, &header, NULL), NULL);
+    bl_log_reader_init(&reader, file, model.path, &header, BL_LOG_FILE_HEADER_BYTES + ROOM);
+    assert_ok(bl_log_reader_record(&reader, BL_LOG_FILE_HEADER_BYTES, &record, &found, NULL), NULL);
+    assert_false(found);
+    log_append(&model, 10, 0);
+    log_publish(&model);
+    assert_ok(bl_log_reader_record_anew(&reader, BL_LOG_FILE_HEADER_BYTES, &record, &found, NULL), NULL);
+    assert_true(found);
+    assert_int_equal(record.position, START);
+    bl_log_reader_deinit(&reader);
+    assert_ok(disk->close(file, NULL), NULL);
+    log_free(&model);
+    bole_vfs_destroy(disk);
+}
+
 /* Goal: what replay accepted of a log that only the page cache held is durable after settle, even when an earlier sync
  * failed and the kernel forgot the pages. Method: the process dies, with or without a failed sync; recovery accepts;
  * the power is cut. Without settle the accepted end is not reached: the test's own control. */
@@ -826,6 +855,7 @@ int main(void)
         cmocka_unit_test(records_and_searches_cross_the_window),
         cmocka_unit_test(a_witness_on_the_border_of_two_windows_is_found),
         cmocka_unit_test(a_log_that_grows_while_it_is_read_is_not_corrupt),
+        cmocka_unit_test(a_second_look_does_not_trust_the_window),
         cmocka_unit_test(what_was_accepted_is_durable_after_settle),
         cmocka_unit_test(a_scan_shows_all_that_can_be_decoded),
     };
