@@ -30,10 +30,13 @@ typedef struct ini_reading {
     bole_error *error;
 } ini_reading;
 
-static const char *base_name(const char *path)
+/* "my.bole/bole.conf:3", or without the directory where that is too long. */
+static void place(const ini_reading *reading, char where[BL_CONFIG_WHERE_BYTES])
 {
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
+    int length = snprintf(where, BL_CONFIG_WHERE_BYTES, "%s:%d", reading->path, reading->line);
+    const char *slash = strrchr(reading->path, '/');
+    if (length >= BL_CONFIG_WHERE_BYTES && slash != NULL)
+        snprintf(where, BL_CONFIG_WHERE_BYTES, "%s:%d", slash + 1, reading->line);
 }
 
 static void fail_line(ini_reading *reading, const char *what)
@@ -89,7 +92,7 @@ static int take_setting(void *context, const char *section, const char *name, co
             comment--;
         *comment = 0;
     }
-    snprintf(where, sizeof where, "%s:%d", base_name(reading->path), reading->line);
+    place(reading, where);
     bl_setting setting = bl_config_find(name);
     if (setting != BL_SETTINGS && reading->seen[setting] != 0) {
         reading->status = bl_fail(reading->error, BOLE_INVALID, "%s:%d: %s was set before, in line %d",
