@@ -134,8 +134,8 @@ static void a_created_log_survives_any_cut(void **state)
 }
 
 /* Goal: bit rot on a crashed store. What was synced and marked is protected: damage there is corruption after any cut,
- * as long as the mark or a later claim reached the disk. Method: sync, mark, sync again; then cut and flip one bit below
- * the mark. */
+ * as long as the mark or a later claim reached the disk. Method: sync, mark, sync again; then cut and flip one bit
+ * below the mark. */
 static void rot_below_a_mark_is_corruption_after_a_cut(void **state)
 {
     (void)state;
@@ -172,8 +172,8 @@ static void rot_below_a_mark_is_corruption_after_a_cut(void **state)
     }
 }
 
-/* Goal: what failed is no worse than what was cut. Method: the n-th call of a history fails, half written, and the power
- * goes at once: what was synced before is there, and no batch is torn. */
+/* Goal: what failed is no worse than what was cut. Method: the n-th call of a history fails, half written, and the
+ * power goes at once: what was synced before is there, and no batch is torn. */
 static void a_failing_call_and_a_cut_lose_nothing_synced(void **state)
 {
     (void)state;

@@ -442,7 +442,8 @@ static void records_that_make_no_sense_are_refused(void **state)
 }
 
 /* Goal: records of an earlier life of the file never replay. Method: a written log is recycled again and again by logs
- * with the same sizes, start and store, so that only the id tells old records from new ones at the same place, also where the old claim more. */
+ * with the same sizes, start and store, so that only the id tells old records from new ones at the
+ * same place, also where the old claim more. */
 static void records_of_an_earlier_life_never_replay(void **state)
 {
     (void)state;
@@ -599,8 +600,8 @@ static void records_and_searches_cross_the_window(void **state)
     bole_vfs_destroy(disk);
 }
 
-/* Goal: a witness whose header is cut by the border of two windows is found. Method: no record at the start, and one far
- * behind that claims it, at each place about the border. */
+/* Goal: a witness whose header is cut by the border of two windows is found. Method: no record at the start, and one
+ * far behind that claims it, at each place about the border. */
 static void a_witness_on_the_border_of_two_windows_is_found(void **state)
 {
     (void)state;

@@ -66,7 +66,7 @@ const char *bl_log_path(const bl_write_ahead_log *log); /* good until close */
 uint64_t bl_log_start(const bl_write_ahead_log *log);
 uint64_t bl_log_end(const bl_write_ahead_log *log);       /* position behind the last reserved record */
 uint64_t bl_log_published(const bl_write_ahead_log *log); /* position behind the last published record */
-uint64_t bl_log_synced(const bl_write_ahead_log *log); /* of this log: its records below are on disk; at first `start` */
+uint64_t bl_log_synced(const bl_write_ahead_log *log); /* its records below are on disk; at first `start` */
 uint64_t bl_log_room(const bl_write_ahead_log *log);   /* record bytes (headers counted) that still fit */
 uint64_t bl_log_file_bytes(const bl_write_ahead_log *log); /* what it takes on disk, and in the budget */
 bl_log_state bl_log_state_of(const bl_write_ahead_log *log);
@@ -77,8 +77,8 @@ bl_log_way bl_log_way_of(const bl_write_ahead_log *log);
  * before the first is filled; all must be finished before publish. Payloads begin with their bl_record_type. */
 
 /* Room for one record of `payload_bytes` (>= 1): returns where the payload goes and its record's position. NULL only
- * when it does not fit (bl_log_room). The pointer is good until publish. In the MAPPED way this is the map itself. Never
- * allocates. A log that has become FAILED meanwhile gives room, too, for bytes that will not count: publish says so. */
+ * when it does not fit (bl_log_room). The pointer is good until publish. In the MAPPED way this is the map itself.
+ * Never allocates. A log that has become FAILED meanwhile gives room, too, for bytes that will not count: publish says so. */
 uint8_t *bl_log_reserve(bl_write_ahead_log *log, uint64_t payload_bytes, uint64_t *position);
 /* Checksum the record at `payload` and store its header last (release). `synced` is the position known as synced, of
  * all logs, at most `position`. On a FAILED log the header is left out. */
