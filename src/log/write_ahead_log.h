@@ -78,7 +78,7 @@ bl_log_way bl_log_way_of(const bl_write_ahead_log *log);
 
 /* Room for one record of `payload_bytes` (>= 1): returns where the payload goes and its record's position. NULL only
  * when it does not fit (bl_log_room). The pointer is good until publish. In the MAPPED way this is the map itself.
- * Never allocates. A log that has become FAILED meanwhile gives room, too, for bytes that will not count: publish says so. */
+ * Never allocates. A log that has become FAILED meanwhile gives room, too; publish will say that it has failed. */
 uint8_t *bl_log_reserve(bl_write_ahead_log *log, uint64_t payload_bytes, uint64_t *position);
 /* Checksum the record at `payload` and store its header last (release). `synced` is the position known as synced, of
  * all logs, at most `position`. On a FAILED log the header is left out. */
