@@ -128,6 +128,9 @@ static void quantiles_are_within_a_sixteenth(void **state)
     }
     bl_histogram_clear(&histogram);
     assert_int_equal(bl_histogram_quantile(&histogram, 0.5), 0);
+    bl_histogram_add(&histogram, 1000);
+    assert_int_equal(bl_histogram_quantile(&histogram, 0.5), 1000); /* never above the greatest */
+    bl_histogram_clear(&histogram);
     assert_int_equal(bl_histogram_count(&histogram), 0);
 }
 

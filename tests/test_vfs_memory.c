@@ -406,6 +406,16 @@ static void a_full_disk_says_so_and_frees_what_is_removed(void **state)
     close_file(file);
     assert_ok(disk->free_bytes(disk, "/", &left, &error), &error);
     assert_int_equal(left, 10 * 4096);
+    file = open_file(disk, "g");
+    write_at(file, 0, page, 4096);
+    close_file(file);
+    assert_ok(disk->free_bytes(disk, "/", &left, &error), &error);
+    assert_int_equal(left, 9 * 4096); /* closed, but it has a name */
+    assert_ok(disk->rename(disk, "g", "h", &error), &error);
+    close_file(open_file(disk, "g"));
+    assert_ok(disk->rename(disk, "g", "h", &error), &error);
+    assert_ok(disk->free_bytes(disk, "/", &left, &error), &error);
+    assert_int_equal(left, 10 * 4096); /* replaced */
     bole_vfs *after = cut(disk, BOLE_CRASH_LOSE_ALL, 1);
     assert_ok(after->free_bytes(after, "/", &left, &error), &error);
     assert_int_equal(left, 10 * 4096); /* the file never had a durable name */

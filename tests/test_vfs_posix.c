@@ -142,6 +142,21 @@ static void closing_another_handle_keeps_the_lock(void **state)
     assert_ok(posix->close(last, NULL), NULL);
 }
 
+/* The process keeps its shared lock until the last of its handles has given it up. */
+static void a_shared_lock_stays_until_its_last_holder_goes(void **state)
+{
+    (void)state;
+    expected_holder = getpid();
+    bole_file *one = open_file("LOCK"), *two = open_file("LOCK");
+    assert_ok(posix->lock(one, 0, false, NULL), NULL);
+    assert_ok(posix->lock(two, 0, false, NULL), NULL);
+    assert_ok(posix->unlock(one, 0, NULL), NULL);
+    in_child(child_is_locked_out);
+    assert_ok(posix->close(two, NULL), NULL);
+    in_child(child_gets_the_lock);
+    assert_ok(posix->close(one, NULL), NULL);
+}
+
 /* Descriptors that were parked for a lock are closed with it. */
 static void parked_descriptors_do_not_pile_up(void **state)
 {
@@ -153,6 +168,9 @@ static void parked_descriptors_do_not_pile_up(void **state)
     for (int i = 0; i < 20; i++)
         assert_ok(posix->close(open_file("LOCK"), NULL), NULL);
     assert_ok(posix->unlock(holder, 0, NULL), NULL);
+    int behind_holder = dup(0);
+    close(behind_holder);
+    assert_int_equal(behind_holder, before + 1);
     assert_ok(posix->close(holder, NULL), NULL);
     int after = dup(0);
     close(after);
@@ -414,6 +432,7 @@ int main(void)
         cmocka_unit_test_setup(files_are_private_and_closed_by_exec, set_up),
         cmocka_unit_test_setup(links_and_pipes_are_refused, set_up),
         cmocka_unit_test_setup(closing_another_handle_keeps_the_lock, set_up),
+        cmocka_unit_test_setup(a_shared_lock_stays_until_its_last_holder_goes, set_up),
         cmocka_unit_test_setup(parked_descriptors_do_not_pile_up, set_up),
         cmocka_unit_test_setup(a_child_cannot_drop_its_parents_lock, set_up),
         cmocka_unit_test_setup(a_map_is_not_inherited, set_up),

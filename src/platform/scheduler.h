@@ -2,8 +2,8 @@
 /* scheduler.h -- background work and waiting, on threads in production and on one seeded thread in simulation.
  *
  * In production a job runs on one of a fixed set of threads, high priority first. In simulation jobs are
- * coroutines on the caller's own thread: bl_point, a lock that is taken, and every wait may switch to another
- * one, chosen by the seed. Same seed, same calls: same run, same bytes.
+ * coroutines on the caller's own thread: bl_point, taking a lock, and every wait may switch to another one, chosen
+ * by the seed. Same seed, same calls: same run, same bytes.
  * A job must not wait while it holds a lock other than the one it waits with. bl_point must not be called inside
  * an epoch or with a lock held (asserted in simulation). */
 #ifndef BL_PLATFORM_SCHEDULER_H

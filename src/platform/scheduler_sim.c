@@ -12,7 +12,8 @@
  * DEADLOCK    Nothing can run and nobody waits for a time: the waiters are listed and the process aborts. So it does
  *             when one coroutine yields a million times while no other can run: it waits for nobody.
  * INVARIANTS  (SIM-1) A coroutine is in one list (ready, waiting) or is the running one.
- *             (SIM-2) No switch happens inside an epoch, or while a lock is held other than the one waited with.
+ *             (SIM-2) No switch happens inside an epoch, or while a lock is held other than the one waited with; so a
+ *                     lock that somebody wants is always free.
  *             (SIM-3) Nothing here uses the heap after create: a test that lets allocations fail changes no choice.
  * THREADS     The one that created it.
  * The annotations tell AddressSanitizer and ThreadSanitizer of each change of stack. */
@@ -55,7 +56,7 @@ typedef struct coroutine {
     coroutine_state state;
     uint64_t number;       /* 0: the caller; else in order of start */
     const char *place;     /* the last point, for the list of waiters */
-    const void *waits_for; /* a condition or a lock; NULL: a time alone */
+    const void *waits_for; /* a condition; NULL: a time alone */
     uint64_t due_ns;       /* UINT64_MAX: no time-out */
     bool timed_out;
     uint32_t locks_held;
@@ -527,8 +528,7 @@ void bl_simulation_lock(bl_mutex *mutex)
     bl_assert(owner_of(mutex) != sim->running);
     if (sim->running->locks_held == 0)
         maybe_switch(sim);
-    while (!bl_simulation_try_lock(mutex))
-        (void)wait_until(sim, mutex, UINT64_MAX);
+    bl_assert(bl_simulation_try_lock(mutex)); /* (SIM-2): its owner would have to be running */
 }
 
 static void wake(simulation *sim, const void *waits_for)
@@ -546,7 +546,6 @@ void bl_simulation_unlock(bl_mutex *mutex)
     bl_assert(owner_of(mutex) == sim->running);
     set_owner(mutex, NULL);
     sim->running->locks_held--;
-    wake(sim, mutex);
 }
 
 bool bl_simulation_wait(bl_condition *condition, bl_mutex *mutex, uint64_t nanoseconds)
@@ -560,8 +559,7 @@ bool bl_simulation_wait(bl_condition *condition, bl_mutex *mutex, uint64_t nanos
     else
         woken = wait_until(sim, condition,
                            nanoseconds == UINT64_MAX ? UINT64_MAX : due_after(sim, nanoseconds));
-    while (!bl_simulation_try_lock(mutex))
-        (void)wait_until(sim, mutex, UINT64_MAX);
+    bl_assert(bl_simulation_try_lock(mutex)); /* (SIM-2) */
     return woken;
 }
 
