@@ -304,6 +304,7 @@ static void values_outside_their_range_are_refused(void **state)
     assert_contains(refused("level0_runs", "33"), "1 to 32");
     assert_contains(refused("filter_bits_per_key", "33"), "none, or 1 to 32");
     assert_contains(refused("compression_level", "-8"), "-7 to 22");
+    assert_contains(refused("compression_level", "18446744073709551615"), "-7 to 22"); /* not -1 */
     assert_contains(refused("memory_limit", "17179869184TiB"), "memory_limit");
     assert_contains(refused("durability", "1"), "process or power");
 }
@@ -660,6 +661,8 @@ static void live_change_counts_at_once_or_is_refused(void **state)
     assert_ok(bl_config_change(&config, "memory_limit", "64MiB", &machine, &error), &error);
     assert_int_equal(bl_config_u64(&config, BL_SETTING_MEMTABLE_BYTES), 4 * BL_MIB);
 
+    bole_error story = BOLE_ERROR_INIT;
+    assert_ok(bl_config_set(&config, "memory_limit", "1GiB", BL_ORIGIN_LIVE, "here", &story), &story);
     bl_config before = config;
     assert_status(BOLE_INVALID, bl_config_change(&config, "background_threads", "4", &machine, &error),
                   &error);

@@ -269,6 +269,9 @@ static void every_failing_call_only_loses_its_line(void **state)
 {
     (void)state;
     enum { EVENTS = 12 };
+    char even[400]; /* every other line is much longer than the one behind it, which would show its rest */
+    memset(even, 'x', sizeof even - 1);
+    even[sizeof even - 1] = 0;
     uint64_t calls = UINT64_MAX;
     unsigned lost_in_all = 0;
     for (uint64_t at = 0; at < calls; at++)
@@ -277,9 +280,10 @@ static void every_failing_call_only_loses_its_line(void **state)
             bole_fault_plan plan = { .at = at, .count = 1, .system_errno = EIO, .half = half != 0 };
             assert_ok(bole_vfs_fault_create(below, &plan, &vfs), NULL);
             bl_event_log *log = open_log(vfs, BOLE_LOG_INFO);
-            bl_event_log_set_bytes(log, 600);
+            bl_event_log_set_bytes(log, 1500);
             for (uint64_t i = 0; i < EVENTS; i++)
-                bl_event_log(log, BOLE_LOG_INFO, "tick", (bl_event_field[]){ BL_EVENT_U64("n", i) }, 1);
+                bl_event_log(log, BOLE_LOG_INFO, "tick",
+                             (bl_event_field[]){ BL_EVENT_TEXT("text", i % 2 == 0 ? even : "") }, 1);
             uint64_t lost = bl_event_log_lost(log);
             bl_event_log_close(log);
             if (plan.failed == 0) {
