@@ -22,7 +22,7 @@
 #include "memory/head_tree.h"
 
 enum {
-    STREAK = 32,        /* inserts in one direction after which a split is made at the new key */
+    STREAK = 31,        /* inserts next to the one before after which a split is made at the new key */
     STREAK_END = 200,   /* counters of streaks stop here */
     GROW_BYTES = 4,     /* bytes that all heads of a node share before its prefix is made longer */
     SPLIT_INSERTS = 15, /* see TREE-2 */

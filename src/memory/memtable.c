@@ -317,11 +317,13 @@ static void insert_group(const bl_memtable_item *items, uint32_t count)
     const bl_key_filter *filter = atomic_load_explicit(&tree->memtable->filter, memory_order_relaxed);
     bl_head_item group[BL_TREE_MANY_MAX];
     bool fresh[BL_TREE_MANY_MAX];
-    for (uint32_t i = 0; i < count; i++) {
+    uint32_t filled = 0;
+    do {
+        const bl_memtable_item *item = &items[filled];
         if (filter != NULL)
-            bl_key_filter_prefetch(filter, items[i].hash ^ tree->salt);
-        group[i] = (bl_head_item){ items[i].key, items[i].value, items[i].tag };
-    }
+            bl_key_filter_prefetch(filter, item->hash ^ tree->salt);
+        group[filled] = (bl_head_item){ item->key, item->value, item->tag };
+    } while (++filled < count);
     bl_head_tree_insert_many(&tree->heads, group, count, fresh);
     for (uint32_t i = 0; i < count; i++) {
         if (filter != NULL && fresh[i])
