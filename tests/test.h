@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test.h -- what every test program shares: cmocka in its order of includes, a directory that goes away, a seed
- * that can be given again, and checks of a status that print the story behind it. Header-only. */
+/* test.h -- what every test program shares: cmocka in its order of includes, a directory that goes away, a
+ * seed that can be given again, and checks of a status that print the story behind it. Header-only. */
 #ifndef BOLE_TEST_H
 #define BOLE_TEST_H
 
@@ -46,7 +46,8 @@ TEST_UNUSED static void test_assert_status(bole_status expected, bole_status sta
     _fail(file, line);
 }
 
-/* ---- A directory of its own for a test; removed with all that is in it when the program ends ------------- */
+/* ---- A directory of its own for a test; removed with all that is in it when the program ends
+ * ------------- */
 
 typedef struct test_directory {
     char path[256];
@@ -56,7 +57,8 @@ static char test_directories[32][256];
 static unsigned test_directory_count;
 static pid_t test_directory_owner; /* a child of fork removes nothing */
 
-TEST_UNUSED static int test_remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
+TEST_UNUSED static int test_remove_one(const char *path, const struct stat *status, int kind,
+                                       struct FTW *walk)
 {
     (void)status, (void)kind, (void)walk;
     return remove(path);

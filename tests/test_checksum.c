@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_checksum.c -- checksums and hashes, whose values stand in files, and the numbers of prng and histogram. */
+/* test_checksum.c -- checksums and hashes, whose values stand in files, and the numbers of prng and
+ * histogram. */
 #include "test.h"
 
 #include "base/alloc.h"

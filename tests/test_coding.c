@@ -17,7 +17,8 @@ static void integers_are_little_endian(void **state)
     assert_int_equal(bl_get_u16(bytes), 0x0708);
 }
 
-/* Values of every length, and random ones: written in as many bytes as foretold, read back, end where they end. */
+/* Values of every length, and random ones: written in as many bytes as foretold, read back, end where they
+ * end. */
 static void varints_come_back(void **state)
 {
     (void)state;

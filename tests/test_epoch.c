@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_epoch.c -- nothing is freed under a reader, and nobody waits longer than for the readers that were inside. */
+/* test_epoch.c -- nothing is freed under a reader, and nobody waits longer than for the readers that were
+ * inside. */
 #include "test.h"
 
 #include "base/alloc.h"
@@ -65,8 +66,8 @@ static thing *make_thing(uint64_t value)
     return made;
 }
 
-/* Readers dereference what the writer swaps, waits for, poisons and frees: none may see the poison. The sanitizers see
- * a read after the free, and a race with the poisoning. */
+/* Readers dereference what the writer swaps, waits for, poisons and frees: none may see the poison. The
+ * sanitizers see a read after the free, and a race with the poisoning. */
 static void a_reader_never_sees_what_was_freed(void **state)
 {
     (void)state;

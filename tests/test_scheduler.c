@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_scheduler.c -- jobs, locks and waits, on threads and in simulation. Tests whose name does not say which run on
- * both; what a test waits for it waits for with a condition, never by sleeping. */
+/* test_scheduler.c -- jobs, locks and waits, on threads and in simulation. Tests whose name does not say
+ * which run on both; what a test waits for it waits for with a condition, never by sleeping. */
 #include "test.h"
 
 #include "base/alloc.h"
@@ -59,7 +59,8 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- On both ----------------------------------------------------------------------------------------------------- */
+/* ---- On both
+ * ----------------------------------------------------------------------------------------------------- */
 
 typedef struct counter {
     bl_scheduler *scheduler;
@@ -180,7 +181,8 @@ static void a_wait_with_a_time_out_ends_by_itself(void **state)
     counter_deinit(&c);
 }
 
-/* Producers and consumers over a queue of one place: nothing is lost, nothing comes twice, in any order of running. */
+/* Producers and consumers over a queue of one place: nothing is lost, nothing comes twice, in any order of
+ * running. */
 typedef struct mailbox {
     bl_mutex mutex;
     bl_condition changed;
@@ -240,7 +242,8 @@ static void letters_arrive_once_each(void **state)
     bl_mutex_deinit(&box.mutex);
 }
 
-/* ---- On threads --------------------------------------------------------------------------------------------------- */
+/* ---- On threads
+ * --------------------------------------------------------------------------------------------------- */
 
 static void block_until_counted(void *context) { counter_wait(context, 1); }
 
@@ -341,7 +344,8 @@ static void wrong_numbers_of_threads_and_no_memory_are_told(void **state)
     assert_false(bl_scheduler_is_simulation(NULL));
 }
 
-/* In the child there are no threads: destroying must neither wait for them nor for those that wait on a condition. */
+/* In the child there are no threads: destroying must neither wait for them nor for those that wait on a
+ * condition. */
 static void a_forked_child_can_destroy_what_it_inherited(void **state)
 {
     (void)state;
@@ -367,7 +371,8 @@ static void a_forked_child_can_destroy_what_it_inherited(void **state)
     counter_deinit(&c);
 }
 
-/* ---- In simulation ------------------------------------------------------------------------------------------------ */
+/* ---- In simulation
+ * ------------------------------------------------------------------------------------------------ */
 
 typedef struct story {
     bl_scheduler *scheduler;

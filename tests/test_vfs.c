@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_vfs.c -- one contract, told to every vfs: posix, memory, and the wrappers over memory and over posix. */
+/* test_vfs.c -- one contract, told to every vfs: posix, memory, and the wrappers over memory and over
+ * posix. */
 #include "test.h"
 
 #include "base/alloc.h"
@@ -68,7 +69,8 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- Helpers that must succeed ---------------------------------------------------------------------------------- */
+/* ---- Helpers that must succeed
+ * ---------------------------------------------------------------------------------- */
 
 static const char *path_of(const fixture *f, const char *name)
 {
@@ -131,7 +133,8 @@ static void expect_zeros(bole_file *file, uint64_t offset, size_t length)
     bl_free(bytes);
 }
 
-/* ---- The contract ------------------------------------------------------------------------------------------------ */
+/* ---- The contract
+ * ------------------------------------------------------------------------------------------------ */
 
 static void what_is_written_is_read(void **state)
 {

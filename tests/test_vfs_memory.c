@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_vfs_memory.c -- what a power cut may leave on the disk in memory, and what it may not; faults; traces. */
+/* test_vfs_memory.c -- what a power cut may leave on the disk in memory, and what it may not; faults;
+ * traces. */
 #include "test.h"
 
 #include "base/alloc.h"
@@ -70,10 +71,11 @@ static size_t slurp(bole_vfs *vfs, const char *path, uint8_t *buffer, size_t cap
     return (size_t)length;
 }
 
-/* ---- Data -------------------------------------------------------------------------------------------------------- */
+/* ---- Data
+ * -------------------------------------------------------------------------------------------------------- */
 
-/* In every mode and for every seed: what was synced is there, byte for byte, also where unsynced bytes were added to
- * the same sectors. */
+/* In every mode and for every seed: what was synced is there, byte for byte, also where unsynced bytes were
+ * added to the same sectors. */
 static void synced_bytes_survive_every_cut(void **state)
 {
     (void)state;
@@ -107,8 +109,8 @@ static void synced_bytes_survive_every_cut(void **state)
     }
 }
 
-/* Over many seeds one overwritten sector comes out old, new, zero, torn, stale and as garbage; a byte that was not
- * changed never changes; the next sector is decided alone. */
+/* Over many seeds one overwritten sector comes out old, new, zero, torn, stale and as garbage; a byte that
+ * was not changed never changes; the next sector is decided alone. */
 static void an_unsynced_sector_fares_in_every_way(void **state)
 {
     (void)state;
@@ -187,7 +189,8 @@ static void a_cut_is_decided_by_its_seed(void **state)
     assert_true(differed);
 }
 
-/* Ids drawn in the life after a cut differ from all drawn before, also when the cut has the disk's own seed. */
+/* Ids drawn in the life after a cut differ from all drawn before, also when the cut has the disk's own
+ * seed. */
 static void a_new_life_draws_new_numbers(void **state)
 {
     (void)state;
@@ -263,7 +266,8 @@ static void stores_to_a_map_are_durable_after_a_sync(void **state)
     bole_vfs_destroy(disk);
 }
 
-/* ---- Names ------------------------------------------------------------------------------------------------------- */
+/* ---- Names
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void a_name_is_durable_after_its_directory_is_synced(void **state)
 {
@@ -330,8 +334,8 @@ static void a_rename_shows_the_old_or_the_new_file(void **state)
     bole_vfs_destroy(disk);
 }
 
-/* A renamed directory is found under its old name, its new name or (its parent never synced) not at all, but never
- * under both; and what was synced in it is in it. */
+/* A renamed directory is found under its old name, its new name or (its parent never synced) not at all, but
+ * never under both; and what was synced in it is in it. */
 static void a_directory_moves_whole(void **state)
 {
     (void)state;
@@ -378,7 +382,8 @@ static void a_hard_link_stays_one_file(void **state)
     bole_vfs_destroy(disk);
 }
 
-/* ---- Space, clocks ------------------------------------------------------------------------------------------------ */
+/* ---- Space, clocks
+ * ------------------------------------------------------------------------------------------------ */
 
 static void a_full_disk_says_so_and_frees_what_is_removed(void **state)
 {
@@ -470,7 +475,8 @@ static void a_cut_without_memory_is_a_status(void **state)
     bole_vfs_destroy(disk);
 }
 
-/* ---- Faults and traces -------------------------------------------------------------------------------------------- */
+/* ---- Faults and traces
+ * -------------------------------------------------------------------------------------------- */
 
 static void the_nth_call_fails_as_planned(void **state)
 {

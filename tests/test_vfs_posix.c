@@ -34,7 +34,8 @@ static bole_file *open_file(const char *name)
     return file;
 }
 
-/* Run `check` in a child and want true of it. A child must leave by _exit: the directories are the parent's. */
+/* Run `check` in a child and want true of it. A child must leave by _exit: the directories are the
+ * parent's. */
 static void in_child(bool (*check)(void))
 {
     pid_t child = fork();
@@ -99,7 +100,8 @@ static void links_and_pipes_are_refused(void **state)
     assert_true(is_directory);
 }
 
-/* ---- Locks between processes ------------------------------------------------------------------------------------ */
+/* ---- Locks between processes
+ * ------------------------------------------------------------------------------------ */
 
 static pid_t expected_holder;
 
@@ -120,7 +122,8 @@ static bool child_gets_the_lock(void)
     return posix->lock(file, 0, true, NULL) == BOLE_OK;
 }
 
-/* The kernel forgets a process' locks when it closes any descriptor of the file; the registry must not let it. */
+/* The kernel forgets a process' locks when it closes any descriptor of the file; the registry must not let
+ * it. */
 static void closing_another_handle_keeps_the_lock(void **state)
 {
     (void)state;
@@ -197,7 +200,8 @@ static void a_child_cannot_drop_its_parents_lock(void **state)
     in_child(child_gets_the_lock);
 }
 
-/* ---- Maps and SIGBUS --------------------------------------------------------------------------------------------- */
+/* ---- Maps and SIGBUS
+ * --------------------------------------------------------------------------------------------- */
 
 static void *inherited;
 
@@ -218,7 +222,8 @@ static void a_map_is_not_inherited(void **state)
     assert_ok(posix->close(file, NULL), NULL);
 }
 
-/* Space is reserved and reads as zero, on the file system of the tests and on tmpfs, which has no zero-range. */
+/* Space is reserved and reads as zero, on the file system of the tests and on tmpfs, which has no
+ * zero-range. */
 static void allocated_space_is_real(void **state)
 {
     (void)state;
@@ -342,7 +347,8 @@ static void *map_and_cut(bole_file *file, uint64_t length, uint64_t left)
     return map;
 }
 
-/* A store behind the end of a file that was cut raises SIGBUS; in a guarded range it sets the flag and goes on. */
+/* A store behind the end of a file that was cut raises SIGBUS; in a guarded range it sets the flag and goes
+ * on. */
 static void a_guarded_store_fails_softly(void **state)
 {
     (void)state;

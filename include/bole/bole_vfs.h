@@ -69,8 +69,10 @@ struct bole_vfs {
     /* names */
     bole_status (*remove)(bole_vfs *vfs, const char *path, bole_error *error);
     bole_status (*rename)(bole_vfs *vfs, const char *from, const char *to, bole_error *error);
+    /* BOLE_UNSUPPORTED where it cannot be (another file system, too many links): copy then. */
     bole_status (*link)(bole_vfs *vfs, const char *from, const char *to, bole_error *error);
-    bole_status (*exists)(bole_vfs *vfs, const char *path, bool *is_directory, bole_error *error); /* or NOT_FOUND */
+    /* Or BOLE_NOT_FOUND. A link to a directory is one; `is_directory` is not NULL. */
+    bole_status (*exists)(bole_vfs *vfs, const char *path, bool *is_directory, bole_error *error);
     bole_status (*list)(bole_vfs *vfs, const char *directory,
                         bool (*visit)(void *context, const char *name), void *context, bole_error *error);
     bole_status (*make_directory)(bole_vfs *vfs, const char *path, bole_error *error); /* mode 0700 */
@@ -79,7 +81,9 @@ struct bole_vfs {
     bole_status (*free_bytes)(bole_vfs *vfs, const char *path, uint64_t *out, bole_error *error);
     uint32_t (*capabilities)(bole_vfs *vfs, const char *directory);
 
-    /* byte-range locks between processes (and between handles of one process): [offset, offset + 1) */
+    /* Byte locks between processes, and between handles of one process: [offset, offset + 1). A handle may lock
+     * again, to change between exclusive and shared. Closing a handle drops its locks and nobody else's. The child
+     * of fork holds none. lock_test: does another handle or process hold any lock there? */
     bole_status (*lock)(bole_file *file, uint64_t offset, bool exclusive, bole_error *error); /* BOLE_LOCKED */
     bole_status (*unlock)(bole_file *file, uint64_t offset, bole_error *error);
     bole_status (*lock_test)(bole_file *file, uint64_t offset, bool *locked, int64_t *holder_pid,
@@ -95,13 +99,17 @@ struct bole_vfs {
 /** The operating system. Static; never freed. */
 BOLE_API bole_vfs *bole_vfs_posix(void);
 
-/** A disk in memory, deterministic from `seed`. Freed with bole_vfs_destroy, once no file is open. */
+/** A disk in memory, deterministic from `seed`. Freed with bole_vfs_destroy, once no file is open.
+ *  Stores to a map must be told of (map_stored): those that are not never reach the file. Its monotonic clock moves
+ *  100 ns at each look; it has 1 GiB of memory. The root directory is there; any thread. */
 BOLE_CHECKED BOLE_API bole_status bole_vfs_memory_create(uint64_t seed, bole_vfs **out);
-/** Cut the power: a new disk that could have survived this one. `mode` chooses how unsynced data and names fare. */
+/** Cut the power: a new disk that could have survived this one, which is unchanged. `mode` chooses how unsynced data
+ *  and names fare. A byte that unsynced writes left as it was is never damaged; a name shows the old or a new file.
+ *  `memory`, here and below, may also be a wrapper over a disk in memory. */
 typedef enum bole_crash_mode {
     BOLE_CRASH_RANDOM = 0,      /* each unsynced 512-byte sector and name lands, vanishes, or holds garbage */
     BOLE_CRASH_LOSE_ALL = 1,    /* nothing unsynced survives */
-    BOLE_CRASH_KEEP_ALL = 2,    /* as after the death of the process only */
+    BOLE_CRASH_KEEP_ALL = 2,    /* as after the death of the process only: what was unsynced still is */
     BOLE_CRASH_NAMES_ONLY = 3,  /* names survive, unsynced data does not */
 } bole_crash_mode;
 BOLE_CHECKED BOLE_API bole_status bole_vfs_memory_crash(bole_vfs *memory, bole_crash_mode mode, uint64_t seed,
@@ -111,12 +119,14 @@ BOLE_API void bole_vfs_memory_capacity(bole_vfs *memory, uint64_t bytes);
 /** Move the clocks; negative only moves realtime. */
 BOLE_API void bole_vfs_memory_advance(bole_vfs *memory, int64_t microseconds);
 
-/** Calls that fail. Every call that may fail is counted, from 0; see `calls`. */
+/** Calls that fail. Every call that may fail is counted, from 0; see `calls`. A failing close, unmap or unlock is
+ *  carried out all the same. After a failing sync over a disk in memory, what was dirty is not on the disk, and a later
+ *  sync that succeeds does not bring it there: as in the kernel, only writing it again does. */
 typedef struct bole_fault_plan {
     uint64_t at;             /* index of the first call that fails; UINT64_MAX: none */
     uint64_t count;          /* how many calls in a row fail; UINT64_MAX: for good */
     int system_errno;        /* EIO, ENOSPC, EMFILE, ... */
-    bool half;               /* a failing write stores half of its bytes first */
+    bool half;               /* a failing write or store to a map stores half of its bytes first */
     uint64_t calls;          /* out: calls seen so far */
     uint64_t failed;         /* out: calls that were made to fail */
 } bole_fault_plan;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* alloc.c -- the heap behind one door: the n-th allocation can fail, and check builds count what is alive.
  *
- * The failure plan is off until bl_alloc_fail_at is called for the first time; while it is off an allocation pays
- * one relaxed load for it.
+ * The failure plan is off until bl_alloc_fail_at is called for the first time; while it is off an allocation
+ * pays one relaxed load for it.
  * INVARIANTS  (ALLOC-1) Every pointer handed out, also the aligned ones, is freed with bl_free alone.
  *             (ALLOC-2) bl_realloc that fails leaves the old bytes as they were.
  * THREADS     Any. */

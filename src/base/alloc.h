@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* alloc.h -- all heap memory of the library, so that a test can fail the n-th allocation. Memory is zeroed. */
+/* alloc.h -- all heap memory of the library, so that a test can fail the n-th allocation. Memory is
+ * zeroed. */
 #ifndef BL_BASE_ALLOC_H
 #define BL_BASE_ALLOC_H
 
@@ -17,7 +18,8 @@ void *bl_memory_copy(const void *data, size_t bytes);
 #define bl_new(type) ((type *)bl_alloc(sizeof(type)))
 #define bl_new_array(type, count) ((type *)bl_alloc_array((count), sizeof(type)))
 
-/* Tests: let allocation number `at` (from now, from 0) and the `count - 1` after it fail; UINT64_MAX: never. */
+/* Tests: let allocation number `at` (from now, from 0) and the `count - 1` after it fail; UINT64_MAX:
+ * never. */
 void bl_alloc_fail_at(uint64_t at, uint64_t count);
 uint64_t bl_alloc_calls(void);  /* since the last bl_alloc_fail_at */
 int64_t bl_alloc_live(void);    /* allocations not yet freed (counted in check builds, else 0) */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* buffer.h -- the library's side of bole_buffer: bytes that grow. Each function returns false when out of memory
- * and then leaves the buffer as it was. */
+/* buffer.h -- the library's side of bole_buffer: bytes that grow. Each function returns false when out of
+ * memory and then leaves the buffer as it was. */
 #ifndef BL_BASE_BUFFER_H
 #define BL_BASE_BUFFER_H
 
@@ -14,6 +14,7 @@ bool bl_buffer_append_u8(bole_buffer *buffer, uint8_t value);
 bool bl_buffer_append_u32(bole_buffer *buffer, uint32_t value);
 bool bl_buffer_append_u64(bole_buffer *buffer, uint64_t value);
 bool bl_buffer_append_varint(bole_buffer *buffer, uint64_t value);
-bool bl_buffer_append_format(bole_buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool bl_buffer_append_format(bole_buffer *buffer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #endif

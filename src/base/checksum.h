@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* checksum.h -- XXH3-64 over bytes and their place.
  *
- * Every file has a random 128-bit id; a checksum in it starts from that id and covers its place (offset or log
- * position), so bytes of another file, place or life are never accepted. */
+ * Every file has a random 128-bit id; a checksum in it starts from that id and covers its place (offset or
+ * log position), so bytes of another file, place or life are never accepted. */
 #ifndef BL_BASE_CHECKSUM_H
 #define BL_BASE_CHECKSUM_H
 

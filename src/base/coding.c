@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* coding.c -- the varints that are longer than one byte.
  *
- * A varint is 7 bits a byte, low bits first, the high bit set on all bytes but the last. One value has one form:
- * a last byte of zero behind another byte is refused, so equal contents are equal bytes. */
+ * A varint is 7 bits a byte, low bits first, the high bit set on all bytes but the last. One value has one
+ * form: a last byte of zero behind another byte is refused, so equal contents are equal bytes. */
 #include "base/coding.h"
 
 const uint8_t *bl_get_varint_slow(const uint8_t *in, const uint8_t *end, uint64_t *out)

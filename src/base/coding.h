@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* coding.h -- integers as bytes: little-endian in files, big-endian in heads; varints (LEB128, at most 10 bytes).
- * Never cast a struct onto file bytes. Readers bound every length by the bytes that remain. */
+/* coding.h -- integers as bytes: little-endian in files, big-endian in heads; varints (LEB128, at most 10
+ * bytes). Never cast a struct onto file bytes. Readers bound every length by the bytes that remain. */
 #ifndef BL_BASE_CODING_H
 #define BL_BASE_CODING_H
 
@@ -20,7 +20,8 @@ static inline void bl_put_u16(void *data, uint16_t v) { memcpy(data, &v, 2); }
 static inline void bl_put_u32(void *data, uint32_t v) { memcpy(data, &v, 4); }
 static inline void bl_put_u64(void *data, uint64_t v) { memcpy(data, &v, 8); }
 
-/* The head of a key at `offset`: its next 8 (4) bytes as a big-endian integer, zero-padded when the key ends. */
+/* The head of a key at `offset`: its next 8 (4) bytes as a big-endian integer, zero-padded when the key
+ * ends. */
 static inline uint64_t bl_head64(const void *key, size_t size, size_t offset)
 {
     if (offset >= size)
@@ -54,8 +55,8 @@ static inline uint8_t *bl_put_varint(uint8_t *out, uint64_t value) /* returns th
     *out++ = (uint8_t)value;
     return out;
 }
-/* Returns the byte after the varint, or NULL when it does not end before `end`, is over 64 bits, or is not the
- * shortest form. */
+/* Returns the byte after the varint, or NULL when it does not end before `end`, is over 64 bits, or is not
+ * the shortest form. */
 const uint8_t *bl_get_varint_slow(const uint8_t *in, const uint8_t *end, uint64_t *out);
 static inline const uint8_t *bl_get_varint(const uint8_t *in, const uint8_t *end, uint64_t *out)
 {

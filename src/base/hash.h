@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* hash.h -- the one hash of a key (XXH3-64, seed 0), computed once per operation; filters on disk depend on it. */
+/* hash.h -- the one hash of a key (XXH3-64, seed 0), computed once per operation; filters on disk depend on
+ * it. */
 #ifndef BL_BASE_HASH_H
 #define BL_BASE_HASH_H
 

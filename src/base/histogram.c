@@ -2,7 +2,8 @@
 /* histogram.c -- log-linear buckets.
  *
  * BUCKETS     A value below 16 has a bucket of its own. Above, a value with highest bit e >= 4 is in bucket
- *             (e - 3) * 16 + its next four bits: 16 buckets a power of two, so a bound is off by at most 1/16.
+ *             (e - 3) * 16 + its next four bits: 16 buckets a power of two, so a bound is off by at most
+ *             1/16.
  * THREADS     Any. Readers see counters that may be a few additions apart; totals are taken from the buckets
  *             themselves, so that a quantile is always one of the values added. */
 #include "base/histogram.h"

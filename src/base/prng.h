@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* prng.h -- seeded pseudo-random numbers for tests, simulation and sampling (xoshiro256**, seeded by splitmix64:
- * Blackman and Vigna, 2018). Never for ids: those come from the vfs. */
+/* prng.h -- seeded pseudo-random numbers for tests, simulation and sampling (xoshiro256**, seeded by
+ * splitmix64: Blackman and Vigna, 2018). Never for ids: those come from the vfs. */
 #ifndef BL_BASE_PRNG_H
 #define BL_BASE_PRNG_H
 

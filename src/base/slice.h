@@ -32,7 +32,8 @@ static inline bool bl_slice_starts_with(bole_slice key, bole_slice prefix)
 
 size_t bl_slice_common_prefix(bole_slice a, bole_slice b);
 
-/* The C-like display form of any bytes: printable ASCII as is, \\ \n \t \xNN. */
-size_t bl_slice_escape(bole_slice bytes, char *out, size_t capacity); /* as snprintf: returns the length needed */
+/* The C-like display form of any bytes: printable ASCII as is, \\ \n \t \xNN. As snprintf: returns the length
+ * needed, and ends what fits (whole forms only) with a NUL. */
+size_t bl_slice_escape(bole_slice bytes, char *out, size_t capacity);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* status.c -- statuses, their names, and the story behind a failure.
  *
- * INVARIANTS  (STATUS-1) A bole_error that was filled is whole: status, errno, offset, file and message belong
- *                        to one failure, and both texts end in NUL, cut at the end if they must be.
+ * INVARIANTS  (STATUS-1) A bole_error that was filled is whole: status, errno, offset, file and message
+ *                        belong to one failure, and both texts end in NUL, cut at the end if they must be.
  *             (STATUS-2) BOLE_CORRUPT is born in bl_corrupt alone: one breakpoint finds every corruption.
  * THREADS     Any; an error belongs to its caller. */
 #include "base/status.h"

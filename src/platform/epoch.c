@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* epoch.c -- grace periods: when has every reader left that could still see what was unlinked?
  *
- * bl_epoch_now counts tickets. A reader's slot holds the count it saw when it entered, 0 outside. A writer unlinks,
- * then takes a ticket t (the count before it adds one). A reader that entered with a count above t acquired it
- * from that addition, so it sees the unlinking; only slots with 1 .. t matter.
+ * bl_epoch_now counts tickets. A reader's slot holds the count it saw when it entered, 0 outside. A writer
+ * unlinks, then takes a ticket t (the count before it adds one). A reader that entered with a count above t
+ * acquired it from that addition, so it sees the unlinking; only slots with 1 .. t matter.
  *
  * A scan makes every reader's slot visible (a membarrier: each running thread of the process executes a full
- * fence, so a reader's plain store to its slot needs none), then takes the lowest count in any slot; all tickets
- * below it have passed. One scan serves every ticket taken before it, so waiters share their grace periods.
- * Without the call, readers fence for themselves (bl_epoch_needs_fence), and the scan fences on its side. Under
- * ThreadSanitizer, which does not see fences, both sides use read-modify-writes of the slot, which are ordered.
+ * fence, so a reader's plain store to its slot needs none), then takes the lowest count in any slot; all
+ * tickets below it have passed. One scan serves every ticket taken before it, so waiters share their grace
+ * periods. Without the call, readers fence for themselves (bl_epoch_needs_fence), and the scan fences on its
+ * side. Under ThreadSanitizer, which does not see fences, both sides use read-modify-writes of the slot,
+ * which are ordered.
  *
- * The scheme is that of liburcu's "memb" flavour (Desnoyers, McKenney, Stern, Dagenais and Walpole, "User-Level
- * Implementations of Read-Copy Update", 2012) with counts as in Fraser's epochs ("Practical lock-freedom", 2004).
+ * The scheme is that of liburcu's "memb" flavour (Desnoyers, McKenney, Stern, Dagenais and Walpole,
+ * "User-Level Implementations of Read-Copy Update", 2012) with counts as in Fraser's epochs ("Practical
+ * lock-freedom", 2004).
  *
  * INVARIANTS  (EPOCH-1) A ticket has passed only when each slot is 0 or holds a count above it, seen after a
  *                       barrier that came after the ticket.
@@ -52,7 +54,8 @@ static _Atomic uint64_t tickets_passed;                        /* all tickets up
 static pthread_once_t start_once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_end;
 
-/* ---- Start, end of a thread, fork ------------------------------------------------------------------------- */
+/* ---- Start, end of a thread, fork
+ * ------------------------------------------------------------------------- */
 
 static void give_back(void *value)
 {
@@ -132,7 +135,8 @@ bl_epoch_slot *bl_epoch_register(void)
     return slot;
 }
 
-/* ---- Tickets ------------------------------------------------------------------------------------------------ */
+/* ---- Tickets
+ * ------------------------------------------------------------------------------------------------ */
 
 bool bl_epoch_inside(void) { return bl_epoch_mine != NULL && bl_epoch_mine->depth != 0; }
 

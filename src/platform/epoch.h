@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* epoch.h -- when may memory that a lock-free reader might still see be freed?
  *
- * A reader stores the present epoch in its thread's own cache line, reads, and stores 0. Who unlinks something
- * first makes it unreachable, then waits for the grace period (every thread that was inside has left), then frees
- * or reuses it. Readers execute no fence: bl_epoch_wait issues membarrier(PRIVATE_EXPEDITED) (the liburcu-memb
- * scheme), with a seq_cst fallback where the call is missing and under ThreadSanitizer, which must see the order.
- * One domain for the process. Inside an epoch: no wait, no lock, no I/O, no user callback. Nesting is allowed.
- * A thread's slot is given back when the thread ends.
+ * A reader stores the present epoch in its thread's own cache line, reads, and stores 0. Who unlinks
+ * something first makes it unreachable, then waits for the grace period (every thread that was inside has
+ * left), then frees or reuses it. Readers execute no fence: bl_epoch_wait issues
+ * membarrier(PRIVATE_EXPEDITED) (the liburcu-memb scheme), with a seq_cst fallback where the call is missing
+ * and under ThreadSanitizer, which must see the order. One domain for the process. Inside an epoch: no wait,
+ * no lock, no I/O, no user callback. Nesting is allowed. A thread's slot is given back when the thread ends.
  * In simulation coroutines share the thread: no switch happens inside an epoch (see scheduler.h), so a waiter
  * never finds a reader inside. */
 #ifndef BL_PLATFORM_EPOCH_H
@@ -27,7 +27,8 @@ typedef struct bl_epoch_slot {
 extern _Atomic uint64_t bl_epoch_now;
 extern _Atomic bool bl_epoch_needs_fence; /* no membarrier here */
 extern _Thread_local bl_epoch_slot *bl_epoch_mine __attribute__((tls_model("initial-exec")));
-bl_epoch_slot *bl_epoch_register(void); /* never NULL; out of memory it waits for a thread to give a slot back */
+/* Never NULL; out of memory it waits for a thread to give a slot back. */
+bl_epoch_slot *bl_epoch_register(void);
 
 static inline void bl_epoch_enter(void)
 {
@@ -57,10 +58,11 @@ static inline void bl_epoch_leave(void)
 }
 
 bool bl_epoch_inside(void); /* for asserts */
-/* Wait until every thread that is inside now has left. Never call inside an epoch. Any thread; concurrent waiters
- * share one grace period. */
+/* Wait until every thread that is inside now has left. Never call inside an epoch. Any thread; concurrent
+ * waiters share one grace period. */
 void bl_epoch_wait(void);
-/* Non-blocking form: take a ticket after unlinking; the memory may go once bl_epoch_passed(ticket) is true. */
+/* Non-blocking form: take a ticket after unlinking; the memory may go once bl_epoch_passed(ticket) is
+ * true. */
 uint64_t bl_epoch_ticket(void);
 bool bl_epoch_passed(uint64_t ticket);
 

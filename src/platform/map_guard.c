@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* map_guard.c -- a chained SIGBUS handler over a table of ranges.
  *
- * INVARIANTS  (GUARD-1) The handler takes no lock and calls only what may be called in one: mmap (a bare system
- *                       call), sigaction, raise.
- *             (GUARD-2) A slot is read under its version: odd while it changes, and looked at again after reading,
- *                       so that no fault is charged to a range that is half written.
+ * INVARIANTS  (GUARD-1) The handler takes no lock and calls only what may be called in one: mmap (a bare
+ *                       system call), sigaction, raise.
+ *             (GUARD-2) A slot is read under its version: odd while it changes, and looked at again after
+ *                       reading, so that no fault is charged to a range that is half written.
  *             (GUARD-3) The flag is set before the store that faulted goes on.
  * THREADS     Register and unregister take a lock; the handler runs on the thread that faulted. */
 #include "platform/map_guard.h"

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* memory_content.c -- pages, shared until written, so that a sync or a copy of the disk costs what changed.
  *
- * A file is an array of slots; a page may stand in several slots and several disks, and is copied before it is
- * written when anyone else holds it. A sync makes the current pages of the dirty slots the durable ones.
+ * A file is an array of slots; a page may stand in several slots and several disks, and is copied before it
+ * is written when anyone else holds it. A sync makes the current pages of the dirty slots the durable ones.
  *
- * A POWER CUT (BOLE_CRASH_RANDOM) decides for each 512-byte sector of each dirty page alone: old, new, zeros, garbage,
- * torn (new, then old), or a stale state between; and for the length: old, new, or between.
- * INVARIANTS  (CONTENT-1) A byte that unsynced writes left as it was is as it was after a cut (what SQLite calls
- *                         powersafe overwrite): an append to a sector does not damage what was synced in it.
+ * A POWER CUT (BOLE_CRASH_RANDOM) decides for each 512-byte sector of each dirty page alone: old, new, zeros,
+ * garbage, torn (new, then old), or a stale state between; and for the length: old, new, or between.
+ * INVARIANTS  (CONTENT-1) A byte that unsynced writes left as it was is as it was after a cut (what SQLite
+ *                         calls powersafe overwrite): an append to a sector does not damage what was synced
+ *                         in it.
  *             (CONTENT-2) Synced bytes are never touched by a cut; what is behind the length reads as zeros.
- *             (CONTENT-3) A slot is in `unclean` exactly while its state is not 0, so a failure to list it cannot
- *                         happen: the list has room for every slot.
+ *             (CONTENT-3) A slot is in `unclean` exactly while its state is not 0, so a failure to list it
+ *                         cannot happen: the list has room for every slot.
  *             (CONTENT-4) Pages are written only while they have one reference.
  * THREADS     The caller's lock; pages are shared between disks, so their counts are atomic. */
 #include "platform/memory_content.h"
@@ -38,7 +39,8 @@ struct bl_memory_page {
 /* Space that was allocated and never written. Its count is never looked at. */
 static bl_memory_page zero_page;
 
-/* ---- Pages ---------------------------------------------------------------------------------------------------- */
+/* ---- Pages
+ * ---------------------------------------------------------------------------------------------------- */
 
 static bl_memory_page *hold(bl_memory_page *page)
 {
@@ -77,7 +79,8 @@ static bool is_shared(const bl_memory_page *page)
            atomic_load_explicit(&page->references, memory_order_acquire) != 1;
 }
 
-/* ---- Slots ---------------------------------------------------------------------------------------------------- */
+/* ---- Slots
+ * ---------------------------------------------------------------------------------------------------- */
 
 static uint64_t pages_for(uint64_t length) { return length / PAGE + (length % PAGE != 0); }
 
@@ -166,7 +169,8 @@ void bl_memory_content_deinit(bl_memory_content *content)
     *content = (bl_memory_content){ 0 };
 }
 
-/* ---- What programs do ------------------------------------------------------------------------------------------- */
+/* ---- What programs do
+ * ------------------------------------------------------------------------------------------- */
 
 size_t bl_memory_content_read(const bl_memory_content *content, uint64_t offset, void *data, size_t length)
 {
@@ -284,9 +288,11 @@ void bl_memory_content_forget(bl_memory_content *content)
         content->slots[content->unclean[i]].state = SLOT_LOST;
 }
 
-/* ---- A power cut ------------------------------------------------------------------------------------------------ */
+/* ---- A power cut
+ * ------------------------------------------------------------------------------------------------ */
 
-/* How one sector fared. Only bytes that differ between old and new can come out as anything else (CONTENT-1). */
+/* How one sector fared. Only bytes that differ between old and new can come out as anything else
+ * (CONTENT-1). */
 static void cut_sector(uint8_t *out, const uint8_t *before, const uint8_t *after, const uint8_t *stale,
                        bl_prng *prng)
 {

@@ -33,15 +33,16 @@ typedef struct bl_memory_content {
 
 void bl_memory_content_deinit(bl_memory_content *content);
 size_t bl_memory_content_read(const bl_memory_content *content, uint64_t offset, void *data, size_t length);
-/* BOLE_NO_SPACE and BOLE_NO_MEMORY: the bytes before the failure are written. `prng` decides what might have been
- * written back on the way. */
+/* BOLE_NO_SPACE and BOLE_NO_MEMORY: the bytes before the failure are written. `prng` decides what might have
+ * been written back on the way. */
 bole_status bl_memory_content_write(bl_memory_content *content, bl_memory_space *space, bl_prng *prng,
                                     uint64_t offset, const void *data, size_t length);
 bole_status bl_memory_content_truncate(bl_memory_content *content, bl_memory_space *space, uint64_t length);
 bole_status bl_memory_content_allocate(bl_memory_content *content, bl_memory_space *space, uint64_t offset,
                                        uint64_t length, bool zero);
 void bl_memory_content_sync(bl_memory_content *content);
-/* After a sync that failed: what was dirty counts as clean, but is not on the disk (as ext4, XFS and Btrfs do). */
+/* After a sync that failed: what was dirty counts as clean, but is not on the disk (as ext4, XFS and Btrfs
+ * do). */
 void bl_memory_content_forget(bl_memory_content *content);
 /* Fill `out`, an empty content, with what a power cut leaves; false when out of memory. */
 bool bl_memory_content_crash(const bl_memory_content *from, bole_crash_mode mode, bl_prng *prng,

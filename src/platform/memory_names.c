@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* memory_names.c -- a tree of directories with two states of every name.
  *
- * A directory has its names as programs see them and as they are on the disk. Each change is also put on a list, until
- * the directory is synced; syncing one directory says nothing of another.
+ * A directory has its names as programs see them and as they are on the disk. Each change is also put on a
+ * list, until the directory is synced; syncing one directory says nothing of another.
  *
- * A POWER CUT (BOLE_CRASH_RANDOM) follows one of three file systems, chosen by the seed: a journal (a prefix of all
- * changes, in order), no order at all (each change lands or not, alone), or nearly all (one in eight is missing). A name
- * then shows its last change that landed.
+ * A POWER CUT (BOLE_CRASH_RANDOM) follows one of three file systems, chosen by the seed: a journal (a prefix
+ * of all changes, in order), no order at all (each change lands or not, alone), or nearly all (one in eight
+ * is missing). A name then shows its last change that landed.
  * INVARIANTS  (NAMES-1) current is durable with all listed changes of the directory applied in order.
- *             (NAMES-2) Every name shows the old or a new file after a cut, never half of either: a rename lets its
- *                       target show nothing only if it showed nothing before. Source and target may fare differently
- *                       for a file; a directory moves whole or not at all.
+ *             (NAMES-2) Every name shows the old or a new file after a cut, never half of either: a rename
+ *                       lets its target show nothing only if it showed nothing before. Source and target may
+ *                       fare differently for a file; a directory moves whole or not at all.
  *             (NAMES-3) A node lives while an entry, a change, a handle or a map refers to it.
  * THREADS     The caller's lock. */
 #include "platform/memory_names.h"
@@ -21,7 +21,8 @@
 #include <errno.h>
 #include <string.h>
 
-/* ---- Nodes ---------------------------------------------------------------------------------------------------- */
+/* ---- Nodes
+ * ---------------------------------------------------------------------------------------------------- */
 
 bl_memory_node *bl_memory_node_make(bool is_directory)
 {
@@ -60,7 +61,8 @@ void bl_memory_node_let_go(bl_memory_node *node)
     bl_free(node);
 }
 
-/* ---- Entries -------------------------------------------------------------------------------------------------- */
+/* ---- Entries
+ * -------------------------------------------------------------------------------------------------- */
 
 /* Where `name` is or would be. */
 static size_t entry_place(const bl_memory_entries *entries, const char *name, bool *found)
@@ -132,7 +134,8 @@ static void entry_put(bl_memory_entries *entries, char *owned_name, bl_memory_no
     entries->count++;
 }
 
-/* ---- Changes -------------------------------------------------------------------------------------------------- */
+/* ---- Changes
+ * -------------------------------------------------------------------------------------------------- */
 
 /* A change and the name for its entry, made before anything is altered. */
 typedef struct prepared {
@@ -234,7 +237,8 @@ bool bl_memory_names_sync(bl_memory_names *names, bl_memory_node *directory)
     return true;
 }
 
-/* ---- The tree ------------------------------------------------------------------------------------------------- */
+/* ---- The tree
+ * ------------------------------------------------------------------------------------------------- */
 
 bool bl_memory_names_init(bl_memory_names *names)
 {
@@ -285,7 +289,8 @@ int bl_memory_names_find(const bl_memory_names *names, const char *path, bl_memo
     }
 }
 
-/* ---- A power cut ------------------------------------------------------------------------------------------------ */
+/* ---- A power cut
+ * ------------------------------------------------------------------------------------------------ */
 
 /* Decide which of the listed changes are on the disk. */
 static void choose_landed(bl_memory_names *from, bole_crash_mode mode, bl_prng *prng)
@@ -334,8 +339,8 @@ static bool copy_entries(const bl_memory_entries *from, bl_memory_entries *to, b
     return true;
 }
 
-/* The copy of a node, made once and kept in node->copy; NULL when out of memory. Directories are only as deep as the
- * tests make them. */
+/* The copy of a node, made once and kept in node->copy; NULL when out of memory. Directories are only as deep
+ * as the tests make them. */
 static bl_memory_node *copy_node(bl_memory_node *node, bole_crash_mode mode, bl_prng *prng)
 {
     if (node->copy != NULL)

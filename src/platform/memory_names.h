@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* memory_names.h -- directories of the memory vfs' disk: names now, names that are durable, and the changes between. */
+/* memory_names.h -- directories of the memory vfs' disk: names now, names that are durable, and the changes
+ * between. */
 #ifndef BL_PLATFORM_MEMORY_NAMES_H
 #define BL_PLATFORM_MEMORY_NAMES_H
 
@@ -48,15 +49,17 @@ bl_memory_node *bl_memory_node_make(bool is_directory);
 bl_memory_node *bl_memory_node_hold(bl_memory_node *node);
 void bl_memory_node_let_go(bl_memory_node *node);
 
-/* Walk `path`. *out is the node, or NULL where the last name is not there; *directory is the one that holds the last
- * name, *last that name (NULL and "" for the root). Returns 0, ENOENT or ENOTDIR for the way, EINVAL for "..". */
+/* Walk `path`. *out is the node, or NULL where the last name is not there; *directory is the one that holds
+ * the last name, *last that name (NULL and "" for the root). Returns 0, ENOENT or ENOTDIR for the way, EINVAL
+ * for "..". */
 enum { BL_MEMORY_NAME_SIZE = 256 };
 int bl_memory_names_find(const bl_memory_names *names, const char *path, bl_memory_node **directory,
                          char last[BL_MEMORY_NAME_SIZE], bl_memory_node **out);
 /* Change one name (node NULL: remove it) or two at once; false, and nothing changed, when out of memory. */
-bool bl_memory_names_set(bl_memory_names *names, bl_memory_node *directory, const char *name, bl_memory_node *node);
-bool bl_memory_names_move(bl_memory_names *names, bl_memory_node *from, const char *from_name, bl_memory_node *to,
-                          const char *to_name, bl_memory_node *node);
+bool bl_memory_names_set(bl_memory_names *names, bl_memory_node *directory, const char *name,
+                         bl_memory_node *node);
+bool bl_memory_names_move(bl_memory_names *names, bl_memory_node *from, const char *from_name,
+                          bl_memory_node *to, const char *to_name, bl_memory_node *node);
 /* Make the directory's names durable; false when out of memory (some may be by then). */
 bool bl_memory_names_sync(bl_memory_names *names, bl_memory_node *directory);
 /* Fill `out`, initialized and empty, with what a power cut leaves of names and files. */

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* page_arena.c -- huge-page chunks cut into frames of one size class each.
  *
- * ADDRESSES   One reservation of address space (no memory), cut into 2 MiB chunks. A chunk is empty (no memory), or
- *             holds frames of one class; `free_frames` has a bit for each frame that is free.
- * CLASSES     The frames of a class fill a chunk but for a tail under 2 %. A frame is at most a quarter larger than
- *             what was asked (a half above 128 pages). What does not fit the largest class gets its own map.
+ * ADDRESSES   One reservation of address space (no memory), cut into 2 MiB chunks. A chunk is empty (no
+ *             memory), or holds frames of one class; `free_frames` has a bit for each frame that is free.
+ * CLASSES     The frames of a class fill a chunk but for a tail under 2 %. A frame is at most a quarter
+ *             larger than what was asked (a half above 128 pages). What does not fit the largest class gets
+ *             its own map.
  * INVARIANTS  (ARENA-1) A chunk is in the list of its class exactly while it has both free and used frames.
- *             (ARENA-2) A chunk that becomes wholly free gives its memory back at once, but for one that is kept, so
- *                       that a frame taken and freed in turn does not commit and give back 2 MiB each time.
+ *             (ARENA-2) A chunk that becomes wholly free gives its memory back at once, but for one that is
+ *                       kept, so that a frame taken and freed in turn does not commit and give back 2 MiB
+ *                       each time.
  *             (ARENA-3) `committed` is the memory of chunks that are not empty, the kept one, and own maps.
  * THREADS     Any. One short lock; the kernel is called outside it.
  * NOT HERE    How much may be taken: core/memory_budget.c. */
@@ -81,7 +83,8 @@ static void make_classes(void)
 
 static size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-/* ---- Regions -------------------------------------------------------------------------------------------------- */
+/* ---- Regions
+ * -------------------------------------------------------------------------------------------------- */
 
 static size_t region_size(size_t bytes)
 {
@@ -130,7 +133,8 @@ void bl_region_free(void *region, size_t bytes)
     bl_alloc_account(-1);
 }
 
-/* ---- The arena ------------------------------------------------------------------------------------------------ */
+/* ---- The arena
+ * ------------------------------------------------------------------------------------------------ */
 
 static bool reserve(bl_page_arena *arena)
 {
@@ -200,7 +204,8 @@ size_t bl_page_arena_size(size_t bytes)
     return (size_t)class_pages[class_of_pages[pages]] * BL_PAGE_BYTES;
 }
 
-/* ---- Chunks --------------------------------------------------------------------------------------------------- */
+/* ---- Chunks
+ * --------------------------------------------------------------------------------------------------- */
 
 static char *chunk_address(const bl_page_arena *arena, uint32_t index)
 {
@@ -303,7 +308,8 @@ static bool add_chunk_locked(bl_page_arena *arena, unsigned class_index)
     return true;
 }
 
-/* ---- Frames --------------------------------------------------------------------------------------------------- */
+/* ---- Frames
+ * --------------------------------------------------------------------------------------------------- */
 
 static void *take_frame_locked(bl_page_arena *arena, unsigned class_index)
 {

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* posix_lock.c -- fcntl locks, and the registry that makes them fit for a library.
  *
- * An fcntl lock is the process': two handles of one process do not exclude each other, and closing *any* descriptor
- * of the inode drops all its locks. So the registry, by device and inode, knows which handle holds which byte; it is
- * asked before the kernel; and a descriptor of an inode that has locks is parked at close, and closed when the last
- * of these locks goes. (Locks of the open file description would need neither, but are inherited by fork, and name
- * no holder.) fork: the child holds none of its parent's locks, so its registry starts empty.
+ * An fcntl lock is the process': two handles of one process do not exclude each other, and closing *any*
+ * descriptor of the inode drops all its locks. So the registry, by device and inode, knows which handle holds
+ * which byte; it is asked before the kernel; and a descriptor of an inode that has locks is parked at close,
+ * and closed when the last of these locks goes. (Locks of the open file description would need neither, but
+ * are inherited by fork, and name no holder.) fork: the child holds none of its parent's locks, so its
+ * registry starts empty.
  *
  * INVARIANTS  (LOCK-1) The kernel holds a lock on a byte exactly while a handle of this process does.
  *             (LOCK-2) No descriptor of an inode with locks in the registry is closed.
  *             (LOCK-3) An exclusive lock has one holder; shared ones may have several.
- * THREADS     Any. One lock for the registry, also held while a descriptor is closed: a lock taken meanwhile on the
- *             same inode would be dropped.
+ * THREADS     Any. One lock for the registry, also held while a descriptor is closed: a lock taken meanwhile
+ *             on the same inode would be dropped.
  * NOT HERE    Which bytes are locked, and why: engine/open.c and the reader slots. */
 #include "platform/posix_lock.h"
 
@@ -38,13 +39,15 @@ static held_lock *held_locks;
 static bl_posix_file *parked_files;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
-/* ---- fork ----------------------------------------------------------------------------------------------------- */
+/* ---- fork
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void before_fork(void) { pthread_mutex_lock(&registry_lock); }
 
 static void after_fork(void) { pthread_mutex_unlock(&registry_lock); }
 
-/* Frees nothing: the heap may be in the middle of another thread's call. The parent's few nodes stay unused. */
+/* Frees nothing: the heap may be in the middle of another thread's call. The parent's few nodes stay
+ * unused. */
 static void in_child(void)
 {
     held_locks = NULL;
@@ -63,7 +66,8 @@ static void enter_registry(void)
     pthread_mutex_lock(&registry_lock);
 }
 
-/* ---- The registry --------------------------------------------------------------------------------------------- */
+/* ---- The registry
+ * --------------------------------------------------------------------------------------------- */
 
 static bl_posix_file *posix_file(bole_file *file) { return (bl_posix_file *)file; }
 
@@ -132,7 +136,8 @@ static void close_parked(void)
     }
 }
 
-/* ---- The kernel ------------------------------------------------------------------------------------------------ */
+/* ---- The kernel
+ * ------------------------------------------------------------------------------------------------ */
 
 /* 0 or errno. */
 static int set_kernel_lock(const bl_posix_file *file, uint64_t offset, short type)

@@ -20,7 +20,8 @@ bole_status bl_posix_lock(bole_file *file, uint64_t offset, bool exclusive, bole
 bole_status bl_posix_unlock(bole_file *file, uint64_t offset, bole_error *error);
 bole_status bl_posix_lock_test(bole_file *file, uint64_t offset, bool *locked, int64_t *holder_pid,
                                bole_error *error);
-/* Close the descriptor and free `file`, dropping its own locks and nobody else's. Returns 0 or close's errno. */
+/* Close the descriptor and free `file`, dropping its own locks and nobody else's. Returns 0 or close's
+ * errno. */
 int bl_posix_lock_close(bl_posix_file *file);
 
 #endif

@@ -4,11 +4,12 @@
  * MEMORY      Physical memory, and every limit on the way from this process' control group up to the root:
  *             v2  "0::/path" in /proc/self/cgroup    -> /sys/fs/cgroup/path/memory.max ("max": none)
  *             v1  "n:...memory...:/path"             -> /sys/fs/cgroup/memory/path/memory.limit_in_bytes
- *             In a container the path may be the host's and not be there; the walk then finds the root's own file.
- * MAPS        A log may be mapped where a store to a shared map is in the page cache of a local file system at
- *             once: ext2/3/4, xfs, tmpfs, and overlayfs (a container's root: its map is the upper, local file's own).
- *             Not on btrfs (copy on write: allocated space does not keep a store from finding the disk full), nor
- *             over a network, nor where nothing is known.
+ *             In a container the path may be the host's and not be there; the walk then finds the root's own
+ *             file.
+ * MAPS        A log may be mapped where a store to a shared map is in the page cache of a local file system
+ *             at once: ext2/3/4, xfs, tmpfs, and overlayfs (a container's root: its map is the upper, local
+ *             file's own). Not on btrfs (copy on write: allocated space does not keep a store from finding
+ *             the disk full), nor over a network, nor where nothing is known.
  * THREADS     Any; no state. */
 #include "platform/posix_machine.h"
 

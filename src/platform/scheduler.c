@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* scheduler.c -- background jobs, locks and waits on threads; the simulation's half is in scheduler_sim.c.
  *
- * A fixed set of threads takes jobs from two queues. Thread 0 of two or more takes only high priority jobs, so there
- * is always one for a flush; the others take high before low and run at nice 5. Delayed jobs wait in a list by due
- * time and move to the high queue; the idle threads sleep until the first is due.
+ * A fixed set of threads takes jobs from two queues. Thread 0 of two or more takes only high priority jobs,
+ * so there is always one for a flush; the others take high before low and run at nice 5. Delayed jobs wait in
+ * a list by due time and move to the high queue; the idle threads sleep until the first is due.
  * INVARIANTS  (SCHEDULER-1) A job is in one queue until it starts, and starts once.
  *             (SCHEDULER-2) destroy returns only when every job that was not delayed has run to its end.
  * THREADS     Any. One lock over the queues. A node is not touched any more once its job has started.
- * A `scheduler` of NULL in locks, sleeps and yields means plain threads: parts that are tested alone need none. */
+ * A `scheduler` of NULL in locks, sleeps and yields means plain threads: parts that are tested alone need
+ * none. */
 #include "platform/scheduler.h"
 
 #include "base/alloc.h"
@@ -80,7 +81,8 @@ static void init_monotonic(pthread_cond_t *condition)
     pthread_condattr_destroy(&attributes);
 }
 
-/* ---- Queues, under the lock ------------------------------------------------------------------------------------ */
+/* ---- Queues, under the lock
+ * ------------------------------------------------------------------------------------ */
 
 static void queue_put(job_queue *queue, bl_job_node *node)
 {
@@ -145,7 +147,8 @@ static bl_job_node *next_job(thread_scheduler *scheduler, bool only_high)
     }
 }
 
-/* ---- Threads --------------------------------------------------------------------------------------------------- */
+/* ---- Threads
+ * --------------------------------------------------------------------------------------------------- */
 
 /* Signals of the program go to the program's threads; faults must be delivered where they happen. */
 static void block_signals(sigset_t *before)
@@ -247,7 +250,8 @@ static void destroy_threads(thread_scheduler *scheduler)
     bl_free(scheduler);
 }
 
-/* ---- Jobs ------------------------------------------------------------------------------------------------------ */
+/* ---- Jobs
+ * ------------------------------------------------------------------------------------------------------ */
 
 void bl_scheduler_destroy(bl_scheduler *scheduler)
 {
@@ -336,7 +340,8 @@ void bl_yield(bl_scheduler *scheduler)
         sched_yield();
 }
 
-/* ---- Locks ----------------------------------------------------------------------------------------------------- */
+/* ---- Locks
+ * ----------------------------------------------------------------------------------------------------- */
 
 #ifdef BL_CHECKS
 static void *this_thread(void)
@@ -411,7 +416,8 @@ void bl_mutex_assert_held(const bl_mutex *mutex)
 #endif
 }
 
-/* ---- Conditions ------------------------------------------------------------------------------------------------ */
+/* ---- Conditions
+ * ------------------------------------------------------------------------------------------------ */
 
 void bl_condition_init(bl_condition *condition, bl_scheduler *scheduler)
 {

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* scheduler.h -- background work and waiting, on threads in production and on one seeded thread in simulation.
- *
- * In production a job runs on one of a fixed set of threads, high priority first. In simulation jobs are
- * coroutines on the caller's own thread: bl_point, taking a lock, and every wait may switch to another one, chosen
- * by the seed. Same seed, same calls: same run, same bytes.
- * A job must not wait while it holds a lock other than the one it waits with. bl_point must not be called inside
- * an epoch or with a lock held (asserted in simulation). */
+/* scheduler.h -- background work and waiting, on threads in production and on one seeded thread in
+ * simulation.  In production a job runs on one of a fixed set of threads, high priority first. In simulation
+ * jobs are coroutines on the caller's own thread: bl_point, taking a lock, and every wait may switch to
+ * another one, chosen by the seed. Same seed, same calls: same run, same bytes. A job must not wait while it
+ * holds a lock other than the one it waits with. bl_point must not be called inside an epoch or with a lock
+ * held (asserted in simulation). */
 #ifndef BL_PLATFORM_SCHEDULER_H
 #define BL_PLATFORM_SCHEDULER_H
 
@@ -17,8 +16,8 @@ typedef struct bl_scheduler bl_scheduler;
 typedef void (*bl_job)(void *context);
 typedef enum bl_priority { BL_PRIORITY_HIGH, BL_PRIORITY_LOW, BL_PRIORITY_COUNT } bl_priority;
 
-/* `threads` >= 1. Thread 0 runs only high priority jobs when there are two or more, so a flush never waits for a
- * merge. Low priority jobs run with a lower OS priority (nice 5 on their thread where allowed). */
+/* `threads` >= 1. Thread 0 runs only high priority jobs when there are two or more, so a flush never waits
+ * for a merge. Low priority jobs run with a lower OS priority (nice 5 on their thread where allowed). */
 BOLE_CHECKED bole_status bl_scheduler_create(uint32_t threads, bl_scheduler **out, bole_error *error);
 /* `vfs` gives the clock that waits with a time-out look at. */
 BOLE_CHECKED bole_status bl_scheduler_simulation_create(uint64_t seed, bole_vfs *vfs, bl_scheduler **out,
@@ -47,8 +46,9 @@ static inline void bl_point(bl_scheduler *scheduler, const char *name)
     if (__builtin_expect(*(const bool *)(const void *)scheduler, 0)) /* first member: is it a simulation */
         bl_point_simulated(scheduler, name);
 }
-void bl_sleep(bl_scheduler *scheduler, uint64_t nanoseconds); /* simulation: lets others run, moves the clock */
-void bl_yield(bl_scheduler *scheduler);                       /* give way: sched_yield, or a switch */
+/* In simulation a sleep lets others run and moves the clock. */
+void bl_sleep(bl_scheduler *scheduler, uint64_t nanoseconds);
+void bl_yield(bl_scheduler *scheduler); /* give way: sched_yield, or a switch */
 
 /* ---- Locks and conditions that know the scheduler ---- */
 typedef struct bl_mutex {
@@ -70,8 +70,9 @@ void bl_mutex_unlock(bl_mutex *mutex);
 void bl_mutex_assert_held(const bl_mutex *mutex);
 void bl_condition_init(bl_condition *condition, bl_scheduler *scheduler);
 void bl_condition_deinit(bl_condition *condition);
-void bl_condition_wait(bl_condition *condition, bl_mutex *mutex); /* may wake for nothing: loop on the predicate */
-bool bl_condition_wait_for(bl_condition *condition, bl_mutex *mutex, uint64_t nanoseconds); /* false: time is up */
+/* Both may wake for nothing: loop on the predicate. wait_for returns false when the time is up. */
+void bl_condition_wait(bl_condition *condition, bl_mutex *mutex);
+bool bl_condition_wait_for(bl_condition *condition, bl_mutex *mutex, uint64_t nanoseconds);
 void bl_condition_wake_all(bl_condition *condition);
 
 #endif

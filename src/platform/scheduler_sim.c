@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* scheduler_sim.c -- every thread of a run as a coroutine on one thread, in an order that a seed decides.
  *
- * The caller of bl_scheduler_simulation_create is the first coroutine; each job becomes one when it is chosen for the
- * first time. At every point (bl_point, a lock that is about to be taken, a wait, a sleep, a yield) the next one is
- * drawn from all that could run. How often a point switches is drawn once for the run: some seeds interleave at every
- * point, others hardly ever, since bugs hide at both ends. A wait may wake for nothing.
+ * The caller of bl_scheduler_simulation_create is the first coroutine; each job becomes one when it is chosen
+ * for the first time. At every point (bl_point, a lock that is about to be taken, a wait, a sleep, a yield)
+ * the next one is drawn from all that could run. How often a point switches is drawn once for the run: some
+ * seeds interleave at every point, others hardly ever, since bugs hide at both ends. A wait may wake for
+ * nothing.
  *
- * TIME        Timed waits and delayed jobs look at the vfs' monotonic clock. When nothing else can run, the clock is
- *             moved to the next of them (on a memory vfs by bole_vfs_memory_advance, else by an offset kept here); a
- *             point does the same now and then, for time may pass anywhere.
- * DEADLOCK    Nothing can run and nobody waits for a time: the waiters are listed and the process aborts. So it does
- *             when one coroutine yields a million times while no other can run: it waits for nobody.
+ * TIME        Timed waits and delayed jobs look at the vfs' monotonic clock. When nothing else can run, the
+ *             clock is moved to the next of them (on a memory vfs by bole_vfs_memory_advance, else by an
+ *             offset kept here); a point does the same now and then, for time may pass anywhere.
+ * DEADLOCK    Nothing can run and nobody waits for a time: the waiters are listed and the process aborts. So
+ *             it does when one coroutine yields a million times while no other can run: it waits for nobody.
  * INVARIANTS  (SIM-1) A coroutine is in one list (ready, waiting) or is the running one.
- *             (SIM-2) No switch happens inside an epoch, or while a lock is held other than the one waited with; so a
- *                     lock that somebody wants is always free.
- *             (SIM-3) Nothing here uses the heap after create: a test that lets allocations fail changes no choice.
+ *             (SIM-2) No switch happens inside an epoch, or while a lock is held other than the one waited
+ *                     with; so a lock that somebody wants is always free.
+ *             (SIM-3) Nothing here uses the heap after create: a test that lets allocations fail changes no
+ *                     choice.
  * THREADS     The one that created it.
  * The annotations tell AddressSanitizer and ThreadSanitizer of each change of stack. */
 #include "platform/scheduler_sim.h"
@@ -112,7 +114,8 @@ static simulation *simulation_of(bl_scheduler *scheduler)
     return sim;
 }
 
-/* ---- Lists ---------------------------------------------------------------------------------------------------- */
+/* ---- Lists
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void list_init(coroutine_list *list) { list->head.next = list->head.previous = &list->head; }
 
@@ -145,7 +148,8 @@ static bl_job_node *take_submitted(simulation *sim, size_t index)
     return node;
 }
 
-/* ---- Stacks ---------------------------------------------------------------------------------------------------- */
+/* ---- Stacks
+ * ---------------------------------------------------------------------------------------------------- */
 
 static _Noreturn void run_coroutine(void);
 
@@ -216,7 +220,8 @@ static coroutine *start_coroutine(simulation *sim, const bl_job_node *node)
     return one;
 }
 
-/* ---- Switching ------------------------------------------------------------------------------------------------- */
+/* ---- Switching
+ * ------------------------------------------------------------------------------------------------- */
 
 /* Which simulation the entry of a new coroutine belongs to; set before each switch. */
 static _Thread_local simulation *switching;
@@ -259,7 +264,8 @@ static void switch_to(simulation *sim, coroutine *to)
     arrive(sim);
 }
 
-/* ---- Time ------------------------------------------------------------------------------------------------------ */
+/* ---- Time
+ * ------------------------------------------------------------------------------------------------------ */
 
 static uint64_t now_ns(simulation *sim) { return sim->vfs->monotonic_ns(sim->vfs) + sim->clock_offset_ns; }
 
@@ -327,7 +333,8 @@ static void fire_due(simulation *sim)
     }
 }
 
-/* ---- Choosing --------------------------------------------------------------------------------------------------- */
+/* ---- Choosing
+ * --------------------------------------------------------------------------------------------------- */
 
 static _Noreturn void deadlock(const simulation *sim, const char *what)
 {
@@ -411,7 +418,8 @@ static void assert_may_switch(const simulation *sim, uint32_t locks_allowed)
     bl_assert(sim->running->locks_held == locks_allowed);
 }
 
-/* ---- Points and sleeps ------------------------------------------------------------------------------------------ */
+/* ---- Points and sleeps
+ * ------------------------------------------------------------------------------------------ */
 
 static void maybe_switch(simulation *sim)
 {
@@ -454,7 +462,8 @@ void bl_simulation_yield(bl_scheduler *scheduler)
     give_way(sim); /* a switch sets idle_yields to 0 */
 }
 
-/* ---- Jobs ------------------------------------------------------------------------------------------------------- */
+/* ---- Jobs
+ * ------------------------------------------------------------------------------------------------------- */
 
 void bl_simulation_submit(bl_scheduler *scheduler, bl_job_node *node)
 {
@@ -495,7 +504,8 @@ bool bl_simulation_cancel(bl_scheduler *scheduler, bl_job_node *node)
     return false;
 }
 
-/* ---- Locks and conditions ---------------------------------------------------------------------------------------- */
+/* ---- Locks and conditions
+ * ---------------------------------------------------------------------------------------- */
 
 static void *owner_of(const bl_mutex *mutex)
 {
@@ -565,7 +575,8 @@ bool bl_simulation_wait(bl_condition *condition, bl_mutex *mutex, uint64_t nanos
 
 void bl_simulation_wake_all(bl_condition *condition) { wake(simulation_of(condition->scheduler), condition); }
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Life
+ * -------------------------------------------------------------------------------------------------------- */
 
 bole_status bl_scheduler_simulation_create(uint64_t seed, bole_vfs *vfs, bl_scheduler **out,
                                            bole_error *error)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* vfs_memory.c -- a disk in memory that can lose its power, and a clock that only tests move.
  *
- * The calls of the table, handles, maps and locks. Everything is decided by the seed and the order of calls, so the
- * same run gives the same bytes.
- * MAPS        A map is memory of its own. Stores count when map_stored tells of them: it copies them into the file as
- *             unsynced bytes. A store that was never told of is never on the disk, which is how such a mistake shows.
- *             Writes to the file show in its maps.
- * CLOCKS      The monotonic clock starts at 1 s and moves 100 ns at each look, so that time passes in a loop that
- *             waits for it; both clocks move by bole_vfs_memory_advance.
+ * The calls of the table, handles, maps and locks. Everything is decided by the seed and the order of calls,
+ * so the same run gives the same bytes.
+ * MAPS        A map is memory of its own. Stores count when map_stored tells of them: it copies them into the
+ *             file as unsynced bytes. A store that was never told of is never on the disk, which is how such
+ *             a mistake shows. Writes to the file show in its maps.
+ * CLOCKS      The monotonic clock starts at 1 s and moves 100 ns at each look, so that time passes in a loop
+ *             that waits for it; both clocks move by bole_vfs_memory_advance.
  * INVARIANTS  (DISK-1) used_pages is the sum of the pages of all files that have a name or an open handle.
  *             (DISK-2) A crash changes nothing here: the same disk can be cut many times.
  * THREADS     Any; one lock over everything. Stores to a map are the caller's.
@@ -107,7 +107,8 @@ static bole_status check_change(const memory_file *file, uint64_t offset, uint64
     return fits(offset, length) ? BOLE_OK : bl_fail_system(error, EFBIG, what, file->path);
 }
 
-/* ---- Files ---------------------------------------------------------------------------------------------------- */
+/* ---- Files
+ * ---------------------------------------------------------------------------------------------------- */
 
 /* A file without name and handle takes no space any more, though a cut may bring it back. */
 static void release_space(memory_vfs *disk, const bl_memory_node *node)
@@ -301,7 +302,8 @@ static bole_status memory_length(bole_file *base, uint64_t *out, bole_error *err
     return leave(file->disk, BOLE_OK);
 }
 
-/* ---- Maps ----------------------------------------------------------------------------------------------------- */
+/* ---- Maps
+ * ----------------------------------------------------------------------------------------------------- */
 
 static bole_status memory_map_file(bole_file *base, uint64_t offset, uint64_t length, void **out,
                                    bole_error *error)
@@ -376,7 +378,8 @@ static void memory_will_need(bole_file *base, uint64_t offset, uint64_t length)
     (void)base, (void)offset, (void)length;
 }
 
-/* ---- Names ---------------------------------------------------------------------------------------------------- */
+/* ---- Names
+ * ---------------------------------------------------------------------------------------------------- */
 
 typedef struct place { /* where a path leads */
     bl_memory_node *directory, *node;
@@ -590,9 +593,11 @@ static uint32_t memory_capabilities(bole_vfs *vfs, const char *directory)
     return BOLE_VFS_CAN_MAP | BOLE_VFS_CAN_LINK;
 }
 
-/* ---- Locks ---------------------------------------------------------------------------------------------------- */
+/* ---- Locks
+ * ---------------------------------------------------------------------------------------------------- */
 
-/* The lock that `file` itself has at `offset`, and whether another handle has one that stands against its own. */
+/* The lock that `file` itself has at `offset`, and whether another handle has one that stands against its
+ * own. */
 static memory_lock *own_lock(const memory_file *file, uint64_t offset, bool exclusive, bool *refused)
 {
     memory_lock *own = NULL;
@@ -653,7 +658,8 @@ static bole_status memory_lock_test(bole_file *base, uint64_t offset, bool *lock
     return leave(file->disk, BOLE_OK);
 }
 
-/* ---- The world ------------------------------------------------------------------------------------------------ */
+/* ---- The world
+ * ------------------------------------------------------------------------------------------------ */
 
 static uint64_t memory_monotonic_ns(bole_vfs *vfs)
 {
@@ -689,7 +695,8 @@ static uint64_t memory_memory_bytes(bole_vfs *vfs)
     return MEMORY_BYTES;
 }
 
-/* ---- The disk ------------------------------------------------------------------------------------------------- */
+/* ---- The disk
+ * ------------------------------------------------------------------------------------------------- */
 
 static void memory_destroy(bl_made_vfs *made)
 {

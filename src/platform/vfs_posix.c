@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* vfs_posix.c -- the operating system: files, names, clock and randomness of Linux.
  *
- * Every descriptor is close-on-exec; a name is opened only if it is a regular file and no symbolic link, without
- * waiting (a pipe in the place of a file must not hang the opener). Files are made 0600, directories 0700.
+ * Every descriptor is close-on-exec; a name is opened only if it is a regular file and no symbolic link,
+ * without waiting (a pipe in the place of a file must not hang the opener). Files are made 0600, directories
+ * 0700.
  * INVARIANTS  (POSIX-1) An interrupted or short call is carried on; what a caller sees is all or a failure.
  *             (POSIX-2) A failed sync is told and not repeated: the kernel forgets what it could not write.
  *             (POSIX-3) allocate leaves no hole in its range, so a store to a map of it finds its block.
@@ -49,7 +50,8 @@ static bole_status out_of_range(const bl_posix_file *file, uint64_t offset, bole
                    (unsigned long long)offset);
 }
 
-/* ---- Open and close ------------------------------------------------------------------------------------------- */
+/* ---- Open and close
+ * ------------------------------------------------------------------------------------------- */
 
 static int system_flags(uint32_t flags)
 {
@@ -121,7 +123,8 @@ static bole_status posix_close(bole_file *base, bole_error *error)
     return failure == 0 ? BOLE_OK : bl_fail_system(error, failure, "close", path);
 }
 
-/* ---- Bytes ---------------------------------------------------------------------------------------------------- */
+/* ---- Bytes
+ * ---------------------------------------------------------------------------------------------------- */
 
 static bole_status posix_read(bole_file *base, uint64_t offset, void *data, size_t length, size_t *got,
                               bole_error *error)
@@ -223,7 +226,8 @@ static int write_zeros(int descriptor, uint64_t offset, uint64_t length)
     return failure;
 }
 
-/* Unwritten extents where the file system has them; else (tmpfs) a hole that is filled again; else real zeros. */
+/* Unwritten extents where the file system has them; else (tmpfs) a hole that is filled again; else real
+ * zeros. */
 static int allocate_zeroed(int descriptor, uint64_t offset, uint64_t length)
 {
     int failure = allocate_call(descriptor, FALLOC_FL_ZERO_RANGE, offset, length);
@@ -267,7 +271,8 @@ static bole_status posix_length(bole_file *base, uint64_t *out, bole_error *erro
     return BOLE_OK;
 }
 
-/* ---- Maps ----------------------------------------------------------------------------------------------------- */
+/* ---- Maps
+ * ----------------------------------------------------------------------------------------------------- */
 
 static bole_status posix_map(bole_file *base, uint64_t offset, uint64_t length, void **out, bole_error *error)
 {
@@ -303,7 +308,8 @@ static void posix_will_need(bole_file *base, uint64_t offset, uint64_t length)
         (void)posix_fadvise(posix_file(base)->descriptor, (off_t)offset, (off_t)length, POSIX_FADV_WILLNEED);
 }
 
-/* ---- Names ---------------------------------------------------------------------------------------------------- */
+/* ---- Names
+ * ---------------------------------------------------------------------------------------------------- */
 
 static bole_status posix_remove(bole_vfs *vfs, const char *path, bole_error *error)
 {
@@ -417,7 +423,8 @@ static uint32_t posix_capabilities(bole_vfs *vfs, const char *directory)
     return bl_posix_capabilities(directory);
 }
 
-/* ---- The world ------------------------------------------------------------------------------------------------ */
+/* ---- The world
+ * ------------------------------------------------------------------------------------------------ */
 
 static uint64_t posix_monotonic_ns(bole_vfs *vfs)
 {

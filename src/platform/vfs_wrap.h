@@ -22,8 +22,8 @@ bole_vfs *bl_vfs_memory_below(bole_vfs *vfs);
 /* The last name in a path, for messages. */
 const char *bl_path_last(const char *path);
 
-/* A sync of a file on the memory vfs failed: what is dirty will not reach the disk unless it is written again.
- * Does nothing for files of another vfs. */
+/* A sync of a file on the memory vfs failed: what is dirty will not reach the disk unless it is written
+ * again. Does nothing for files of another vfs. */
 void bl_vfs_memory_sync_failed(bole_file *file);
 
 #endif
