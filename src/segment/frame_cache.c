@@ -360,7 +360,8 @@ static bool turn_frame_locked(bl_frame_card *card)
                                                 memory_order_relaxed);
         return false;
     }
-    if (!atomic_compare_exchange_strong_explicit(slot, &value, NULL, memory_order_relaxed,
+    /* Acquire: what the installer did to the card comes before whatever is done to it now. */
+    if (!atomic_compare_exchange_strong_explicit(slot, &value, NULL, memory_order_acquire,
                                                  memory_order_relaxed))
         return false; /* a reader came by */
     detach_locked(card);
