@@ -468,7 +468,7 @@ static void each_rule_of_the_structure_is_checked(void **state)
         { 0x38, 0x01, false, "the first offset is zero" },
         { 0x60, 0x05, false, "a key's rest fits" },
         { 0x61, 0x09, false, "a value fits" },
-        { 0x74, 0x04, false, "records fill the block" },
+        { 0x75, 0x04, false, "records fill the block" },
         { 0x33, 'A', true, "keys rise" },
         { 0x42, 0x00, true, "tags of a key fall" },
     };
