@@ -190,7 +190,9 @@ static void make_keys(model *m, bl_prng *prng)
     uint8_t *bytes = malloc(BOLE_KEY_BYTES_MAX);
     for (uint32_t i = 0; i < MODEL_KEYS; i++) {
         size_t size = 0;
-        if (i >= 1 && i < 12) {
+        if (i == 0) {
+            size = 0; /* the empty key */
+        } else if (i < 12) {
             size = i;
             memset(bytes, i % 2 ? 0x00 : 0xff, size);
         } else if (i < 24) {

@@ -534,10 +534,11 @@ void bl_background_schedule_locked(bole_db *db)
     if (db->read_only || db->failed)
         return;
     bool retry = db->background_error.status != BOLE_OK;
-    if (db->sealed_oldest != NULL && db->writing && !db->flush_queued && !db->flush_running) {
+    bool gives_up = retry && db->closing; /* the log holds the data; the next open tries again */
+    if (db->sealed_oldest != NULL && db->writing && !db->flush_queued && !db->flush_running && !gives_up) {
         db->flush_queued = true;
         db->flush_node = (bl_job_node){ .run = flush_job, .context = db };
-        if (retry && !db->closing)
+        if (retry)
             bl_scheduler_submit_after(db->scheduler, db->background_retry_ns, &db->flush_node);
         else
             bl_scheduler_submit(db->scheduler, BL_PRIORITY_HIGH, &db->flush_node);
@@ -564,6 +565,7 @@ void bl_background_stop_locked(bole_db *db)
         db->tick_queued = false;
     if (db->flush_queued && bl_scheduler_cancel(db->scheduler, &db->flush_node))
         db->flush_queued = false;
+    db->background_error = (bole_error)BOLE_ERROR_INIT;
     bl_background_schedule_locked(db); /* a last flush of what is sealed */
     while (db->flush_queued || db->flush_running || db->compaction_queued || db->compaction_running ||
            db->tick_queued || db->touch_queued || db->paused)

@@ -122,10 +122,13 @@ BOLE_API bole_status bole_checkpoint(bole_db *db, const char *path, bole_error *
         return bl_fail(error, BOLE_INVALID, "the path of a checkpoint is empty");
     if (snprintf(temporary, sizeof(temporary), "%s.tmp", path) >= (int)sizeof(temporary))
         return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", path);
-    bole_status status = db->vfs->exists(db->vfs, path, NULL, NULL);
+    bool is_directory;
+    bole_error absent = BOLE_ERROR_INIT;
+    bole_status status = db->vfs->exists(db->vfs, path, &is_directory, &absent);
+    if (status == BOLE_OK)
+        return bl_fail(error, BOLE_EXISTS, "%s exists already", path);
     if (status != BOLE_NOT_FOUND)
-        return status == BOLE_OK ? bl_fail(error, BOLE_EXISTS, "%s exists already", path)
-                                 : db->vfs->exists(db->vfs, path, NULL, error);
+        return bl_fail(error, status, "%s", absent.message);
     if (db->read_only)
         return bl_read_only_refused(error); /* it could not flush what the logs hold */
     status = bole_flush(db, error);

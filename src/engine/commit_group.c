@@ -46,6 +46,11 @@ void bl_commit_lock(bole_db *db)
         wait_a_little(db, round);
 }
 
+bool bl_commit_try_lock(bole_db *db)
+{
+    return try_lock(db);
+}
+
 void bl_commit_unlock(bole_db *db)
 {
     atomic_store_explicit(&db->commit_lock, 0, memory_order_release);

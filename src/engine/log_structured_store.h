@@ -194,6 +194,7 @@ struct bl_write_request {
 bole_status bl_commit(bole_db *db, bl_write_request *request);
 /* Lock out writers (rotation, table changes, close). */
 void bl_commit_lock(bole_db *db);
+bool bl_commit_try_lock(bole_db *db);
 void bl_commit_unlock(bole_db *db);
 /* With the commit lock: write the requests (a list, oldest first) and set their statuses. */
 void bl_write_group_locked(bole_db *db, bl_write_request *first);
@@ -231,7 +232,8 @@ BOLE_CHECKED bole_status bl_load_state(bole_db *db, bool is_new, bole_error *err
 bool bl_count_live_handles(bole_db *db, uint64_t *iterators, uint64_t *views);
 
 /* ---- recover.c ---- */
-/* Replay the manifest's logs, oldest first, each into a memtable of its own. Reads only. Sets `visible`. */
+/* Replay the logs of the manifest, oldest first, each into a memtable of its own. Reads only. Sets `visible`. Mutex
+ * held. */
 BOLE_CHECKED bole_status bl_recover_logs(bole_db *db, bole_error *error);
 void bl_sealed_free_all(bole_db *db);
 

@@ -61,7 +61,8 @@ static bole_status check_directory(bole_db *db, uint32_t flags, bool *is_new, bo
     bool is_directory = false;
     char current[BL_PATH_BYTES_MAX];
     *is_new = false;
-    bole_status status = db->vfs->exists(db->vfs, db->path, &is_directory, error);
+    bole_error absent = BOLE_ERROR_INIT; /* not finding something is no story to tell */
+    bole_status status = db->vfs->exists(db->vfs, db->path, &is_directory, &absent);
     if (status == BOLE_NOT_FOUND) {
         if ((flags & BOLE_CREATE) == 0)
             return bl_fail(error, BOLE_NO_STORE, "there is no store at %s (no such directory)", db->path);
@@ -69,19 +70,19 @@ static bole_status check_directory(bole_db *db, uint32_t flags, bool *is_new, bo
         return db->vfs->make_directory(db->vfs, db->path, error);
     }
     if (status != BOLE_OK)
-        return status;
+        return bl_fail(error, status, "%s", absent.message);
     if (!is_directory)
         return bl_fail(error, BOLE_INVALID, "%s is a file; a store is a directory", db->path);
     if (!bl_file_path(current, db->path, BL_FILE_CURRENT, 0))
         return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", db->path);
-    status = db->vfs->exists(db->vfs, current, NULL, error);
+    status = db->vfs->exists(db->vfs, current, &is_directory, &absent);
     if (status == BOLE_OK) {
         if ((flags & BOLE_CREATE) != 0 && (flags & BOLE_MUST_NOT_EXIST) != 0)
             return bl_fail(error, BOLE_EXISTS, "%s holds a store already", db->path);
         return BOLE_OK;
     }
     if (status != BOLE_NOT_FOUND)
-        return status;
+        return bl_fail(error, status, "%s", absent.message);
     if ((flags & BOLE_CREATE) == 0)
         return bl_fail(error, BOLE_NO_STORE, "there is no store at %s (no CURRENT file in it)", db->path);
     char foreign[256] = "";
@@ -164,6 +165,17 @@ static bole_status make_parts(bole_db *db, const bole_options *options, bole_err
     return status;
 }
 
+/* Remember every number that a file of the directory has: none is used twice. */
+static bool pass_number(void *context, const char *name)
+{
+    bole_db *db = context;
+    uint64_t number;
+    bl_file_kind kind = bl_file_parse(name, &number);
+    if (kind == BL_FILE_LOG || kind == BL_FILE_SEGMENT || kind == BL_FILE_MANIFEST || kind == BL_FILE_TEMPORARY)
+        bl_version_set_pass_file_number(db->versions, number);
+    return true;
+}
+
 bole_status bl_load_state(bole_db *db, bool is_new, bole_error *error)
 {
     bl_version_set_parameters parameters = {
@@ -180,13 +192,15 @@ bole_status bl_load_state(bole_db *db, bool is_new, bole_error *error)
     bl_mutex_lock(&db->mutex);
     bole_status status = is_new ? bl_version_set_create(&parameters, &db->versions, error)
                                 : bl_version_set_recover(&parameters, &db->versions, error);
-    bl_mutex_unlock(&db->mutex);
+    if (status == BOLE_OK)
+        status = db->vfs->list(db->vfs, db->path, pass_number, db, error);
     if (status == BOLE_OK)
         status = bl_recover_logs(db, error);
+    bl_mutex_unlock(&db->mutex);
     return status;
 }
 
-static bole_status make_default_table(bole_db *db, bole_error *error)
+static bole_status make_default_table_locked(bole_db *db, bole_error *error)
 {
     const bl_version_table *table = bl_version_table_by_number(bl_version_set_current(db->versions), 0);
     bl_assert(table != NULL);
@@ -200,17 +214,6 @@ static bole_status make_default_table(bole_db *db, bole_error *error)
         return bl_fail(error, BOLE_COMPARATOR, "%s is in order of \"%s\", which this process does not have", db->path,
                        table->comparator_name);
     return BOLE_OK;
-}
-
-/* Remember every number that a file of the directory has: none is used twice. */
-static bool pass_number(void *context, const char *name)
-{
-    bole_db *db = context;
-    uint64_t number;
-    bl_file_kind kind = bl_file_parse(name, &number);
-    if (kind == BL_FILE_LOG || kind == BL_FILE_SEGMENT || kind == BL_FILE_MANIFEST || kind == BL_FILE_TEMPORARY)
-        bl_version_set_pass_file_number(db->versions, number);
-    return true;
 }
 
 static void free_all(bole_db *db)
@@ -289,17 +292,17 @@ static bole_status open_once(const char *path, const bole_options *options, bole
         db->durability = (bole_durability)bl_config_u64(&db->config, BL_SETTING_DURABILITY);
         status = bl_load_state(db, is_new, error);
     }
-    if (status == BOLE_OK)
-        status = make_default_table(db, error);
+    bool was_clean = false;
     if (status == BOLE_OK) {
         bl_mutex_lock(&db->mutex);
-        status = bl_read_state_publish_locked(db, error);
+        was_clean = bl_version_set_was_clean(db->versions);
+        status = make_default_table_locked(db, error);
+        if (status == BOLE_OK)
+            status = bl_read_state_publish_locked(db, error);
+        if (status == BOLE_OK && db->read_only)
+            status = bl_reader_slot_update(db, error);
         bl_mutex_unlock(&db->mutex);
     }
-    if (status == BOLE_OK)
-        status = db->vfs->list(db->vfs, db->path, pass_number, db, error);
-    if (status == BOLE_OK && db->read_only)
-        status = bl_reader_slot_update(db, error);
     if (status == BOLE_OK && (options->flags & BOLE_PARANOID) != 0)
         status = bl_check_segments(db, error);
     if (status != BOLE_OK) {
@@ -308,7 +311,7 @@ static bole_status open_once(const char *path, const bole_options *options, bole
     }
     bl_event_log_add(db->events, BOLE_LOG_INFO, "open",
                  (bl_event_field[]){ BL_EVENT_TEXT("version", BOLE_VERSION_STRING),
-                                     BL_EVENT_U64("clean", bl_version_set_was_clean(db->versions)),
+                                     BL_EVENT_BOOL("clean", was_clean),
                                      BL_EVENT_U64("position", bl_position_visible(db)) },
                  3);
     *out = db;
@@ -399,6 +402,9 @@ static bole_status finish_writing(bole_db *db, bole_error *error)
     if (status != BOLE_OK)
         return status;
     bl_log_seal(db->log);
+    status = bl_log_sync(db->log, bl_log_end(db->log), error); /* a sync mark may stand behind what is visible */
+    if (status != BOLE_OK)
+        return status;
     bl_log_description ended = {
         .number = bl_log_number(db->log),
         .id = bl_log_id(db->log),
@@ -413,8 +419,8 @@ static bole_status finish_writing(bole_db *db, bole_error *error)
     bl_version_edit edit = {
         .logs_ended = &ended,
         .logs_ended_count = 1,
-        .synced = bl_position_visible(db),
-        .next_sequence = bl_position_visible(db),
+        .synced = ended.end,
+        .next_sequence = ended.end,
     };
     status = bl_version_set_close_cleanly(db->versions, &edit, error);
     bl_remove_pending_locked(db);

@@ -103,8 +103,9 @@ static void oldest_reader(bole_db *db, uint64_t *number, uint64_t *position)
     *number = *position = UINT64_MAX;
     if (db->readers_file == NULL) {
         char path[BL_PATH_BYTES_MAX];
+        bool is_directory;
         if (!bl_file_path(path, db->path, BL_FILE_READERS, 0) ||
-            db->vfs->exists(db->vfs, path, NULL, NULL) == BOLE_NOT_FOUND)
+            db->vfs->exists(db->vfs, path, &is_directory, NULL) == BOLE_NOT_FOUND)
             return;
         if (db->vfs->open(db->vfs, path, BOLE_VFS_READ | BOLE_VFS_WRITE, &db->readers_file, NULL) != BOLE_OK) {
             *number = *position = 0;

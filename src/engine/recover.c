@@ -72,9 +72,25 @@ static bole_status replay_batch(void *opaque, uint64_t position, bole_slice payl
     return status == BOLE_NOT_FOUND ? BOLE_OK : status;
 }
 
-static bole_status replay_log(bole_db *db, const bl_log_description *log, bl_sealed **out, bl_log_replayed *replayed,
+/* The highest position that the manifest, or the header of a later log, says was on disk. */
+static uint64_t known_as_synced(bole_db *db, uint32_t index)
+{
+    uint64_t synced = bl_version_set_synced(db->versions);
+    for (uint32_t i = index + 1; i < bl_version_set_log_count(db->versions); i++) {
+        char path[BL_PATH_BYTES_MAX];
+        bl_log_header header;
+        if (bl_file_path(path, db->path, BL_FILE_LOG, bl_version_set_log_at(db->versions, i)->number) &&
+            bl_log_read_header(db->vfs, path, &header, NULL) == BOLE_OK && header.synced > synced)
+            synced = header.synced;
+    }
+    return synced;
+}
+
+static bole_status replay_log(bole_db *db, uint32_t index, bl_sealed **out, bl_log_replayed *replayed,
                               bole_error *error)
 {
+    const bl_log_description *log = bl_version_set_log_at(db->versions, index);
+    bool followed = index + 1 < bl_version_set_log_count(db->versions);
     *out = NULL;
     char path[BL_PATH_BYTES_MAX];
     if (!bl_file_path(path, db->path, BL_FILE_LOG, log->number))
@@ -95,7 +111,10 @@ static bole_status replay_log(bole_db *db, const bl_log_description *log, bl_sea
         .id = log->id,
         .start = log->start,
         .from = bl_version_set_flushed_through(db->versions),
-        .synced = bl_version_set_synced(db->versions),
+        .store_id = bl_version_set_store_id(db->versions),
+        .synced = known_as_synced(db, index),
+        .followed = followed,
+        .next_start = followed ? bl_version_set_log_at(db->versions, index + 1)->start : 0,
         .end = log->end,
         .end_checksum_known = log->end_checksum_known,
         .end_checksum = log->end_checksum,
@@ -135,6 +154,7 @@ void bl_sealed_free_all(bole_db *db)
 
 bole_status bl_recover_logs(bole_db *db, bole_error *error)
 {
+    bl_mutex_assert_held(&db->mutex);
     uint64_t end = bl_version_set_next_sequence(db->versions);
     uint64_t accepted = 0; /* end of the log before; 0: there is none */
     bool torn = false;
@@ -142,7 +162,7 @@ bole_status bl_recover_logs(bole_db *db, bole_error *error)
         const bl_log_description *log = bl_version_set_log_at(db->versions, i);
         bl_sealed *sealed;
         bl_log_replayed replayed;
-        bole_status status = replay_log(db, log, &sealed, &replayed, error);
+        bole_status status = replay_log(db, i, &sealed, &replayed, error);
         if (status != BOLE_OK)
             return status;
         if (accepted != 0 && accepted < log->start && db->sealed_newest != NULL &&

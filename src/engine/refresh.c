@@ -67,8 +67,11 @@ BOLE_API bole_status bole_refresh(bole_db *db, bole_error *error)
         put(db, &now);
     } while ((status == BOLE_CORRUPT || status == BOLE_NOT_FOUND) && --tries > 0);
     uint64_t iterators, views;
-    if (status == BOLE_OK && !bl_count_live_handles(db, &iterators, &views))
+    if (status == BOLE_OK && !bl_count_live_handles(db, &iterators, &views)) {
+        bl_mutex_lock(&db->mutex);
         status = bl_reader_slot_update(db, error);
+        bl_mutex_unlock(&db->mutex);
+    }
     bl_commit_unlock(db);
     return status;
 }

@@ -101,21 +101,17 @@ static bole_status install_locked(bole_db *db, pair *fresh, bole_error *error)
 }
 
 /* Recovered logs were read through the page cache: their accepted bytes must be on disk before the manifest says so. */
-static bole_status sync_recovered_logs(bole_db *db, bole_error *error)
+static bole_status settle_recovered_logs(bole_db *db, bole_error *error)
 {
+    bl_mutex_lock(&db->mutex);
+    uint64_t synced = bl_version_set_synced(db->versions);
+    bl_mutex_unlock(&db->mutex);
     for (bl_sealed *sealed = db->sealed_oldest; sealed != NULL; sealed = sealed->newer) {
         char path[BL_PATH_BYTES_MAX];
         if (!bl_file_path(path, db->path, BL_FILE_LOG, sealed->description.number))
             return bl_fail(error, BOLE_TOO_LARGE, "path of log %llu",
                            (unsigned long long)sealed->description.number);
-        bole_file *file = NULL;
-        bole_status status = db->vfs->open(db->vfs, path, BOLE_VFS_READ | BOLE_VFS_WRITE, &file, error);
-        if (status != BOLE_OK)
-            return status;
-        status = db->vfs->sync(file, error);
-        bole_status closed = db->vfs->close(file, status == BOLE_OK ? error : NULL);
-        if (status == BOLE_OK)
-            status = closed;
+        bole_status status = bl_log_settle(db->vfs, path, synced, sealed->description.end, error);
         if (status != BOLE_OK)
             return status;
     }
@@ -131,7 +127,7 @@ bole_status bl_begin_writing(bole_db *db, bole_error *error)
     pair fresh = { NULL, NULL };
     bl_log_description *ended = NULL;
     uint64_t *removed = NULL;
-    bole_status status = sync_recovered_logs(db, error);
+    bole_status status = settle_recovered_logs(db, error);
     if (status != BOLE_OK)
         return status;
     status = pair_create(db, start, 0, &fresh, error);

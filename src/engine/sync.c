@@ -103,10 +103,24 @@ static bool has_failed_log(const bole_db *db, uint64_t position)
     return false;
 }
 
+/* Say in the log what was synced, so that later damage below is known as corruption. When writers are busy the next
+ * record says it. `visible` does not move: a mark holds no operation. */
+static void mark_synced(bole_db *db)
+{
+    if (!bl_commit_try_lock(db))
+        return;
+    uint64_t synced = atomic_load_explicit(&db->synced, memory_order_relaxed);
+    if (db->log != NULL && !db->log_failed && bl_log_append_sync_mark(db->log, synced) &&
+        bl_log_publish(db->log, NULL) != BOLE_OK)
+        db->log_failed = true;
+    bl_commit_unlock(db);
+}
+
 bole_status bl_sync_to(bole_db *db, uint64_t position, bole_error *error)
 {
     if (atomic_load_explicit(&db->synced, memory_order_acquire) >= position)
         return BOLE_OK;
+    bool led = false;
     bole_status status = BOLE_OK;
     bole_error story = BOLE_ERROR_INIT;
     bl_mutex_lock(&db->sync_mutex);
@@ -121,6 +135,7 @@ bole_status bl_sync_to(bole_db *db, uint64_t position, bole_error *error)
                              story.message[0] ? story.message : "a sync of the log failed");
             break;
         }
+        led = true;
         status = lead_sync(db, &story);
         if (status != BOLE_OK) {
             status = bl_fail(error, BOLE_IN_DOUBT, "%s", story.message);
@@ -128,6 +143,8 @@ bole_status bl_sync_to(bole_db *db, uint64_t position, bole_error *error)
         }
     }
     bl_mutex_unlock(&db->sync_mutex);
+    if (led && status == BOLE_OK)
+        mark_synced(db);
     if (status != BOLE_OK) { /* the next writer must not append to that log */
         bl_commit_lock(db);
         if (db->log != NULL && bl_log_state_of(db->log) == BL_LOG_FAILED)
