@@ -59,8 +59,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- On both
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- On both ------------------------------------------------------------------------------------------- */
 
 typedef struct counter {
     bl_scheduler *scheduler;
@@ -242,8 +241,7 @@ static void letters_arrive_once_each(void **state)
     bl_mutex_deinit(&box.mutex);
 }
 
-/* ---- On threads
- * --------------------------------------------------------------------------------------------------- */
+/* ---- On threads ---------------------------------------------------------------------------------------- */
 
 static void block_until_counted(void *context) { counter_wait(context, 1); }
 
@@ -371,8 +369,7 @@ static void a_forked_child_can_destroy_what_it_inherited(void **state)
     counter_deinit(&c);
 }
 
-/* ---- In simulation
- * ------------------------------------------------------------------------------------------------ */
+/* ---- In simulation ------------------------------------------------------------------------------------- */
 
 typedef struct story {
     bl_scheduler *scheduler;

@@ -69,8 +69,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- Helpers that must succeed
- * ---------------------------------------------------------------------------------- */
+/* ---- Helpers that must succeed ------------------------------------------------------------------------- */
 
 static const char *path_of(const fixture *f, const char *name)
 {
@@ -133,8 +132,7 @@ static void expect_zeros(bole_file *file, uint64_t offset, size_t length)
     bl_free(bytes);
 }
 
-/* ---- The contract
- * ------------------------------------------------------------------------------------------------ */
+/* ---- The contract -------------------------------------------------------------------------------------- */
 
 static void what_is_written_is_read(void **state)
 {

@@ -9,6 +9,7 @@
 
 #include <bole/bole_vfs.h>
 #include <errno.h>
+#include <pthread.h>
 
 enum { CUTS = 300 };
 
@@ -71,8 +72,7 @@ static size_t slurp(bole_vfs *vfs, const char *path, uint8_t *buffer, size_t cap
     return (size_t)length;
 }
 
-/* ---- Data
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- Data ---------------------------------------------------------------------------------------------- */
 
 /* In every mode and for every seed: what was synced is there, byte for byte, also where unsynced bytes were
  * added to the same sectors. */
@@ -266,8 +266,7 @@ static void stores_to_a_map_are_durable_after_a_sync(void **state)
     bole_vfs_destroy(disk);
 }
 
-/* ---- Names
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- Names --------------------------------------------------------------------------------------------- */
 
 static void a_name_is_durable_after_its_directory_is_synced(void **state)
 {
@@ -382,8 +381,7 @@ static void a_hard_link_stays_one_file(void **state)
     bole_vfs_destroy(disk);
 }
 
-/* ---- Space, clocks
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Space, clocks ------------------------------------------------------------------------------------- */
 
 static void a_full_disk_says_so_and_frees_what_is_removed(void **state)
 {
@@ -475,8 +473,62 @@ static void a_cut_without_memory_is_a_status(void **state)
     bole_vfs_destroy(disk);
 }
 
-/* ---- Faults and traces
- * -------------------------------------------------------------------------------------------- */
+/* ---- Threads ----------------------------------------------------------------------------------------------- */
+
+typedef struct file_worker {
+    bole_vfs *vfs;
+    int number;
+    bool failed;
+} file_worker;
+
+/* Each thread its own file; names, clock and numbers are everybody's. */
+static void *work_on_file(void *argument)
+{
+    file_worker *self = argument;
+    bole_vfs *vfs = self->vfs;
+    char path[32], moved[32], bytes[100] = { 0 };
+    snprintf(path, sizeof path, "t%d", self->number);
+    snprintf(moved, sizeof moved, "m%d", self->number);
+    bole_file *file = NULL;
+    bool ok = vfs->open(vfs, path, BOLE_VFS_WRITE | BOLE_VFS_CREATE, &file, NULL) == BOLE_OK;
+    for (uint64_t i = 0; i < 200 && ok; i++) {
+        size_t got = 0;
+        ok = vfs->write(file, i * 10, "0123456789", 10, NULL) == BOLE_OK &&
+             vfs->sync(file, NULL) == BOLE_OK &&
+             vfs->read(file, i * 10, bytes, sizeof bytes, &got, NULL) == BOLE_OK && got == 10 &&
+             vfs->random(vfs, bytes, 8, NULL) == BOLE_OK && vfs->monotonic_ns(vfs) != 0 &&
+             vfs->rename(vfs, i % 2 == 0 ? path : moved, i % 2 == 0 ? moved : path, NULL) == BOLE_OK &&
+             vfs->sync_directory(vfs, "/", NULL) == BOLE_OK;
+    }
+    self->failed = !ok || vfs->close(file, NULL) != BOLE_OK;
+    return NULL;
+}
+
+static void threads_may_share_a_disk(void **state)
+{
+    (void)state;
+    enum { THREADS = 4 };
+    pthread_t threads[THREADS];
+    file_worker workers[THREADS];
+    bole_vfs *disk = make_disk(), *fault = NULL;
+    bole_fault_plan plan = { .at = UINT64_MAX };
+    assert_ok(bole_vfs_fault_create(disk, &plan, &fault), NULL);
+    for (int i = 0; i < THREADS; i++) {
+        workers[i] = (file_worker){ fault, i, true };
+        assert_int_equal(pthread_create(&threads[i], NULL, work_on_file, &workers[i]), 0);
+    }
+    bole_vfs *after = cut(fault, BOLE_CRASH_RANDOM, 1); /* at whatever moment this is */
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_false(workers[i].failed);
+    }
+    assert_int_equal(plan.calls, THREADS * (2 + 200 * 6));
+    bole_vfs_destroy(after);
+    bole_vfs_destroy(fault);
+    bole_vfs_destroy(disk);
+}
+
+/* ---- Faults and traces --------------------------------------------------------------------------------- */
 
 static void the_nth_call_fails_as_planned(void **state)
 {
@@ -610,6 +662,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_says_so_and_frees_what_is_removed),
         cmocka_unit_test(the_clocks_move_as_told),
         cmocka_unit_test(a_cut_without_memory_is_a_status),
+        cmocka_unit_test(threads_may_share_a_disk),
         cmocka_unit_test(the_nth_call_fails_as_planned),
         cmocka_unit_test(a_sync_that_succeeds_after_one_that_failed_proves_nothing),
         cmocka_unit_test(a_trace_tells_every_change_in_order),

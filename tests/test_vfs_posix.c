@@ -100,8 +100,7 @@ static void links_and_pipes_are_refused(void **state)
     assert_true(is_directory);
 }
 
-/* ---- Locks between processes
- * ------------------------------------------------------------------------------------ */
+/* ---- Locks between processes --------------------------------------------------------------------------- */
 
 static pid_t expected_holder;
 
@@ -200,8 +199,7 @@ static void a_child_cannot_drop_its_parents_lock(void **state)
     in_child(child_gets_the_lock);
 }
 
-/* ---- Maps and SIGBUS
- * --------------------------------------------------------------------------------------------- */
+/* ---- Maps and SIGBUS ----------------------------------------------------------------------------------- */
 
 static void *inherited;
 

@@ -54,8 +54,7 @@ static _Atomic uint64_t tickets_passed;                        /* all tickets up
 static pthread_once_t start_once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_end;
 
-/* ---- Start, end of a thread, fork
- * ------------------------------------------------------------------------- */
+/* ---- Start, end of a thread, fork ---------------------------------------------------------------------- */
 
 static void give_back(void *value)
 {
@@ -135,8 +134,7 @@ bl_epoch_slot *bl_epoch_register(void)
     return slot;
 }
 
-/* ---- Tickets
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Tickets ------------------------------------------------------------------------------------------- */
 
 bool bl_epoch_inside(void) { return bl_epoch_mine != NULL && bl_epoch_mine->depth != 0; }
 

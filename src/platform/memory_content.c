@@ -39,8 +39,7 @@ struct bl_memory_page {
 /* Space that was allocated and never written. Its count is never looked at. */
 static bl_memory_page zero_page;
 
-/* ---- Pages
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Pages --------------------------------------------------------------------------------------------- */
 
 static bl_memory_page *hold(bl_memory_page *page)
 {
@@ -79,8 +78,7 @@ static bool is_shared(const bl_memory_page *page)
            atomic_load_explicit(&page->references, memory_order_acquire) != 1;
 }
 
-/* ---- Slots
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Slots --------------------------------------------------------------------------------------------- */
 
 static uint64_t pages_for(uint64_t length) { return length / PAGE + (length % PAGE != 0); }
 
@@ -169,8 +167,7 @@ void bl_memory_content_deinit(bl_memory_content *content)
     *content = (bl_memory_content){ 0 };
 }
 
-/* ---- What programs do
- * ------------------------------------------------------------------------------------------- */
+/* ---- What programs do ---------------------------------------------------------------------------------- */
 
 size_t bl_memory_content_read(const bl_memory_content *content, uint64_t offset, void *data, size_t length)
 {
@@ -288,8 +285,7 @@ void bl_memory_content_forget(bl_memory_content *content)
         content->slots[content->unclean[i]].state = SLOT_LOST;
 }
 
-/* ---- A power cut
- * ------------------------------------------------------------------------------------------------ */
+/* ---- A power cut --------------------------------------------------------------------------------------- */
 
 /* How one sector fared. Only bytes that differ between old and new can come out as anything else
  * (CONTENT-1). */

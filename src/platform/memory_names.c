@@ -21,8 +21,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* ---- Nodes
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Nodes --------------------------------------------------------------------------------------------- */
 
 bl_memory_node *bl_memory_node_make(bool is_directory)
 {
@@ -61,8 +60,7 @@ void bl_memory_node_let_go(bl_memory_node *node)
     bl_free(node);
 }
 
-/* ---- Entries
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Entries ------------------------------------------------------------------------------------------- */
 
 /* Where `name` is or would be. */
 static size_t entry_place(const bl_memory_entries *entries, const char *name, bool *found)
@@ -134,8 +132,7 @@ static void entry_put(bl_memory_entries *entries, char *owned_name, bl_memory_no
     entries->count++;
 }
 
-/* ---- Changes
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Changes ------------------------------------------------------------------------------------------- */
 
 /* A change and the name for its entry, made before anything is altered. */
 typedef struct prepared {
@@ -237,8 +234,7 @@ bool bl_memory_names_sync(bl_memory_names *names, bl_memory_node *directory)
     return true;
 }
 
-/* ---- The tree
- * ------------------------------------------------------------------------------------------------- */
+/* ---- The tree ------------------------------------------------------------------------------------------ */
 
 bool bl_memory_names_init(bl_memory_names *names)
 {
@@ -289,8 +285,7 @@ int bl_memory_names_find(const bl_memory_names *names, const char *path, bl_memo
     }
 }
 
-/* ---- A power cut
- * ------------------------------------------------------------------------------------------------ */
+/* ---- A power cut --------------------------------------------------------------------------------------- */
 
 /* Decide which of the listed changes are on the disk. */
 static void choose_landed(bl_memory_names *from, bole_crash_mode mode, bl_prng *prng)

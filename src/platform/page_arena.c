@@ -83,8 +83,7 @@ static void make_classes(void)
 
 static size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-/* ---- Regions
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Regions ------------------------------------------------------------------------------------------- */
 
 static size_t region_size(size_t bytes)
 {
@@ -133,8 +132,7 @@ void bl_region_free(void *region, size_t bytes)
     bl_alloc_account(-1);
 }
 
-/* ---- The arena
- * ------------------------------------------------------------------------------------------------ */
+/* ---- The arena ----------------------------------------------------------------------------------------- */
 
 static bool reserve(bl_page_arena *arena)
 {
@@ -204,8 +202,7 @@ size_t bl_page_arena_size(size_t bytes)
     return (size_t)class_pages[class_of_pages[pages]] * BL_PAGE_BYTES;
 }
 
-/* ---- Chunks
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Chunks -------------------------------------------------------------------------------------------- */
 
 static char *chunk_address(const bl_page_arena *arena, uint32_t index)
 {
@@ -308,8 +305,7 @@ static bool add_chunk_locked(bl_page_arena *arena, unsigned class_index)
     return true;
 }
 
-/* ---- Frames
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Frames -------------------------------------------------------------------------------------------- */
 
 static void *take_frame_locked(bl_page_arena *arena, unsigned class_index)
 {

@@ -39,8 +39,7 @@ static held_lock *held_locks;
 static bl_posix_file *parked_files;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
-/* ---- fork
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- fork ---------------------------------------------------------------------------------------------- */
 
 static void before_fork(void) { pthread_mutex_lock(&registry_lock); }
 
@@ -66,8 +65,7 @@ static void enter_registry(void)
     pthread_mutex_lock(&registry_lock);
 }
 
-/* ---- The registry
- * --------------------------------------------------------------------------------------------- */
+/* ---- The registry -------------------------------------------------------------------------------------- */
 
 static bl_posix_file *posix_file(bole_file *file) { return (bl_posix_file *)file; }
 
@@ -136,8 +134,7 @@ static void close_parked(void)
     }
 }
 
-/* ---- The kernel
- * ------------------------------------------------------------------------------------------------ */
+/* ---- The kernel ---------------------------------------------------------------------------------------- */
 
 /* 0 or errno. */
 static int set_kernel_lock(const bl_posix_file *file, uint64_t offset, short type)

@@ -81,8 +81,7 @@ static void init_monotonic(pthread_cond_t *condition)
     pthread_condattr_destroy(&attributes);
 }
 
-/* ---- Queues, under the lock
- * ------------------------------------------------------------------------------------ */
+/* ---- Queues, under the lock ---------------------------------------------------------------------------- */
 
 static void queue_put(job_queue *queue, bl_job_node *node)
 {
@@ -147,8 +146,7 @@ static bl_job_node *next_job(thread_scheduler *scheduler, bool only_high)
     }
 }
 
-/* ---- Threads
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Threads ------------------------------------------------------------------------------------------- */
 
 /* Signals of the program go to the program's threads; faults must be delivered where they happen. */
 static void block_signals(sigset_t *before)
@@ -250,8 +248,7 @@ static void destroy_threads(thread_scheduler *scheduler)
     bl_free(scheduler);
 }
 
-/* ---- Jobs
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Jobs ---------------------------------------------------------------------------------------------- */
 
 void bl_scheduler_destroy(bl_scheduler *scheduler)
 {
@@ -340,8 +337,7 @@ void bl_yield(bl_scheduler *scheduler)
         sched_yield();
 }
 
-/* ---- Locks
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Locks --------------------------------------------------------------------------------------------- */
 
 #ifdef BL_CHECKS
 static void *this_thread(void)
@@ -416,8 +412,7 @@ void bl_mutex_assert_held(const bl_mutex *mutex)
 #endif
 }
 
-/* ---- Conditions
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Conditions ---------------------------------------------------------------------------------------- */
 
 void bl_condition_init(bl_condition *condition, bl_scheduler *scheduler)
 {

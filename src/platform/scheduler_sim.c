@@ -114,8 +114,7 @@ static simulation *simulation_of(bl_scheduler *scheduler)
     return sim;
 }
 
-/* ---- Lists
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Lists --------------------------------------------------------------------------------------------- */
 
 static void list_init(coroutine_list *list) { list->head.next = list->head.previous = &list->head; }
 
@@ -148,8 +147,7 @@ static bl_job_node *take_submitted(simulation *sim, size_t index)
     return node;
 }
 
-/* ---- Stacks
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Stacks -------------------------------------------------------------------------------------------- */
 
 static _Noreturn void run_coroutine(void);
 
@@ -220,8 +218,7 @@ static coroutine *start_coroutine(simulation *sim, const bl_job_node *node)
     return one;
 }
 
-/* ---- Switching
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Switching ----------------------------------------------------------------------------------------- */
 
 /* Which simulation the entry of a new coroutine belongs to; set before each switch. */
 static _Thread_local simulation *switching;
@@ -264,8 +261,7 @@ static void switch_to(simulation *sim, coroutine *to)
     arrive(sim);
 }
 
-/* ---- Time
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Time ---------------------------------------------------------------------------------------------- */
 
 static uint64_t now_ns(simulation *sim) { return sim->vfs->monotonic_ns(sim->vfs) + sim->clock_offset_ns; }
 
@@ -333,8 +329,7 @@ static void fire_due(simulation *sim)
     }
 }
 
-/* ---- Choosing
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Choosing ------------------------------------------------------------------------------------------ */
 
 static _Noreturn void deadlock(const simulation *sim, const char *what)
 {
@@ -418,8 +413,7 @@ static void assert_may_switch(const simulation *sim, uint32_t locks_allowed)
     bl_assert(sim->running->locks_held == locks_allowed);
 }
 
-/* ---- Points and sleeps
- * ------------------------------------------------------------------------------------------ */
+/* ---- Points and sleeps --------------------------------------------------------------------------------- */
 
 static void maybe_switch(simulation *sim)
 {
@@ -462,8 +456,7 @@ void bl_simulation_yield(bl_scheduler *scheduler)
     give_way(sim); /* a switch sets idle_yields to 0 */
 }
 
-/* ---- Jobs
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- Jobs ---------------------------------------------------------------------------------------------- */
 
 void bl_simulation_submit(bl_scheduler *scheduler, bl_job_node *node)
 {
@@ -504,8 +497,7 @@ bool bl_simulation_cancel(bl_scheduler *scheduler, bl_job_node *node)
     return false;
 }
 
-/* ---- Locks and conditions
- * ---------------------------------------------------------------------------------------- */
+/* ---- Locks and conditions ------------------------------------------------------------------------------ */
 
 static void *owner_of(const bl_mutex *mutex)
 {
@@ -575,8 +567,7 @@ bool bl_simulation_wait(bl_condition *condition, bl_mutex *mutex, uint64_t nanos
 
 void bl_simulation_wake_all(bl_condition *condition) { wake(simulation_of(condition->scheduler), condition); }
 
-/* ---- Life
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- Life ---------------------------------------------------------------------------------------------- */
 
 bole_status bl_scheduler_simulation_create(uint64_t seed, bole_vfs *vfs, bl_scheduler **out,
                                            bole_error *error)

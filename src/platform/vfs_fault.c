@@ -8,8 +8,7 @@
  * INVARIANTS  (FAULT-1) Same calls, same plan: same failures. Nothing is random here.
  *             (FAULT-2) A call that was made to fail has changed nothing below, but for half a write and the
  *                       above.
- * THREADS     Any; the plan's counters are atomic. Change at, count, errno and half only while no call runs.
- *             */
+ * THREADS     Any; the plan's counters are atomic. Change the rest of it only while no call runs. */
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/status.h"
@@ -57,8 +56,7 @@ static bole_status file_injected(bole_file *base, const char *what, bole_error *
     return injected(base->vfs, what, file_of(base)->path, error);
 }
 
-/* ---- Files
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Files --------------------------------------------------------------------------------------------- */
 
 static bole_status fault_open(bole_vfs *vfs, const char *path, uint32_t flags, bole_file **out,
                               bole_error *error)
@@ -183,8 +181,7 @@ static void fault_will_need(bole_file *base, uint64_t offset, uint64_t length)
     below->vfs->will_need(below, offset, length);
 }
 
-/* ---- Names
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Names --------------------------------------------------------------------------------------------- */
 
 static bole_status fault_remove(bole_vfs *vfs, const char *path, bole_error *error)
 {
@@ -255,8 +252,7 @@ static uint32_t fault_capabilities(bole_vfs *vfs, const char *directory)
     return below_of(vfs)->capabilities(below_of(vfs), directory);
 }
 
-/* ---- Locks and the world
- * ---------------------------------------------------------------------------------------- */
+/* ---- Locks and the world ------------------------------------------------------------------------------- */
 
 static bole_status fault_lock(bole_file *base, uint64_t offset, bool exclusive, bole_error *error)
 {
@@ -297,8 +293,7 @@ static bole_status fault_random(bole_vfs *vfs, void *data, size_t length, bole_e
 
 static uint64_t fault_memory_bytes(bole_vfs *vfs) { return below_of(vfs)->memory_bytes(below_of(vfs)); }
 
-/* ---- The vfs
- * -------------------------------------------------------------------------------------------------- */
+/* ---- The vfs ------------------------------------------------------------------------------------------- */
 
 static const bole_vfs fault_calls = {
     .size = sizeof(bole_vfs),

@@ -107,8 +107,7 @@ static bole_status check_change(const memory_file *file, uint64_t offset, uint64
     return fits(offset, length) ? BOLE_OK : bl_fail_system(error, EFBIG, what, file->path);
 }
 
-/* ---- Files
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Files --------------------------------------------------------------------------------------------- */
 
 /* A file without name and handle takes no space any more, though a cut may bring it back. */
 static void release_space(memory_vfs *disk, const bl_memory_node *node)
@@ -302,8 +301,7 @@ static bole_status memory_length(bole_file *base, uint64_t *out, bole_error *err
     return leave(file->disk, BOLE_OK);
 }
 
-/* ---- Maps
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Maps ---------------------------------------------------------------------------------------------- */
 
 static bole_status memory_map_file(bole_file *base, uint64_t offset, uint64_t length, void **out,
                                    bole_error *error)
@@ -378,8 +376,7 @@ static void memory_will_need(bole_file *base, uint64_t offset, uint64_t length)
     (void)base, (void)offset, (void)length;
 }
 
-/* ---- Names
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Names --------------------------------------------------------------------------------------------- */
 
 typedef struct place { /* where a path leads */
     bl_memory_node *directory, *node;
@@ -593,8 +590,7 @@ static uint32_t memory_capabilities(bole_vfs *vfs, const char *directory)
     return BOLE_VFS_CAN_MAP | BOLE_VFS_CAN_LINK;
 }
 
-/* ---- Locks
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Locks --------------------------------------------------------------------------------------------- */
 
 /* The lock that `file` itself has at `offset`, and whether another handle has one that stands against its
  * own. */
@@ -658,8 +654,7 @@ static bole_status memory_lock_test(bole_file *base, uint64_t offset, bool *lock
     return leave(file->disk, BOLE_OK);
 }
 
-/* ---- The world
- * ------------------------------------------------------------------------------------------------ */
+/* ---- The world ----------------------------------------------------------------------------------------- */
 
 static uint64_t memory_monotonic_ns(bole_vfs *vfs)
 {
@@ -695,8 +690,7 @@ static uint64_t memory_memory_bytes(bole_vfs *vfs)
     return MEMORY_BYTES;
 }
 
-/* ---- The disk
- * ------------------------------------------------------------------------------------------------- */
+/* ---- The disk ------------------------------------------------------------------------------------------ */
 
 static void memory_destroy(bl_made_vfs *made)
 {

@@ -50,8 +50,7 @@ static bole_status out_of_range(const bl_posix_file *file, uint64_t offset, bole
                    (unsigned long long)offset);
 }
 
-/* ---- Open and close
- * ------------------------------------------------------------------------------------------- */
+/* ---- Open and close ------------------------------------------------------------------------------------ */
 
 static int system_flags(uint32_t flags)
 {
@@ -123,8 +122,7 @@ static bole_status posix_close(bole_file *base, bole_error *error)
     return failure == 0 ? BOLE_OK : bl_fail_system(error, failure, "close", path);
 }
 
-/* ---- Bytes
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Bytes --------------------------------------------------------------------------------------------- */
 
 static bole_status posix_read(bole_file *base, uint64_t offset, void *data, size_t length, size_t *got,
                               bole_error *error)
@@ -271,8 +269,7 @@ static bole_status posix_length(bole_file *base, uint64_t *out, bole_error *erro
     return BOLE_OK;
 }
 
-/* ---- Maps
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Maps ---------------------------------------------------------------------------------------------- */
 
 static bole_status posix_map(bole_file *base, uint64_t offset, uint64_t length, void **out, bole_error *error)
 {
@@ -308,8 +305,7 @@ static void posix_will_need(bole_file *base, uint64_t offset, uint64_t length)
         (void)posix_fadvise(posix_file(base)->descriptor, (off_t)offset, (off_t)length, POSIX_FADV_WILLNEED);
 }
 
-/* ---- Names
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Names --------------------------------------------------------------------------------------------- */
 
 static bole_status posix_remove(bole_vfs *vfs, const char *path, bole_error *error)
 {
@@ -423,8 +419,7 @@ static uint32_t posix_capabilities(bole_vfs *vfs, const char *directory)
     return bl_posix_capabilities(directory);
 }
 
-/* ---- The world
- * ------------------------------------------------------------------------------------------------ */
+/* ---- The world ----------------------------------------------------------------------------------------- */
 
 static uint64_t posix_monotonic_ns(bole_vfs *vfs)
 {

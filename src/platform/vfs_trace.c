@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* vfs_trace.c -- a vfs that tells, in one line each, what calls change.
  *
- * FORMAT      create NAME                  open with CREATE (" exclusive", " truncate" behind it)
- *             truncate NAME LENGTH         also open with TRUNCATE alone (length 0)
- *             write NAME OFFSET+LENGTH     stored NAME OFFSET+LENGTH (to a map)    allocate NAME
- *             OFFSET+LENGTH [zero] map NAME OFFSET+LENGTH       unmap NAME OFFSET+LENGTH                sync
- *             NAME lock NAME OFFSET exclusive|shared            unlock NAME OFFSET remove NAME    rename FROM
- *             TO    link FROM TO make_directory NAME    remove_directory NAME    sync_directory NAME NAME is
- *             the last one of the path. A call that failed has " -> BOLE_IO" (its status) behind it. Lines
- *             are told when the call has returned, in the order of return. Tests depend on these texts.
+ * FORMAT      create NAME                       open with CREATE (" exclusive", " truncate" behind it)
+ *             truncate NAME LENGTH              also open with TRUNCATE alone (length 0)
+ *             write NAME OFFSET+LENGTH          allocate NAME OFFSET+LENGTH (" zero" behind it)
+ *             map NAME OFFSET+LENGTH            unmap NAME OFFSET+LENGTH
+ *             stored NAME OFFSET+LENGTH         a store to a map; the offset is the file's
+ *             sync NAME                         sync_directory NAME
+ *             lock NAME OFFSET exclusive        (or "shared")        unlock NAME OFFSET
+ *             remove NAME                       rename FROM TO       link FROM TO
+ *             make_directory NAME               remove_directory NAME
+ *             NAME is the last one of the path. A call that failed has " -> BOLE_IO" (its status) behind it.
+ *             Lines are told when the call has returned, in the order of return. Tests depend on these texts.
  * THREADS     Any; `line` may be called from any thread that makes a call. */
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -75,8 +78,7 @@ static bole_status tell_range(bole_file *base, bole_status status, const char *w
                 more);
 }
 
-/* ---- Files
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Files --------------------------------------------------------------------------------------------- */
 
 static void tell_open(bole_vfs *vfs, bole_status status, const char *path, uint32_t flags)
 {
@@ -235,8 +237,7 @@ static void trace_will_need(bole_file *base, uint64_t offset, uint64_t length)
     below->vfs->will_need(below, offset, length);
 }
 
-/* ---- Names
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Names --------------------------------------------------------------------------------------------- */
 
 static bole_status trace_remove(bole_vfs *vfs, const char *path, bole_error *error)
 {
@@ -295,8 +296,7 @@ static uint32_t trace_capabilities(bole_vfs *vfs, const char *directory)
     return below_of(vfs)->capabilities(below_of(vfs), directory);
 }
 
-/* ---- Locks and the world
- * ---------------------------------------------------------------------------------------- */
+/* ---- Locks and the world ------------------------------------------------------------------------------- */
 
 static bole_status trace_lock(bole_file *base, uint64_t offset, bool exclusive, bole_error *error)
 {
@@ -331,8 +331,7 @@ static bole_status trace_random(bole_vfs *vfs, void *data, size_t length, bole_e
 
 static uint64_t trace_memory_bytes(bole_vfs *vfs) { return below_of(vfs)->memory_bytes(below_of(vfs)); }
 
-/* ---- The vfs
- * -------------------------------------------------------------------------------------------------- */
+/* ---- The vfs ------------------------------------------------------------------------------------------- */
 
 static const bole_vfs trace_calls = {
     .size = sizeof(bole_vfs),
