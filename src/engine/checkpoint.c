@@ -87,19 +87,6 @@ static void remove_directory(bole_vfs *vfs, const char *directory)
     (void)vfs->remove_directory(vfs, directory, NULL);
 }
 
-static void parent_of(char *out, const char *path)
-{
-    snprintf(out, BL_PATH_BYTES_MAX, "%s", path);
-    size_t size = strlen(out);
-    while (size > 1 && out[size - 1] == '/')
-        out[--size] = 0;
-    char *slash = strrchr(out, '/');
-    if (slash == NULL)
-        snprintf(out, BL_PATH_BYTES_MAX, ".");
-    else
-        slash[slash == out] = 0;
-}
-
 static bole_status build(bole_db *db, const char *directory, const bl_version_export *pinned, bole_error *error)
 {
     bl_version_export_target target = { .vfs = db->vfs, .directory = directory };
@@ -143,7 +130,7 @@ BOLE_API bole_status bole_checkpoint(bole_db *db, const char *path, bole_error *
     remove_directory(db->vfs, temporary); /* left by a checkpoint that did not end */
     status = db->vfs->make_directory(db->vfs, temporary, error);
     if (status == BOLE_OK) {
-        parent_of(parent, path);
+        bl_parent_directory(parent, path);
         status = build(db, temporary, pinned, error);
         if (status == BOLE_OK)
             status = db->vfs->rename(db->vfs, temporary, path, error);

@@ -226,6 +226,8 @@ BOLE_CHECKED bole_status bl_compact_range(bole_db *db, uint32_t table, bole_slic
                                           bole_error *error);
 
 /* ---- open.c, refresh.c ---- */
+/* The directory that holds `path`, into out[BL_PATH_BYTES_MAX]. */
+void bl_parent_directory(char *out, const char *path);
 BOLE_CHECKED bole_status bl_check_segments(bole_db *db, bole_error *error);
 /* The version set of the directory, and memtables from its logs, into `db`. */
 BOLE_CHECKED bole_status bl_load_state(bole_db *db, bool is_new, bole_error *error);

@@ -46,6 +46,19 @@ static bole_status read_settings(bole_db *db, const bole_options *options, bole_
 
 /* ---- directory and lock ---- */
 
+void bl_parent_directory(char *out, const char *path)
+{
+    snprintf(out, BL_PATH_BYTES_MAX, "%s", path);
+    size_t size = strlen(out);
+    while (size > 1 && out[size - 1] == '/')
+        out[--size] = 0;
+    char *slash = strrchr(out, '/');
+    if (slash == NULL)
+        snprintf(out, BL_PATH_BYTES_MAX, ".");
+    else
+        slash[slash == out] = 0;
+}
+
 static bool note_foreign(void *context, const char *name)
 {
     char *foreign = context;
@@ -67,7 +80,10 @@ static bole_status check_directory(bole_db *db, uint32_t flags, bool *is_new, bo
         if ((flags & BOLE_CREATE) == 0)
             return bl_fail(error, BOLE_NO_STORE, "there is no store at %s (no such directory)", db->path);
         *is_new = true;
-        return db->vfs->make_directory(db->vfs, db->path, error);
+        char parent[BL_PATH_BYTES_MAX];
+        bl_parent_directory(parent, db->path);
+        status = db->vfs->make_directory(db->vfs, db->path, error);
+        return status == BOLE_OK ? db->vfs->sync_directory(db->vfs, parent, error) : status;
     }
     if (status != BOLE_OK)
         return bl_fail(error, status, "%s", absent.message);

@@ -26,6 +26,7 @@ struct bole_iterator {
     uint64_t sequence;
     bl_merge merge;
     bool has_merge;
+    bool plain; /* one run, and every entry of it is a put without sequence: each is a key of its own */
     bool has_lower, has_upper, empty; /* empty: the bounds leave nothing */
     bool forward;
     shown shows;
@@ -132,6 +133,23 @@ static bole_status open_cursors(bole_iterator *iterator, bl_cursor **cursors, ui
     return status;
 }
 
+/* There is one cursor: is it a run in which every entry is a put with sequence 0? Two versions of one key cannot both
+ * have sequence 0, so no key stands in it twice; and every position sees them. */
+static bool state_is_plain(const bole_iterator *iterator, const bl_version_table *table)
+{
+    for (uint32_t level = 0; table != NULL && level < BOLE_LEVELS_MAX; level++)
+        for (uint32_t run = 0; run < table->levels[level].run_count; run++) {
+            const bl_run *here = &table->levels[level].runs[run];
+            for (uint32_t i = 0; i < here->count; i++) {
+                const bl_segment_meta *meta = bl_segment_meta_of(here->segments[i]);
+                if (meta->sequence_max != 0 || meta->tombstones != 0)
+                    return false;
+            }
+            return iterator->sequence > 0;
+        }
+    return false; /* the one cursor is a memtable's */
+}
+
 static bole_status open_merge(bole_iterator *iterator, bole_error *error)
 {
     const bl_version_table *table =
@@ -146,6 +164,7 @@ static bole_status open_merge(bole_iterator *iterator, bole_error *error)
         if (status != BOLE_OK)
             (void)bl_fail(error, status, "merge of %u runs", count);
         iterator->has_merge = status == BOLE_OK;
+        iterator->plain = count == 1 && state_is_plain(iterator, table);
     } else {
         for (uint32_t i = 0; i < count; i++)
             bl_cursor_close(cursors[i]);
@@ -266,12 +285,6 @@ static bool save_key(bole_iterator *iterator, bole_slice key)
     return false;
 }
 
-/* One run of plain puts: each entry is a key of its own. */
-static bool is_plain(const bole_iterator *iterator, const bl_cursor *cursor)
-{
-    return iterator->merge.count == 1 && cursor->kind == BL_WINDOW_BLOCK && cursor->tags == NULL;
-}
-
 /* From the merge's current entry on: show the first that is to be shown. `skip`: entries of the saved key are passed. */
 static bool settle_forward(bole_iterator *iterator, bool skip)
 {
@@ -311,7 +324,7 @@ static bool settle_backward(bole_iterator *iterator)
         const bl_cursor *entry = merge->current;
         if (below_lower(iterator, entry->key))
             return end_here(iterator);
-        if (is_plain(iterator, entry) && bl_tag_visible(entry->tag, iterator->sequence)) {
+        if (iterator->plain) {
             iterator->shows = SHOWN_IN_PLACE;
             return true;
         }
@@ -411,9 +424,9 @@ BOLE_API bool bole_iterator_next(bole_iterator *iterator)
         return false;
     iterator->steps++;
     bl_merge *merge = &iterator->merge;
-    if (bl_likely(iterator->forward && is_plain(iterator, merge->current))) {
+    if (bl_likely(iterator->forward && iterator->plain)) {
         bl_merge_next(merge);
-        if (bl_likely(merge->current != NULL && merge->current->tags == NULL && !iterator->has_upper))
+        if (bl_likely(merge->current != NULL && !iterator->has_upper))
             return true;
         return settle_forward(iterator, false);
     }
