@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT */
+/* test_block_index.c -- the index finds the only block that may hold a key, whatever the keys are;
+ * separators lie where they must; no section leads a search out of bounds. */
+#include "entries_fixture.h"
+
+#include "base/buffer.h"
+#include "segment/block.h"
+#include "segment/block_index.h"
+
+enum { BLOCKS_BEGIN = 4096 };
+
+/* Blocks as ranges of sorted entries: block i has [starts[i], starts[i + 1]). */
+typedef struct ranges {
+    size_t starts[40000];
+    size_t count;
+} ranges;
+
+typedef struct made {
+    bole_buffer section;
+    void *memory;
+    bl_block_index index;
+    uint64_t blocks_end;
+} made;
+
+static void cut(bl_prng *prng, const test_entries *entries, uint64_t each_max, ranges *out)
+{
+    out->count = 0;
+    for (size_t at = 0; at < entries->count; at += 1 + bl_prng_below(prng, each_max)) {
+        assert_true(out->count < 39999);
+        out->starts[out->count++] = at;
+    }
+    out->starts[out->count] = entries->count;
+}
+
+static void make(const test_entries *entries, const ranges *blocks, bool whole, made *out)
+{
+    bl_block_index_builder builder;
+    bole_error error;
+    bl_block_index_builder_init(&builder, whole);
+    uint64_t at = BLOCKS_BEGIN;
+    for (size_t i = 0; i < blocks->count; i++) {
+        bool is_last = i + 1 == blocks->count;
+        bole_slice last = test_key(&entries->list[blocks->starts[i + 1] - 1]);
+        bole_slice next = is_last ? last : test_key(&entries->list[blocks->starts[i + 1]]);
+        assert_true(bl_block_index_builder_add(&builder, last, next, is_last, at, 100 + (uint32_t)i % 900, 4000));
+        at += 200 + i % 900;
+    }
+    out->blocks_end = at;
+    out->section = (bole_buffer)BOLE_BUFFER_INIT;
+    assert_true(bl_block_index_builder_finish(&builder, &out->section));
+    bl_block_index_builder_deinit(&builder);
+    size_t bytes;
+    bole_slice section = bl_slice(out->section.data, out->section.size);
+    assert_ok(bl_block_index_measure(section, "a.seg", 0, &bytes, &error), &error);
+    assert_true(bytes <= 2 * section.size + 512);
+    out->memory = aligned_alloc(BL_INDEX_ALIGNMENT, (bytes + 127) / 128 * 128);
+    assert_non_null(out->memory);
+    memset(out->memory, 0xee, bytes);
+    assert_ok(bl_block_index_init(&out->index, out->memory, bytes, section, BLOCKS_BEGIN, at, "a.seg", 0,
+                                  &error),
+              &error);
+    assert_int_equal(out->index.count, blocks->count);
+}
+
+static void free_made(made *index)
+{
+    bole_buffer_free(&index->section);
+    free(index->memory);
+}
+
+/* last key of i <= s(i) < first key of i + 1, or s(i) is the last key. */
+static void check_separators(const test_entries *entries, const ranges *blocks, const made *index,
+                             bl_comparator *comparator)
+{
+    bole_buffer separator = BOLE_BUFFER_INIT;
+    for (size_t i = 0; i < blocks->count; i++) {
+        assert_true(bl_block_index_separator(&index->index, i, &separator));
+        bole_slice key = bl_slice(separator.data, separator.size);
+        bole_slice last = test_key(&entries->list[blocks->starts[i + 1] - 1]);
+        assert_true(bl_compare(comparator, last, key) <= 0);
+        if (i + 1 < blocks->count)
+            assert_true(bl_compare(comparator, key, test_key(&entries->list[blocks->starts[i + 1]])) < 0 ||
+                        bl_slice_equal(key, last));
+        else
+            assert_true(bl_slice_equal(key, last));
+        assert_true(key.size <= last.size || comparator == NULL);
+        assert_null(atomic_load(bl_block_index_slot(&index->index, i)));
+        assert_int_equal(index->index.stored_bytes[i], 100 + i % 900);
+        assert_int_equal(index->index.frame_bytes[i], 4000);
+    }
+    bole_buffer_free(&separator);
+}
+
+/* The answer is the block of the first entry >= key, or the one before it when the key lies in the gap and
+ * the separator is above it; and the first whose separator is >= key. */
+static void check_search(const test_entries *entries, const ranges *blocks, const made *index,
+                         bl_comparator *comparator, bole_slice key)
+{
+    uint64_t found = bl_block_index_search(&index->index, comparator, key);
+    uint64_t place = bl_block_index_search_begin(&index->index, comparator, key);
+    assert_true(bl_block_index_search_end(&index->index, comparator, key, place) == found);
+    assert_true(found <= blocks->count);
+    bole_buffer separator = BOLE_BUFFER_INIT;
+    for (uint64_t i = found < 2 ? 0 : found - 2; i < blocks->count && i <= found; i++) {
+        assert_true(bl_block_index_separator(&index->index, i, &separator));
+        int order = bl_compare(comparator, bl_slice(separator.data, separator.size), key);
+        assert_true(i < found ? order < 0 : order >= 0);
+    }
+    bole_buffer_free(&separator);
+    size_t newest = test_entries_find(entries, comparator, key, BL_SEQUENCE_MAX + 1);
+    if (newest != SIZE_MAX) {
+        assert_true(found < blocks->count);
+        assert_true(blocks->starts[found] <= newest && newest < blocks->starts[found + 1]);
+    }
+}
+
+static void random_rounds(uint64_t seed, bl_comparator *comparator, unsigned rounds)
+{
+    static ranges blocks;
+    static test_key_bytes stranger;
+    bl_prng prng;
+    bl_prng_init(&prng, test_seed(seed));
+    for (unsigned round = 0; round < rounds; round++) {
+        test_entries_shape shape = { .family = round % TEST_FAMILIES,
+                                     .keys = 1 + bl_prng_below(&prng, round % 7 == 0 ? 3000 : 300),
+                                     .spread = 1 +
+                                               bl_prng_below(&prng, round % 2 == 0 ? 400 : UINT64_C(1) << 50),
+                                     .versions_max = round % 3 == 0 ? 8 : 1,
+                                     .value_bytes_max = 0 };
+        test_entries entries = { NULL, 0, 0 };
+        made index;
+        test_entries_fill(&prng, &shape, comparator, &entries);
+        cut(&prng, &entries, round % 4 == 0 ? 1 : 6, &blocks);
+        make(&entries, &blocks, comparator != NULL, &index);
+        check_separators(&entries, &blocks, &index, comparator);
+        for (unsigned i = 0; i < 150; i++) {
+            check_search(&entries, &blocks, &index, comparator,
+                         test_key(&entries.list[bl_prng_below(&prng, entries.count)]));
+            test_random_key(&prng, i % 3 == 0 ? (unsigned)bl_prng_below(&prng, TEST_FAMILIES) : shape.family,
+                            shape.spread, &stranger);
+            check_search(&entries, &blocks, &index, comparator, bl_slice(stranger.data, stranger.size));
+        }
+        uint8_t ones[30];
+        memset(ones, 0xff, sizeof ones);
+        check_search(&entries, &blocks, &index, comparator, bl_slice(NULL, 0));
+        check_search(&entries, &blocks, &index, comparator, bl_slice(ones, sizeof ones));
+        free_made(&index);
+        test_entries_free(&entries);
+    }
+}
+
+/* Goal: the block that is found is the first whose separator is not below the key, and holds its newest
+ * version. Method: random entries of all key families, cut at random (also inside the versions of one key).
+ * */
+static void the_only_block_that_may_hold_a_key_is_found(void **state)
+{
+    (void)state;
+    random_rounds(7, NULL, 120);
+}
+
+/* Goal: the same in a user's order, with whole separators. */
+static void a_users_order_is_searched_as_well(void **state)
+{
+    (void)state;
+    random_rounds(8, &test_backward, 40);
+}
+
+/* Goal: every number of blocks around the sizes of groups, nodes and levels is searched right. */
+static void all_sizes_of_the_levels_work(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = { 1, 7, 8, 9, 127, 128, 129, 2047, 2048, 2049, 4200 };
+    static ranges blocks;
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        test_entries entries = { NULL, 0, 0 };
+        made index;
+        for (size_t j = 0; j < sizes[i]; j++) {
+            uint8_t key[8];
+            bl_put_u64(key, __builtin_bswap64(j * 2 + 1));
+            test_entries_add(&entries, bl_slice(key, 8), 1, bl_slice(NULL, 0));
+            blocks.starts[j] = j;
+        }
+        blocks.count = sizes[i];
+        blocks.starts[sizes[i]] = sizes[i];
+        make(&entries, &blocks, false, &index);
+        for (size_t j = 0; j <= 2 * sizes[i] + 1; j++) {
+            uint8_t key[8];
+            bl_put_u64(key, __builtin_bswap64(j));
+            assert_int_equal(bl_block_index_search(&index.index, NULL, bl_slice(key, 8)), j / 2);
+        }
+        free_made(&index);
+        test_entries_free(&entries);
+    }
+}
+
+/* Goal: separators are short where keys allow it. */
+static void separators_are_short(void **state)
+{
+    (void)state;
+    const struct {
+        bole_slice last, next, wanted;
+    } cases[] = {
+        { BOLE_STR("0199999"), BOLE_STR("0200000"), BOLE_STR("02") },
+        { BOLE_STR("abc"), BOLE_STR("abcd"), BOLE_STR("abc") },
+        { BOLE_STR("abc"), BOLE_STR("abcde"), BOLE_STR("abcd") },
+        { BOLE_STR("abcxyz"), BOLE_STR("abe"), BOLE_STR("abd") },
+        { BOLE_STR("abcxyz"), BOLE_STR("abd"), BOLE_STR("abcxyz") },
+        { BOLE_STR(""), BOLE_STR("a"), BOLE_STR("") },
+        { BOLE_STR("k"), BOLE_STR("k"), BOLE_STR("k") },
+        { BOLE_STR("a\xff\xff"), BOLE_STR("b"), BOLE_STR("a\xff\xff") },
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint8_t out[16];
+        size_t bytes = bl_block_separator(cases[i].last, cases[i].next, out);
+        assert_true(bl_slice_equal(bl_slice(out, bytes), cases[i].wanted));
+    }
+}
+
+/* Goal: no section leads a search out of bounds. Method: valid sections with bytes changed, in memory of
+ * exactly their size; what init accepts is searched, and all separators are read. */
+static void no_section_leads_out_of_bounds(void **state)
+{
+    (void)state;
+    static ranges blocks;
+    static test_key_bytes key;
+    bl_prng prng;
+    bl_prng_init(&prng, test_seed(9));
+    unsigned accepted = 0, tried = 0;
+    for (unsigned round = 0; round < 25; round++) {
+        test_entries_shape shape = { .family = round % TEST_FAMILIES,
+                                     .keys = 1 + bl_prng_below(&prng, 120),
+                                     .spread = 10000,
+                                     .versions_max = 2 };
+        test_entries entries = { NULL, 0, 0 };
+        made index;
+        bl_comparator *comparator = round % 5 == 4 ? &test_backward : NULL;
+        test_entries_fill(&prng, &shape, comparator, &entries);
+        cut(&prng, &entries, 3, &blocks);
+        make(&entries, &blocks, comparator != NULL, &index);
+        for (unsigned change = 0; change < 200; change++, tried++) {
+            size_t size = index.section.size -
+                          (change % 9 == 0 ? bl_prng_below(&prng, index.section.size) : 0);
+            uint8_t *section = test_copy(index.section.data, size);
+            for (uint64_t n = bl_prng_below(&prng, 3); n > 0 && size > 0; n--) {
+                size_t at = bl_prng_below(&prng, bl_prng_chance(&prng, 2) && size > 64 ? 64 : size);
+                section[at] = bl_prng_chance(&prng, 2)
+                                  ? (uint8_t)bl_prng_next(&prng)
+                                  : (uint8_t)(section[at] ^ 1u << bl_prng_below(&prng, 8));
+            }
+            size_t bytes = 0;
+            bl_block_index other;
+            bole_status status = bl_block_index_measure(bl_slice(section, size), "a.seg", 0, &bytes, NULL);
+            assert_true(status == BOLE_OK || bytes == 0);
+            assert_true(bytes <= 2 * size + 512);
+            void *memory = aligned_alloc(BL_INDEX_ALIGNMENT, (bytes + 128) / 128 * 128);
+            if (status == BOLE_OK)
+                status = bl_block_index_init(&other, memory, bytes, bl_slice(section, size), BLOCKS_BEGIN,
+                                             index.blocks_end, "a.seg", 0, NULL);
+            assert_true(status == BOLE_OK || status == BOLE_CORRUPT || status == BOLE_UNSUPPORTED);
+            bole_buffer separator = BOLE_BUFFER_INIT;
+            for (unsigned i = 0; status == BOLE_OK && i < 50; i++) {
+                test_random_key(&prng, i % TEST_FAMILIES, 10000, &key);
+                uint64_t found = bl_block_index_search(&other, other.whole ? &test_backward : NULL,
+                                                       bl_slice(key.data, key.size));
+                assert_true(found <= other.count);
+                assert_true(bl_block_index_separator(&other, i % other.count, &separator));
+            }
+            for (uint64_t i = 0; status == BOLE_OK && i < other.count; i++)
+                assert_true(other.offsets[i] >= BLOCKS_BEGIN &&
+                            other.offsets[i] + other.stored_bytes[i] <= index.blocks_end);
+            accepted += status == BOLE_OK;
+            bole_buffer_free(&separator);
+            free(memory);
+            free(section);
+        }
+        free_made(&index);
+        test_entries_free(&entries);
+    }
+    print_message("%u of %u changed sections were accepted\n", accepted, tried);
+    assert_true(accepted > 0 && accepted < tried);
+}
+
+/* Goal: the bytes of an index are what docs/format.md shows. */
+static void a_small_index_has_golden_bytes(void **state)
+{
+    (void)state;
+    static ranges blocks = { .starts = { 0, 1, 2, 3 }, .count = 3 };
+    test_entries entries = { NULL, 0, 0 };
+    made index;
+    test_entries_add(&entries, BOLE_STR("tree/ash"), 1, bl_slice(NULL, 0));
+    test_entries_add(&entries, BOLE_STR("tree/beech/copper"), 1, bl_slice(NULL, 0));
+    test_entries_add(&entries, BOLE_STR("tree/beech/copper/old"), 1, bl_slice(NULL, 0));
+    make(&entries, &blocks, false, &index);
+    test_golden("block_index.txt", index.section.data, index.section.size);
+    free_made(&index);
+    test_entries_free(&entries);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_only_block_that_may_hold_a_key_is_found),
+        cmocka_unit_test(a_users_order_is_searched_as_well),
+        cmocka_unit_test(all_sizes_of_the_levels_work),
+        cmocka_unit_test(separators_are_short),
+        cmocka_unit_test(no_section_leads_out_of_bounds),
+        cmocka_unit_test(a_small_index_has_golden_bytes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
