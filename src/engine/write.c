@@ -215,7 +215,7 @@ void bl_write_group_locked(bole_db *db, bl_write_request *first)
         }
         request->payload_bytes = payload_bytes_of(request);
         if (request->batch != NULL && request->batch->count == 0) { /* nothing to write: only a position to sync */
-            request->end = bl_log_end(db->log);
+            request->end = bl_position_visible(db); /* a sync mark may stand behind it */
             request = request->next;
             continue;
         }
