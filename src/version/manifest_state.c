@@ -191,6 +191,11 @@ void bl_manifest_state_deinit(bl_manifest_state *state)
     *state = (bl_manifest_state){ .begun = false };
 }
 
+static void *copy_array(const void *array, size_t bytes)
+{
+    return bytes == 0 ? NULL : bl_memory_copy(array, bytes);
+}
+
 static bool copy_tables(bl_manifest_state *to, const bl_manifest_state *from)
 {
     to->tables = bl_new_array(bl_state_table, from->table_count + 1);
@@ -212,11 +217,11 @@ bole_status bl_manifest_state_copy(bl_manifest_state *to, const bl_manifest_stat
 {
     bl_assert(!from->keep_metas);
     *to = *from;
-    to->slots = bl_memory_copy(from->slots, from->slot_count * sizeof from->slots[0]);
-    to->logs = bl_memory_copy(from->logs, from->log_count * sizeof from->logs[0]);
-    to->drops = bl_memory_copy(from->drops, from->drop_count * sizeof from->drops[0]);
     to->log_capacity = to->log_count;
     to->drop_capacity = to->drop_count;
+    to->slots = copy_array(from->slots, from->slot_count * sizeof from->slots[0]);
+    to->logs = copy_array(from->logs, from->log_count * sizeof from->logs[0]);
+    to->drops = copy_array(from->drops, from->drop_count * sizeof from->drops[0]);
     to->tables = NULL;
     to->table_count = to->table_capacity = 0;
     if ((to->slots != NULL || from->slot_count == 0) && (to->logs != NULL || from->log_count == 0) &&
