@@ -32,6 +32,7 @@ typedef struct history {
     uint32_t base;    /* batches that recovery has confirmed */
 } history;
 
+enum { DIED = UINT32_MAX >> 1 };
 static uint64_t cuts_torn, cuts_total;
 
 static bole_slice key_of(uint8_t key, char out[8])
@@ -76,8 +77,9 @@ static bole_status write_step(bole_db *db, const history *h, uint32_t n, bole_du
     return status;
 }
 
-/* Which prefix came back, and is it exactly that one? Returns the number of its last batch. */
-static uint32_t check_prefix(bole_db *db, const history *h, uint64_t seed)
+/* Which prefix came back, and is it exactly that one? Returns the number of its last batch, or DIED when the disk died
+ * under the check. */
+static uint32_t check_prefix(bole_db *db, const history *h, uint64_t seed, const bole_fault_plan *plan)
 {
     bole_buffer value = BOLE_BUFFER_INIT;
     uint32_t n = 0;
@@ -85,8 +87,10 @@ static uint32_t check_prefix(bole_db *db, const history *h, uint64_t seed)
     if (status == BOLE_OK) {
         assert_int_equal(value.size, sizeof(n));
         memcpy(&n, value.data, sizeof(n));
-    } else {
-        assert_int_equal(status, BOLE_NOT_FOUND);
+    } else if (status != BOLE_NOT_FOUND) {
+        assert_true(plan != NULL && plan->failed > 0);
+        bole_buffer_free(&value);
+        return DIED;
     }
     if (n < h->durable || n > h->tried)
         fail_msg("seed %llu: batch %u came back, but %u were durable and %u tried", (unsigned long long)seed, n,
@@ -99,6 +103,10 @@ static uint32_t check_prefix(bole_db *db, const history *h, uint64_t seed)
     for (uint8_t k = 0; k < KEYS; k++) {
         char text[8];
         status = bole_get(db, NULL, key_of(k, text), &value);
+        if (status != BOLE_OK && status != BOLE_NOT_FOUND && plan != NULL && plan->failed > 0) {
+            n = DIED;
+            break;
+        }
         const step *s = last[k] < 0 ? NULL : &h->steps[last[k] / BATCH_MAX];
         uint32_t j = last[k] < 0 ? 0 : (uint32_t)(last[k] % BATCH_MAX);
         bool there = s != NULL && !s->operations[j].deletes;
@@ -130,22 +138,24 @@ static bole_options options_for(bl_prng *prng, bole_vfs *vfs)
 }
 
 /* Work until the history ends or the disk is dead. */
-static void run_until_dead(bole_db *db, history *h, bl_prng *prng, uint32_t batches)
+/* Whether anything was written. A handle that only recovered has made nothing durable: opening writes nothing. */
+static bool run_until_dead(bole_db *db, history *h, bl_prng *prng, uint32_t batches)
 {
     bole_error error = BOLE_ERROR_INIT;
+    bool wrote = false;
     for (uint32_t i = 0; i < batches; i++) {
         uint64_t choice = bl_prng_below(prng, 40);
         if (choice == 0) {
             if (bole_flush(db, &error) != BOLE_OK)
-                return;
+                return wrote;
             h->durable = h->tried;
         } else if (choice == 1) {
             if (bole_compact(db, NULL, (bole_slice){ 0 }, (bole_slice){ 0 }, &error) != BOLE_OK)
-                return;
+                return wrote;
             h->durable = h->tried;
         } else if (choice == 2) {
             if (bole_sync(db, &error) != BOLE_OK)
-                return;
+                return wrote;
             h->durable = h->tried;
         }
         bool power = bl_prng_chance(prng, 4);
@@ -153,10 +163,12 @@ static void run_until_dead(bole_db *db, history *h, bl_prng *prng, uint32_t batc
         h->tried++;
         bole_status status = write_step(db, h, h->tried, power ? BOLE_DURABILITY_POWER : BOLE_DURABILITY_PROCESS, &error);
         if (status != BOLE_OK)
-            return;
+            return wrote;
+        wrote = true;
         if (power)
             h->durable = h->tried;
     }
+    return wrote;
 }
 
 /* Open on `disk` with a cut at the plan's call; run; cut the power. Returns the disk that survived. */
@@ -170,10 +182,14 @@ static bole_vfs *live_and_die(bole_vfs *disk, history *h, bl_prng *prng, uint64_
     bole_options options = options_for(prng, fault);
     bole_status status = bole_open("store", &options, &db, &error);
     if (status == BOLE_OK) {
-        h->tried = check_prefix(db, h, seed); /* what did not come back is gone for good */
-        run_until_dead(db, h, prng, batches);
+        uint32_t back = check_prefix(db, h, seed, &plan);
+        bool wrote = false;
+        if (back != DIED) {
+            h->tried = back; /* what did not come back is gone for good */
+            wrote = run_until_dead(db, h, prng, batches);
+        }
         cuts_torn += plan.failed > 0;
-        if (bole_close(db, &error) == BOLE_OK)
+        if (bole_close(db, &error) == BOLE_OK && wrote)
             h->durable = h->tried;
     } else if (plan.failed == 0) {
         fail_msg("seed %llu: open refused: %s", (unsigned long long)seed, error.message);
@@ -204,7 +220,7 @@ static void one_state(uint64_t seed)
     bole_status status = bole_open("store", &options, &db, &error);
     if (status != BOLE_OK)
         fail_msg("seed %llu: the last open is refused: %s", (unsigned long long)seed, error.message);
-    check_prefix(db, h, seed);
+    check_prefix(db, h, seed, NULL);
     assert_ok(bole_close(db, &error), &error);
     bole_vfs_destroy(disk);
     free(h);
