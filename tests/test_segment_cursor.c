@@ -149,7 +149,7 @@ static void cursors_agree_with_the_model(void **state)
         test_run run = { .count = 0 };
         test_store_begin(&run.store, limits[(round + form) % 4]);
         test_entries_shape shape = { .family = family,
-                                     .keys = 300,
+                                     .keys = form == 1 ? 60 : 200,
                                      .spread = 400,
                                      .versions_max = form == 1 ? 80 : 3,
                                      .value_bytes_max = form == 2 ? 5000 : 80 };
@@ -161,7 +161,7 @@ static void cursors_agree_with_the_model(void **state)
         for (unsigned how = 0; how < 4; how++) {
             bl_cursor *cursor = run_cursor(&run, how % 2 == 1, how >= 2, NULL);
             walk_both_ways(&run, cursor);
-            wander(&run, cursor, &prng, family, shape.spread, 40);
+            wander(&run, cursor, &prng, family, shape.spread, 25);
             bl_cursor_close(cursor);
         }
         run_end(&run);

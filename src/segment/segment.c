@@ -221,21 +221,26 @@ void bl_segment_prefetch(const bl_segment *segment, const bl_lookup *lookup)
     bl_block_index_search_begin(&unit->index, segment->comparator, lookup->key);
 }
 
-void bl_segment_locate(const bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *out)
+static inline bl_segment_spot locate(const bl_segment *segment, const bl_lookup *lookup)
 {
-    const bl_unit *unit = unit_inside(segment);
-    *out = (bl_segment_spot){ .unit = unit, .filter = BL_FIND_NO_FILTER };
-    if (bl_unlikely(unit == NULL))
-        return;
-    bl_debug_assert(unit->ordered);
-    if (unit->has_filter)
-        bl_bloom_filter_prefetch(&unit->filter, lookup->hash);
-    out->block = bl_block_index_search(&unit->index, segment->comparator, lookup->key);
-    if (bl_likely(out->block < unit->index.count))
-        prefetch_block(unit, out->block);
+    bl_segment_spot spot = { .unit = unit_inside(segment), .filter = BL_FIND_NO_FILTER };
+    if (bl_unlikely(spot.unit == NULL))
+        return spot;
+    bl_debug_assert(spot.unit->ordered);
+    if (spot.unit->has_filter)
+        bl_bloom_filter_prefetch(&spot.unit->filter, lookup->hash);
+    spot.block = bl_block_index_search(&spot.unit->index, segment->comparator, lookup->key);
+    if (bl_likely(spot.block < spot.unit->index.count))
+        prefetch_block(spot.unit, spot.block);
+    return spot;
 }
 
-bool bl_segment_filter_denies(bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *spot)
+void bl_segment_locate(const bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *out)
+{
+    *out = locate(segment, lookup);
+}
+
+static inline bool filter_denies(const bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *spot)
 {
     const bl_unit *unit = spot->unit;
     if (unit == NULL || !unit->has_filter)
@@ -249,7 +254,12 @@ bool bl_segment_filter_denies(bl_segment *segment, const bl_lookup *lookup, bl_s
     return true;
 }
 
-static bl_find finish(const bl_segment *segment, bl_find find, bl_found *out)
+bool bl_segment_filter_denies(bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *spot)
+{
+    return filter_denies(segment, lookup, spot);
+}
+
+static inline bl_find finish(const bl_segment *segment, bl_find find, bl_found *out)
 {
     if (out->filter == BL_FIND_FILTER_PASSED) {
         bl_segment_stripe *stripe = my_stripe(segment);
@@ -259,8 +269,8 @@ static bl_find finish(const bl_segment *segment, bl_find find, bl_found *out)
 }
 
 /* From `block` on, as long as versions of the key go on (SEGMENT-2). */
-static bl_find find_in_blocks(const bl_segment *segment, const bl_unit *unit, const bl_lookup *lookup,
-                              uint64_t block, bl_found *out)
+static inline bl_find find_in_blocks(const bl_segment *segment, const bl_unit *unit, const bl_lookup *lookup,
+                                     uint64_t block, bl_found *out)
 {
     for (; block < unit->index.count; block++) {
         out->frame = bl_slot_read(bl_block_index_slot(&unit->index, block));
@@ -282,43 +292,41 @@ static bl_find find_in_blocks(const bl_segment *segment, const bl_unit *unit, co
     return finish(segment, BL_FIND_ABSENT, out);
 }
 
-static void found_nothing_yet(bl_found *out, const bl_segment_spot *spot)
+static inline bl_find find_there(const bl_segment *segment, const bl_lookup *lookup, bl_segment_spot spot,
+                                 bl_found *out)
 {
+    bool denied = spot.filter == BL_FIND_FILTER_DENIED ||
+                  (spot.filter == BL_FIND_NO_FILTER && filter_denies(segment, lookup, &spot));
     out->tag = 0;
     out->value = bl_slice(NULL, 0);
     out->frame = NULL;
     out->block = BL_SEGMENT_UNIT;
-    out->filter = spot->filter;
-    out->filter_passed = spot->filter == BL_FIND_FILTER_PASSED;
+    out->filter = spot.filter;
+    out->filter_passed = spot.filter == BL_FIND_FILTER_PASSED;
+    if (bl_unlikely(spot.unit == NULL))
+        return BL_FIND_MUST_LOAD;
+    return denied ? BL_FIND_ABSENT : find_in_blocks(segment, spot.unit, lookup, spot.block, out);
 }
 
 bl_find bl_segment_find_at(bl_segment *segment, const bl_lookup *lookup, const bl_segment_spot *spot,
                            bl_found *out)
 {
-    bl_segment_spot here = *spot;
-    bool denied = here.filter == BL_FIND_FILTER_DENIED ||
-                  (here.filter == BL_FIND_NO_FILTER && bl_segment_filter_denies(segment, lookup, &here));
-    found_nothing_yet(out, &here);
-    if (bl_unlikely(here.unit == NULL))
-        return BL_FIND_MUST_LOAD;
-    return denied ? BL_FIND_ABSENT : find_in_blocks(segment, here.unit, lookup, here.block, out);
+    return find_there(segment, lookup, *spot, out);
 }
 
 bl_find bl_segment_find(bl_segment *segment, const bl_lookup *lookup, bl_found *out)
 {
     bl_debug_assert(bl_epoch_inside());
-    bl_segment_spot spot;
-    bl_segment_locate(segment, lookup, &spot);
-    return bl_segment_find_at(segment, lookup, &spot, out);
+    return find_there(segment, lookup, locate(segment, lookup), out);
 }
 
 bl_find bl_segment_find_prefetched(bl_segment *segment, const bl_lookup *lookup, bl_found *out)
 {
     bl_debug_assert(bl_epoch_inside());
     bl_segment_spot spot = { .unit = unit_inside(segment), .filter = BL_FIND_NO_FILTER };
-    if (!bl_segment_filter_denies(segment, lookup, &spot) && spot.unit != NULL)
+    if (!filter_denies(segment, lookup, &spot) && spot.unit != NULL)
         spot.block = bl_block_index_search(&spot.unit->index, segment->comparator, lookup->key);
-    return bl_segment_find_at(segment, lookup, &spot, out);
+    return find_there(segment, lookup, spot, out);
 }
 
 bole_status bl_segment_load(bl_segment *segment, uint64_t block, bole_error *error)
