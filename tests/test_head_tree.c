@@ -205,7 +205,11 @@ static void check_searches(const tree_fixture *fixture, const bl_head_paths *pat
     assert_int_equal(found, record != NULL);
     if (found)
         assert_true(bl_slice_equal(key, bl_record_key(&fixture->arena, record)));
-    paths->prefetch(&fixture->tree, key);
+    bole_slice neighbours[BL_TREE_PREFETCH_MAX];
+    for (uint32_t i = 0; i < BL_TREE_PREFETCH_MAX; i++)
+        neighbours[i] = rank + i < fixture->count ? fixture->keys[rank + i] : key;
+    if (rank % 8 == 0)
+        paths->prefetch(&fixture->tree, neighbours, BL_TREE_PREFETCH_MAX);
 
     bl_head_leaf leaf;
     uint32_t slot = paths->seek(&fixture->tree, key, false, &leaf);

@@ -561,7 +561,8 @@ static void tables_have_trees_of_their_own(void **state)
     assert_int_equal(0, bl_memory_budget_total(&budget));
 }
 
-/* Goal: a memtable is full once its entries, or what was reserved for them, take its bytes; it stays small until then. */
+/* Goal: a memtable is full once its entries, or what was reserved for them, take its bytes; it is small until
+ * then. */
 static void full_counts_entries_and_what_is_reserved(void **state)
 {
     (void)state;
@@ -914,6 +915,12 @@ static void *race_read(void *context)
         for (unsigned i = 0; i < 100; i++)
             race_get(r, &prng, visible);
         race_seek(r, &prng, visible);
+        bl_lookup lookups[20];
+        for (unsigned i = 0; i < 20; i++) {
+            bole_slice key = r->keys[bl_prng_below(&prng, visible)];
+            lookups[i] = (bl_lookup){ key, bl_hash(key.data, key.size), visible, NULL };
+        }
+        bl_memtable_prefetch_many(r->tree, lookups, 20);
         if (bl_prng_chance(&prng, 4))
             race_walk(r, &prng, visible, bl_prng_chance(&prng, 2) ? BL_VERSIONS_ALL : BL_VERSIONS_NEWEST,
                       bl_prng_chance(&prng, 2));
@@ -977,7 +984,8 @@ static void run_race(shape kind, bl_comparator *comparator)
     free(r);
 }
 
-/* Goal: readers beside the writer miss nothing that was published when they began, and see no half-made state. Method:
+/* Goal: readers beside the writer miss nothing that was published when they began, and see no half-made state.
+ * Method:
  * a fixed schedule of writes tells exactly what a get, a seek and a walk at each moment must show. */
 static void readers_beside_the_writer_see_their_moment(void **state)
 {

@@ -80,6 +80,16 @@ static inline uint64_t bl_node_head_of(bole_slice key, size_t offset)
 #define bl_node_fence(order) atomic_thread_fence(order)
 #endif
 
+/* Check builds let another thread in, now and then, where it hurts most. */
+static inline void bl_node_tempt(void)
+{
+#ifdef BL_CHECKS
+    static _Thread_local uint32_t turn;
+    if (++turn % 61 == 0)
+        bl_relax(BL_RELAX_SPINS);
+#endif
+}
+
 static inline uint32_t bl_node_begin(const bl_head_node *node)
 {
     for (unsigned turn = 0;; turn++) {

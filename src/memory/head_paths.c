@@ -178,6 +178,7 @@ void bl_head_leaf_copy(const bl_head_tree *tree, bl_ref ref, bl_head_leaf *out)
     uint32_t version;
     do {
         version = bl_node_begin(leaf);
+        bl_node_tempt();
         copy_leaf(leaf, out);
     } while (!bl_node_unchanged(leaf, version));
 }

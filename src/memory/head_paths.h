@@ -101,6 +101,7 @@ PATHS_TARGET static inline const bl_head_node *PATHS(descend)(const bl_head_tree
         *bounds = (key_bounds){ 0, 0 };
         bl_ref root = atomic_load_explicit(&tree->root, memory_order_acquire);
         const bl_head_node *node = bl_node_at(tree->arena, root);
+        bl_node_tempt();
         uint32_t version = bl_node_begin(node);
         if (bl_unlikely(atomic_load_explicit(&tree->root, memory_order_relaxed) != root))
             continue;
@@ -114,6 +115,7 @@ PATHS_TARGET static inline const bl_head_node *PATHS(descend)(const bl_head_tree
             const bl_head_node *child = bl_node_at(tree->arena, ref);
             bl_node_prefetch(child);
             bl_node_prefetch_refs(child);
+            bl_node_tempt();
             uint32_t child_version = bl_node_begin(child);
             if (bl_unlikely(!bl_node_unchanged(node, version)))
                 break;
@@ -140,6 +142,7 @@ PATHS_TARGET static const uint8_t *PATHS(get)(const bl_head_tree *tree, bole_sli
             PATHS(slot)(tree, leaf, version, key, bounds_matched(&bounds), false, &equal, &order, true);
         if (bl_unlikely(slot == MOVED))
             continue;
+        bl_node_tempt();
         bl_ref ref = equal ? bl_node_ref(leaf, slot) : 0;
         if (bl_likely(bl_node_unchanged(leaf, version)))
             return equal ? bl_arena_at(tree->arena, ref) : NULL;
@@ -159,19 +162,57 @@ PATHS_TARGET static uint32_t PATHS(seek)(const bl_head_tree *tree, bole_slice ke
             PATHS(slot)(tree, leaf, version, key, bounds_matched(&bounds), false, &equal, &order, true);
         if (bl_unlikely(slot == MOVED))
             continue;
+        bl_node_tempt();
         copy_leaf(leaf, out);
         if (bl_likely(bl_node_unchanged(leaf, version)))
             return slot < out->count ? slot : out->count;
     }
 }
 
-PATHS_TARGET static void PATHS(prefetch)(const bl_head_tree *tree, bole_slice key)
+/* All keys go down a level at a time, so that the misses of one hide behind those of the others. A key whose way
+ * changes meanwhile is left alone. */
+PATHS_TARGET static void PATHS(prefetch)(const bl_head_tree *tree, const bole_slice *keys, uint32_t count)
 {
-    key_bounds bounds;
-    uint32_t version;
-    const bl_head_node *leaf = PATHS(descend)(tree, key, false, &bounds, &version);
-    bl_node_prefetch(leaf);
-    bl_node_prefetch_refs(leaf);
+    struct way {
+        const bl_head_node *node; /* NULL: given up */
+        uint32_t version;
+        key_bounds bounds;
+    } ways[BL_TREE_PREFETCH_MAX];
+    bl_ref root = atomic_load_explicit(&tree->root, memory_order_acquire);
+    const bl_head_node *top = bl_node_at(tree->arena, root);
+    for (uint32_t i = 0; i < count; i++)
+        ways[i] = (struct way){ top, bl_node_begin(top), { 0, 0 } };
+    for (uint32_t level = top->level; level != 0; level--) {
+        for (uint32_t i = 0; i < count; i++) {
+            struct way *way = &ways[i];
+            if (bl_unlikely(way->node == NULL))
+                continue;
+            if (level != top->level)
+                way->version = bl_node_begin(way->node);
+            uint32_t slot = PATHS(step)(tree, way->node, way->version, keys[i], false, &way->bounds, true);
+            bl_ref ref = slot == MOVED ? 0 : bl_node_child(way->node, slot);
+            bool good = slot != MOVED && bl_node_unchanged(way->node, way->version);
+            way->node = good ? bl_node_at(tree->arena, ref) : NULL;
+            if (bl_unlikely(!good))
+                continue;
+            bl_node_prefetch(way->node);
+            bl_node_prefetch_refs(way->node);
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const bl_head_node *leaf = ways[i].node;
+        if (PATHS_COMPARE || leaf == NULL)
+            continue;
+        uint32_t version = bl_node_begin(leaf);
+        uint64_t head = bl_node_head_of(keys[i], bl_node_prefix_bytes(leaf));
+        uint32_t slot = PATHS_RANK(leaf, head);
+        bl_ref ref = slot < bl_node_count(leaf) ? bl_node_ref(leaf, slot) : 0;
+        if (ref == 0 || !bl_node_unchanged(leaf, version))
+            continue;
+        const char *record = bl_arena_at(tree->arena, ref);
+        __builtin_prefetch(record);
+        __builtin_prefetch(record + 64);
+    }
 }
 
 PATHS_TARGET static inline void PATHS(locate_slot_inline)(const bl_head_tree *tree, bole_slice key,

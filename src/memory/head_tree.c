@@ -340,6 +340,7 @@ static void split_inner(bl_head_tree *tree, bl_head_path *path, uint32_t level)
     truncate(node, cut);
     regrow(tree, node);
     unlock(node, version);
+    bl_node_tempt();
     put_separator(tree, parent, path->slots[level + 1], separator, right_ref);
     unlock(parent, parent_version);
     if (slot > cut) {
@@ -392,6 +393,7 @@ static void split_leaf(bl_head_tree *tree, bl_head_path *path, uint32_t cut)
     atomic_store_explicit(&leaf->next, right_ref, memory_order_release);
     regrow(tree, leaf);
     unlock(leaf, version);
+    bl_node_tempt();
     put_separator(tree, parent, path->slots[1], separator, right_ref);
     unlock(parent, parent_version);
     if (next == 0)

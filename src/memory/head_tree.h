@@ -42,13 +42,14 @@ typedef struct bl_head_paths {
     /* Copies the leaf that holds the first key >= `key` (`before`: the last key < `key`), if its slot is in that
      * leaf, and returns its slot (`before`: the slot behind it). */
     uint32_t (*seek)(const bl_head_tree *tree, bole_slice key, bool before, bl_head_leaf *out);
-    void (*prefetch)(const bl_head_tree *tree, bole_slice key); /* the leaf of `key`, and what leads to it */
+    /* Bring leaves, what leads to them, and the records of at most BL_TREE_PREFETCH_MAX keys into the cache. */
+    void (*prefetch)(const bl_head_tree *tree, const bole_slice *keys, uint32_t count);
     /* The writer's: a whole path, only its leaf's slot again, and several at once. */
     void (*locate)(const bl_head_tree *tree, bole_slice key, bl_head_path *out);
     void (*locate_slot)(const bl_head_tree *tree, bole_slice key, bl_head_path *path);
     void (*locate_many)(const bl_head_tree *tree, const bl_head_item *items, uint32_t count, bl_head_path *out);
 } bl_head_paths;
-enum { BL_TREE_MANY_MAX = 8 };
+enum { BL_TREE_MANY_MAX = 8, BL_TREE_PREFETCH_MAX = 16 };
 
 struct bl_head_tree {
     bl_arena *arena;

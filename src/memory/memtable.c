@@ -246,6 +246,23 @@ void bl_memtable_prefetch(const bl_memtable_tree *tree, uint64_t hash)
     bl_node_prefetch(bl_node_at(tree->heads.arena, root));
 }
 
+void bl_memtable_prefetch_many(const bl_memtable_tree *tree, const bl_lookup *lookups, size_t count)
+{
+    const bl_key_filter *filter = atomic_load_explicit(&tree->memtable->filter, memory_order_acquire);
+    for (size_t i = 0; filter != NULL && i < count; i++)
+        bl_key_filter_prefetch(filter, lookups[i].hash ^ tree->salt);
+    bole_slice keys[BL_TREE_PREFETCH_MAX];
+    uint32_t pending = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (filter == NULL || bl_key_filter_may_contain(filter, lookups[i].hash ^ tree->salt))
+            keys[pending++] = lookups[i].key;
+        if (pending == BL_TREE_PREFETCH_MAX || (i + 1 == count && pending != 0)) {
+            tree->heads.paths->prefetch(&tree->heads, keys, pending);
+            pending = 0;
+        }
+    }
+}
+
 /* ---- Writing ---- */
 
 uint64_t bl_memtable_entry_bytes(size_t key_bytes, size_t value_bytes)

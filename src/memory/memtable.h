@@ -8,6 +8,7 @@
 #define BL_MEMORY_MEMTABLE_H
 
 #include "core/comparator.h"
+#include "core/lookup.h"
 #include "core/memory_budget.h"
 #include "core/run_cursor.h"
 
@@ -61,6 +62,9 @@ bool bl_memtable_get(const bl_memtable_tree *tree, bole_slice key, uint64_t hash
                      bole_slice *value);
 /* Bring the lines that a get will touch first into the cache. */
 void bl_memtable_prefetch(const bl_memtable_tree *tree, uint64_t hash);
+/* For several gets: bring in all that they will touch, the way to each key and its record too; the misses overlap,
+ * so that a get afterwards finds everything in the cache. */
+void bl_memtable_prefetch_many(const bl_memtable_tree *tree, const bl_lookup *lookups, size_t count);
 
 typedef struct bl_memtable_summary { /* of one tree; exact once sealed */
     uint32_t table;

@@ -43,8 +43,9 @@ typedef struct bl_arena_open {
 
 typedef struct bl_arena {
     _Atomic(uintptr_t *) bases; /* per slot; replaced when it grows, the old ones stay until the end */
-    /* the writer's, on lines of their own */
-    _Alignas(64) bl_arena_open open[2]; /* records and nodes come from open[0]; the two change places when something fits not */
+    /* The writer's, on lines of their own. Records and nodes come from open[0]; the two change places when something
+     * does not fit. */
+    _Alignas(64) bl_arena_open open[2];
     bl_arena_region *regions;
     void *tables; /* list of the base tables */
     uint32_t slots, slots_capacity;

@@ -10,7 +10,7 @@
  * made, and nothing is ever removed. A leaf is responsible for the keys from its lower bound, which never moves
  * (NODE-3), to the lower bound of the leaf that its `next` names. A copy is consistent, so at the moment it was taken,
  * after the cursor was made, it held every key below S of that range. The leaf may split afterwards: what moves to
- * the new neighbour is in the copy, and `next` in the copy is the leaf behind that range, not behind what is left of it.
+ * the new neighbour is in the copy, and `next` in the copy is the leaf behind that range, not behind what is left.
  * So a walk forward along `next` shows each version below S once, whenever the copies were taken. Backward the cursor
  * looks for the last key below the first key k of its copy. The leaf that is found holds such a key or is the first
  * leaf (NODE-4), and its copy is cut at the slot of k. What lies between the found leaf's last key below k and k are
@@ -321,7 +321,7 @@ static void cursor_prev_window(bl_cursor *base) { backward((memtable_cursor *)ba
 static void cursor_prepare_seek(bl_cursor *base, bole_slice key)
 {
     const memtable_cursor *cursor = (const memtable_cursor *)base;
-    cursor->tree->heads.paths->prefetch(&cursor->tree->heads, key);
+    cursor->tree->heads.paths->prefetch(&cursor->tree->heads, &key, 1);
 }
 
 static void cursor_close(bl_cursor *base)
