@@ -92,8 +92,7 @@ static void a_name_that_is_not_exact_is_not_the_stores(void **state)
         "18446744073709551617.log",
         "99999999999999999999999999.log",
         "4611686018427387905.seg",
-        "\xEF\xBC\x91"
-        "00007.log",
+        "\xEF\xBC\x91.log", /* a digit of another script */
     };
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         uint64_t number = 99;

@@ -10,7 +10,7 @@
 #include "base/assert.h"
 #include <errno.h>
 
-enum { STORY_EDITS = 14, NUMBERS_MAX = 4096, DOUBTS_MAX = 64 };
+enum { STORY_EDITS = 14, NUMBERS_MAX = 4096, DOUBTS_MAX = 6 };
 
 typedef struct known_state {
     version_model model;

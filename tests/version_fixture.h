@@ -153,7 +153,7 @@ TEST_UNUSED static bl_log_description make_log(uint64_t number, uint64_t start)
 /* ---- The model ---------------------------------------------------------------------------------------------- */
 
 enum {
-    MODEL_SEGMENTS_MAX = 512,
+    MODEL_SEGMENTS_MAX = 160,
     MODEL_TABLES_MAX = 8,
     MODEL_LOGS_MAX = 64,
     MODEL_DROPS_MAX = 64,
