@@ -3,7 +3,7 @@
 #include "segment_fixture.h"
 
 #include "base/assert.h"
-#include "segment/segment_descriptor.h"
+#include "segment/segment_state.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -608,6 +608,142 @@ static void another_comparator_is_refused(void **state)
     test_store_end(&store);
 }
 
+/* ---- Lies with sound checksums ---- */
+
+typedef enum lie {
+    LIE_NONE,
+    LIE_FILTER,         /* says no to all */
+    LIE_SEPARATOR_LOW,  /* below the last key of its block */
+    LIE_SEPARATOR_HIGH, /* not below the first key of the next */
+    LIE_ENTRIES,
+    LIE_TOMBSTONES,
+    LIE_RAW_BYTES,
+    LIE_SMALLEST,
+    LIE_LARGEST,
+    LIE_SEQUENCE_MIN,
+    LIE_SEQUENCE_MAX,
+    LIE_COUNT,
+} lie;
+
+/* The same index again, but for the third separator. */
+static void build_index(bl_segment *segment, lie what, bole_buffer *out)
+{
+    bl_unit *unit;
+    assert_ok(bl_unit_get(segment, true, &unit, NULL), NULL);
+    bl_block_index_builder builder;
+    bl_block_index_builder_init(&builder, false);
+    bole_buffer separator = BOLE_BUFFER_INIT;
+    for (uint64_t i = 0; i < unit->index.count; i++) {
+        assert_true(bl_block_index_separator(&unit->index, i, &separator));
+        uint8_t *last = (uint8_t *)separator.data + separator.size - 1;
+        bool lying = i == 2 && (what == LIE_SEPARATOR_LOW || what == LIE_SEPARATOR_HIGH);
+        if (lying)
+            *last = (uint8_t)(what == LIE_SEPARATOR_LOW ? *last - 1 : *last + 2);
+        /* With is_last, the separator is taken as it is. */
+        assert_true(bl_block_index_builder_add(&builder, bl_slice(separator.data, separator.size),
+                                               bl_slice(NULL, 0), true, unit->index.offsets[i],
+                                               unit->index.stored_bytes[i], unit->index.frame_bytes[i]));
+    }
+    assert_true(bl_block_index_builder_finish(&builder, out));
+    bole_buffer_free(&separator);
+    bl_block_index_builder_deinit(&builder);
+    bl_unit_put(segment, unit);
+}
+
+static void tell(bl_segment_footer *footer, lie what)
+{
+    bl_segment_meta *meta = &footer->meta;
+    switch (what) {
+    case LIE_ENTRIES: meta->entries++; break;
+    case LIE_TOMBSTONES: meta->tombstones++; break;
+    case LIE_RAW_BYTES: meta->raw_bytes--; break;
+    case LIE_SMALLEST: meta->smallest.size--; break;
+    case LIE_LARGEST:
+        memset((uint8_t *)(uintptr_t)meta->largest.data + meta->largest.size - 1, '~', 1);
+        break;
+    case LIE_SEQUENCE_MIN: meta->sequence_min++; break;
+    case LIE_SEQUENCE_MAX: meta->sequence_max--; break;
+    default: break;
+    }
+}
+
+/* Write the file anew as number 8: sections and footer changed by the lie, with checksums that are right. */
+static bl_segment *retell(test_store *store, bl_segment *sound, lie what)
+{
+    bl_segment_footer footer;
+    bole_error error = BOLE_ERROR_INIT;
+    assert_ok(bl_segment_footer_read(store->disk, "store/000007.seg", &footer, &error), &error);
+    uint64_t bytes = footer.meta.file_bytes, got_at = 0;
+    uint8_t *content = calloc(1, bytes);
+    assert_non_null(content);
+    bole_file *file;
+    size_t got;
+    assert_ok(store->disk->open(store->disk, "store/000007.seg", BOLE_VFS_READ, &file, &error), &error);
+    assert_ok(store->disk->read(file, 0, content, bytes, &got, &error), &error);
+    assert_ok(store->disk->close(file, NULL), NULL);
+    uint64_t seed = bl_checksum_seed(footer.meta.id);
+    bole_buffer index = BOLE_BUFFER_INIT, tail = BOLE_BUFFER_INIT;
+    build_index(sound, what, &index);
+    for (uint32_t i = 0; i < footer.section_count; i++) {
+        bl_segment_section *section = &footer.sections[i];
+        uint8_t *at = content + section->offset;
+        if (section->kind == BL_SECTION_INDEX) {
+            assert_int_equal(section->length, index.size);
+            memcpy(at, index.data, index.size);
+        } else if (section->kind == BL_SECTION_FILTER && what == LIE_FILTER) {
+            memset(at + BL_BLOOM_HEADER_BYTES, 0, section->length - BL_BLOOM_HEADER_BYTES);
+        }
+        section->checksum = bl_checksum(seed, section->offset, at, section->length);
+        got_at = section->offset + section->length;
+    }
+    uint64_t footer_at = (got_at + 63) / 64 * 64;
+    tell(&footer, what);
+    assert_true(bl_segment_footer_encode(&footer, footer_at, &tail));
+    assert_ok(store->disk->open(store->disk, "store/000008.seg",
+                                BOLE_VFS_WRITE | BOLE_VFS_CREATE | BOLE_VFS_TRUNCATE, &file, &error),
+              &error);
+    assert_ok(store->disk->write(file, 0, content, footer_at, &error), &error);
+    assert_ok(store->disk->write(file, footer_at, tail.data, tail.size, &error), &error);
+    assert_ok(store->disk->close(file, NULL), NULL);
+    footer.meta.number = 8;
+    bl_segment *segment;
+    assert_ok(bl_segment_create_handle(&store->environment, &footer.meta, NULL, &segment, NULL), NULL);
+    bole_buffer_free(&index);
+    bole_buffer_free(&tail);
+    bl_segment_footer_deinit(&footer);
+    free(content);
+    return segment;
+}
+
+/* Goal: the check asks for more than checksums: each statement about a segment is compared with its entries. Method:
+ * files that were written with one wrong statement and right checksums. */
+static void check_finds_what_checksums_cannot(void **state)
+{
+    (void)state;
+    test_store store;
+    test_store_begin(&store, TEST_MEMORY_AMPLE);
+    test_entries entries = { NULL, 0, 0 };
+    fill_plain(&entries, 500, 60);
+    test_segment_options options = { .comparator = NULL };
+    bl_segment *sound = test_segment_build(&store, 7, &entries, 0, entries.count, &options);
+    for (int what = LIE_NONE; what < LIE_COUNT; what++) {
+        bl_segment *segment = retell(&store, sound, (lie)what);
+        bole_error error = BOLE_ERROR_INIT;
+        bole_status status = bl_segment_check(segment, true, &error);
+        if (what == LIE_NONE) {
+            assert_ok(status, &error);
+            assert_ok(read_all(segment, &entries, &error), &error);
+        } else {
+            assert_status(BOLE_CORRUPT, status, &error);
+            assert_string_equal(error.file, "store/000008.seg");
+        }
+        bl_segment_unref(segment);
+    }
+    bl_segment_unref(sound);
+    test_entries_free(&entries);
+    test_store_end(&store);
+}
+
 /* ---- Calls and allocations that fail ---- */
 
 /* Open a cold handle, read a few keys, check: any failure is a status, and afterwards all is well. */
@@ -1001,6 +1137,7 @@ int main(void)
         cmocka_unit_test(cut_file_is_corrupt),
         cmocka_unit_test(another_file_in_its_place_is_refused),
         cmocka_unit_test(another_comparator_is_refused),
+        cmocka_unit_test(check_finds_what_checksums_cannot),
         cmocka_unit_test(failing_reads_are_statuses),
         cmocka_unit_test(failing_allocations_are_statuses),
         cmocka_unit_test(obsolete_file_goes_with_the_last_reference),
