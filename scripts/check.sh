@@ -18,13 +18,15 @@ step_gcc() { scripts/build.sh gcc; }                                          # 
 step_clang() { scripts/build.sh clang; }                                      # the same with the other compiler
 step_asan() { scripts/build.sh asan && scripts/run_tests.sh asan; }           # all tests, address and undefined
 step_tsan() { scripts/build.sh tsan && scripts/run_tests.sh tsan; }           # all tests, threads
-step_simulation() { long_tests simulation; }                                  # seeded runs with power cuts
-step_crash() { long_tests crash; }                                            # kill -9 and open again
+step_simulation() { simulate; }                                               # seeded power cuts, ten times as many
+step_crash() { scripts/build.sh release bole && scripts/crash_cycles.py --cycles "${CRASH_CYCLES:-60}"; } # kill -9
 step_install() { scripts/build.sh release && scripts/check_install.sh; }      # others can build against it
 
-# The programs whose name begins with test_NAME, at the gate's length.
-long_tests() {
-    scripts/build.sh gcc && BOLE_TEST_EFFORT=${BOLE_TEST_EFFORT:-10} scripts/run_tests.sh gcc "^test_$1"
+# Each run of the gate takes other seeds than the last one; the programs print theirs.
+simulate() {
+    local seed=${BOLE_TEST_SEED:-$(date +%s)}
+    scripts/build.sh gcc && BOLE_TEST_STATES=${BOLE_TEST_STATES:-3000} BOLE_TEST_SEED=$seed \
+        scripts/run_tests.sh gcc 'power|simulation'
 }
 
 case ${1:-} in
@@ -54,7 +56,7 @@ for step in "${steps[@]}"; do
         failed+=("$step")
         tail -n 100 "$log"
     fi
-    closing=$(grep -E '^[0-9]+% tests passed' "$log" | tail -n 1)
+    closing=$(grep -E '^[0-9]+% tests passed|^crash_cycles: seed' "$log" | tail -n 1)
     printf 'check: %-12s %-7s %4d s  %s\n' "$step" "$verdict" $((SECONDS - begin)) "$closing"
 done
 if [ ${#failed[@]} -ne 0 ]; then
