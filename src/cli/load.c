@@ -180,9 +180,9 @@ static bole_status load_lines(invocation *cli, FILE *file, const char *name, cha
                                     BOLE_SLICE(value.data, value.size));
         if (status != BOLE_OK) {
             char story[512];
-            snprintf(story, sizeof(story), "%s",
+            snprintf(story, sizeof(story), "%.500s",
                      cli->error.message[0] != 0 ? cli->error.message : bole_status_text(status));
-            snprintf(cli->error.message, sizeof(cli->error.message), "%s line %llu: %s", name,
+            snprintf(cli->error.message, sizeof(cli->error.message), "%.200s line %llu: %s", name,
                      (unsigned long long)number, story);
             break;
         }

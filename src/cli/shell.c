@@ -87,7 +87,8 @@ static void offer_all(completion *c, const char *line, size_t before)
         offer(c, ".quit");
         offer(c, ".help");
     } else if (strncmp(line + skip, ".table", 6) == 0 || strncmp(line + skip, "drop", 4) == 0) {
-        (void)bole_table_list(shell->db, offer_table, c, NULL);
+        if (bole_table_list(shell->db, offer_table, c, NULL) != BOLE_OK)
+            return;
     } else {
         offer_keys(c);
     }
