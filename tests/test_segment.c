@@ -539,6 +539,7 @@ static void cut_file_is_corrupt(void **state)
     }
     bole_error error = BOLE_ERROR_INIT;
     assert_status(BOLE_CORRUPT, bl_segment_load(segment, 5, &error), &error);
+    assert_non_null(strstr(error.message, "ends inside a block")); /* whatever the frame held before */
     bl_segment_unref(segment);
     test_entries_free(&entries);
     test_store_end(&store);
@@ -915,6 +916,45 @@ static void open_files_are_bounded(void **state)
     test_store_end(&store);
 }
 
+/* Goal: the limit holds also while a file is in use: the oldest idle one is closed before the next is opened; files in
+ * use are never closed, even when they are more than the limit. */
+static void idle_file_is_closed_before_another_is_opened(void **state)
+{
+    (void)state;
+    test_store store;
+    test_store_begin(&store, TEST_MEMORY_AMPLE);
+    bl_descriptor_cache *cache;
+    assert_ok(bl_descriptor_cache_create(store.fault, store.scheduler, 2, &cache, NULL), NULL);
+    const char *paths[4] = { "store/a", "store/b", "store/c", "store/d" };
+    bl_descriptor descriptors[4] = { { NULL, 0, false, NULL, NULL } };
+    bole_file *file, *again;
+    for (int i = 0; i < 4; i++) {
+        assert_ok(store.disk->open(store.disk, paths[i], BOLE_VFS_WRITE | BOLE_VFS_CREATE, &file, NULL),
+                  NULL);
+        assert_ok(store.disk->close(file, NULL), NULL);
+    }
+    assert_ok(bl_descriptor_use(cache, &descriptors[0], paths[0], &file, NULL), NULL);
+    assert_ok(bl_descriptor_use(cache, &descriptors[0], paths[0], &again, NULL), NULL);
+    assert_ptr_equal(file, again);
+    bl_descriptor_done(cache, &descriptors[0]);
+    bl_descriptor_done(cache, &descriptors[0]);
+    assert_ok(bl_descriptor_use(cache, &descriptors[1], paths[1], &file, NULL), NULL);
+    assert_ok(bl_descriptor_use(cache, &descriptors[2], paths[2], &file, NULL), NULL);
+    assert_int_equal(bl_descriptor_cache_open_count(cache), 2);
+    assert_null(descriptors[0].file);
+    assert_ok(bl_descriptor_use(cache, &descriptors[3], paths[3], &file, NULL), NULL);
+    assert_int_equal(bl_descriptor_cache_open_count(cache), 3);
+    bl_descriptor_done(cache, &descriptors[1]);
+    assert_int_equal(bl_descriptor_cache_open_count(cache), 2);
+    bl_descriptor_done(cache, &descriptors[2]);
+    bl_descriptor_done(cache, &descriptors[3]);
+    for (int i = 0; i < 4; i++)
+        bl_descriptor_close(cache, &descriptors[i]);
+    assert_int_equal(bl_descriptor_cache_open_count(cache), 0);
+    bl_descriptor_cache_destroy(cache);
+    test_store_end(&store);
+}
+
 /* Goal: when the process is out of descriptors, files that are not in use make room. */
 static void lack_of_descriptors_closes_idle_files(void **state)
 {
@@ -1142,6 +1182,7 @@ int main(void)
         cmocka_unit_test(failing_allocations_are_statuses),
         cmocka_unit_test(obsolete_file_goes_with_the_last_reference),
         cmocka_unit_test(open_files_are_bounded),
+        cmocka_unit_test(idle_file_is_closed_before_another_is_opened),
         cmocka_unit_test(lack_of_descriptors_closes_idle_files),
         cmocka_unit_test(loads_are_shared_by_threads),
         cmocka_unit_test(threads_read_true_values_under_constant_eviction),
