@@ -57,10 +57,7 @@ static int teardown(void **state)
     return 0;
 }
 
-static bole_slice text(const char *string)
-{
-    return (bole_slice){ string, strlen(string) };
-}
+static bole_slice text(const char *string) { return (bole_slice){ string, strlen(string) }; }
 
 static void expect(fixture *f, const char *key, const char *value)
 {
@@ -212,13 +209,10 @@ static void make_keys(model *m, bl_prng *prng)
     qsort(m->order, MODEL_KEYS, sizeof(m->order[0]), by_key);
 }
 
-static bole_slice bytes_of(const bole_buffer *buffer)
-{
-    return (bole_slice){ buffer->data, buffer->size };
-}
+static bole_slice bytes_of(const bole_buffer *buffer) { return (bole_slice){ buffer->data, buffer->size }; }
 
-static void check_get(bole_db *db, bole_table *table, const bole_snapshot *at, const model *m, uint32_t t, uint32_t k,
-                      bole_buffer *scratch)
+static void check_get(bole_db *db, bole_table *table, const bole_snapshot *at, const model *m, uint32_t t,
+                      uint32_t k, bole_buffer *scratch)
 {
     bole_read_options options = BOLE_READ_OPTIONS_INIT;
     options.table = table;
@@ -241,8 +235,8 @@ static void check_entry(bole_iterator *iterator, const model *m, uint32_t t, uin
 }
 
 /* Walk with random turns and compare every step. `at` is the place in model order. */
-static void check_scan(bole_db *db, bole_table *table, const bole_snapshot *snapshot, const model *m, uint32_t t,
-                       bl_prng *prng)
+static void check_scan(bole_db *db, bole_table *table, const bole_snapshot *snapshot, const model *m,
+                       uint32_t t, bl_prng *prng)
 {
     bole_read_options options = BOLE_READ_OPTIONS_INIT;
     options.table = table;
@@ -299,7 +293,8 @@ static model *copy_model(const model *from)
     for (uint32_t k = 0; k < MODEL_KEYS; k++) {
         set_bytes(&to->keys[k], from->keys[k].data, from->keys[k].size);
         for (uint32_t t = 0; t < MODEL_TABLES; t++)
-            set_bytes(&to->values[t][k], from->values[t][k].data ? from->values[t][k].data : "", from->values[t][k].size);
+            set_bytes(&to->values[t][k], from->values[t][k].data ? from->values[t][k].data : "",
+                      from->values[t][k].size);
     }
     return to;
 }
@@ -329,15 +324,18 @@ static void random_history(fixture *f, uint64_t seed, uint32_t operations)
     bole_buffer scratch = BOLE_BUFFER_INIT;
     uint8_t *bytes = malloc(100000);
     for (uint32_t i = 0; i < operations; i++) {
-        uint32_t t = (uint32_t)bl_prng_below(&prng, MODEL_TABLES), k = (uint32_t)bl_prng_below(&prng, MODEL_KEYS);
+        uint32_t t = (uint32_t)bl_prng_below(&prng, MODEL_TABLES),
+                 k = (uint32_t)bl_prng_below(&prng, MODEL_KEYS);
         bole_write_options into = BOLE_WRITE_OPTIONS_INIT;
         into.table = tables[t];
         into.durability = bl_prng_chance(&prng, 8) ? BOLE_DURABILITY_POWER : BOLE_DURABILITY_PROCESS;
         uint64_t choice = bl_prng_below(&prng, 100);
         if (choice < 45) {
-            size_t size = bl_prng_chance(&prng, 50) ? bl_prng_below(&prng, 100000) : bl_prng_below(&prng, 300);
+            size_t size = bl_prng_chance(&prng, 50) ? bl_prng_below(&prng, 100000)
+                                                    : bl_prng_below(&prng, 300);
             bl_prng_fill(&prng, bytes, size);
-            assert_int_equal(bole_put(f->db, &into, bytes_of(&m->keys[k]), (bole_slice){ bytes, size }), BOLE_OK);
+            assert_int_equal(bole_put(f->db, &into, bytes_of(&m->keys[k]), (bole_slice){ bytes, size }),
+                             BOLE_OK);
             set_bytes(&m->values[t][k], bytes, size);
             m->present[t][k] = true;
         } else if (choice < 60) {
@@ -350,7 +348,8 @@ static void random_history(fixture *f, uint64_t seed, uint32_t operations)
                 k = (uint32_t)bl_prng_below(&prng, MODEL_KEYS);
                 t = (uint32_t)bl_prng_below(&prng, MODEL_TABLES);
                 bl_prng_fill(&prng, bytes, 20);
-                assert_int_equal(bole_batch_put(batch, tables[t], bytes_of(&m->keys[k]), (bole_slice){ bytes, 20 }),
+                assert_int_equal(bole_batch_put(batch, tables[t], bytes_of(&m->keys[k]),
+                                                (bole_slice){ bytes, 20 }),
                                  BOLE_OK);
                 set_bytes(&m->values[t][k], bytes, 20);
                 m->present[t][k] = true;

@@ -53,14 +53,16 @@ static void make_step(step *s, bl_prng *prng)
     }
 }
 
-static bole_status write_step(bole_db *db, const history *h, uint32_t n, bole_durability durability, bole_error *error)
+static bole_status write_step(bole_db *db, const history *h, uint32_t n, bole_durability durability,
+                              bole_error *error)
 {
     static uint8_t bytes[6000];
     const step *s = &h->steps[n];
     bole_batch *batch;
     assert_int_equal(bole_batch_create(&batch), BOLE_OK);
     uint32_t number = n;
-    assert_int_equal(bole_batch_put(batch, NULL, BOLE_STR("#"), (bole_slice){ &number, sizeof(number) }), BOLE_OK);
+    assert_int_equal(bole_batch_put(batch, NULL, BOLE_STR("#"), (bole_slice){ &number, sizeof(number) }),
+                     BOLE_OK);
     for (uint32_t i = 0; i < s->count; i++) {
         char text[8];
         bole_slice key = key_of(s->operations[i].key, text);
@@ -68,7 +70,8 @@ static bole_status write_step(bole_db *db, const history *h, uint32_t n, bole_du
         if (s->operations[i].deletes)
             assert_int_equal(bole_batch_delete(batch, NULL, key), BOLE_OK);
         else
-            assert_int_equal(bole_batch_put(batch, NULL, key, (bole_slice){ bytes, s->operations[i].size }), BOLE_OK);
+            assert_int_equal(bole_batch_put(batch, NULL, key, (bole_slice){ bytes, s->operations[i].size }),
+                             BOLE_OK);
     }
     bole_write_options options = BOLE_WRITE_OPTIONS_INIT;
     options.durability = durability;
@@ -94,8 +97,8 @@ static uint32_t check_prefix(bole_db *db, const history *h, uint64_t seed, const
         return DIED;
     }
     if (n < h->durable || n > h->tried)
-        fail_msg("seed %llu: batch %u came back, but %u were durable and %u tried", (unsigned long long)seed, n,
-                 h->durable, h->tried);
+        fail_msg("seed %llu: batch %u came back, but %u were durable and %u tried", (unsigned long long)seed,
+                 n, h->durable, h->tried);
     int last[KEYS];
     memset(last, -1, sizeof(last));
     for (uint32_t i = 1; i <= n; i++)
@@ -114,8 +117,8 @@ static uint32_t check_prefix(bole_db *db, const history *h, uint64_t seed, const
         if (status != (there ? BOLE_OK : BOLE_NOT_FOUND) ||
             (there && (value.size != s->operations[j].size ||
                        (value.size > 0 && ((uint8_t *)value.data)[value.size - 1] != s->operations[j].fill))))
-            fail_msg("seed %llu: key %s after batch %u is not what the model has (%s)", (unsigned long long)seed, text,
-                     n, bole_status_name(status));
+            fail_msg("seed %llu: key %s after batch %u is not what the model has (%s)",
+                     (unsigned long long)seed, text, n, bole_status_name(status));
     }
     bole_buffer_free(&value);
     return n;
@@ -162,7 +165,8 @@ static bool run_until_dead(bole_db *db, history *h, bl_prng *prng, uint32_t batc
         bool power = bl_prng_chance(prng, 4);
         make_step(&h->steps[h->tried + 1], prng);
         h->tried++;
-        bole_status status = write_step(db, h, h->tried, power ? BOLE_DURABILITY_POWER : BOLE_DURABILITY_PROCESS, &error);
+        bole_status status = write_step(db, h, h->tried,
+                                        power ? BOLE_DURABILITY_POWER : BOLE_DURABILITY_PROCESS, &error);
         if (status != BOLE_OK)
             return wrote;
         wrote = true;
@@ -173,7 +177,8 @@ static bool run_until_dead(bole_db *db, history *h, bl_prng *prng, uint32_t batc
 }
 
 /* Open on `disk` with a cut at the plan's call; run; cut the power. Returns the disk that survived. */
-static bole_vfs *live_and_die(bole_vfs *disk, history *h, bl_prng *prng, uint64_t at, uint32_t batches, uint64_t seed)
+static bole_vfs *live_and_die(bole_vfs *disk, history *h, bl_prng *prng, uint64_t at, uint32_t batches,
+                              uint64_t seed)
 {
     bole_fault_plan plan = { .at = at, .count = UINT64_MAX, .system_errno = 5 };
     bole_vfs *fault, *survived;

@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 const cli_command *const cli_commands[] = {
-    &cli_put,   &cli_get,     &cli_del,     &cli_exists,     &cli_scan,   &cli_count,   &cli_load,
-    &cli_dump,  &cli_stats,   &cli_levels,  &cli_segments,   &cli_tables, &cli_config,  &cli_explain,
-    &cli_flush, &cli_compact, &cli_checkpoint, &cli_verify,  &cli_drop,   &cli_destroy, &cli_shell,
+    &cli_put,       &cli_get,     &cli_del,        &cli_exists,   &cli_scan,   &cli_count,   &cli_load,
+    &cli_dump,      &cli_stats,   &cli_levels,     &cli_segments, &cli_tables, &cli_config,  &cli_explain,
+    &cli_flush,     &cli_compact, &cli_checkpoint, &cli_verify,   &cli_drop,   &cli_destroy, &cli_shell,
     &cli_visualize, NULL,
 };
 
@@ -65,28 +65,20 @@ const char *cli_nearest(const char *word, const char *const *words)
 int cli_exit_code(bole_status status)
 {
     switch (status) {
-    case BOLE_OK:
-        return EXIT_OK;
-    case BOLE_NOT_FOUND:
-        return EXIT_NOT_FOUND;
+    case BOLE_OK: return EXIT_OK;
+    case BOLE_NOT_FOUND: return EXIT_NOT_FOUND;
     case BOLE_INVALID:
     case BOLE_TOO_LARGE:
-    case BOLE_WRITE_REFUSED:
-        return EXIT_USAGE;
+    case BOLE_WRITE_REFUSED: return EXIT_USAGE;
     case BOLE_NO_STORE:
     case BOLE_LOCKED:
     case BOLE_UNSUPPORTED:
-    case BOLE_COMPARATOR:
-        return EXIT_NO_STORE;
-    case BOLE_CORRUPT:
-        return EXIT_CORRUPT;
+    case BOLE_COMPARATOR: return EXIT_NO_STORE;
+    case BOLE_CORRUPT: return EXIT_CORRUPT;
     case BOLE_EXISTS:
-    case BOLE_BUSY:
-        return EXIT_CONFLICT;
-    case BOLE_CANCELLED:
-        return EXIT_INTERRUPTED;
-    default:
-        return EXIT_IO;
+    case BOLE_BUSY: return EXIT_CONFLICT;
+    case BOLE_CANCELLED: return EXIT_INTERRUPTED;
+    default: return EXIT_IO;
     }
 }
 
@@ -206,7 +198,8 @@ bole_status cli_parse_bytes(invocation *cli, const char *text, bole_buffer *out)
             at += sprintf(at, "\\x%c%c", text[i], text[i + 1]);
         } else {
             free(escaped);
-            snprintf(cli->error.message, sizeof(cli->error.message), "\"%s\" is not a row of hex digit pairs", text);
+            snprintf(cli->error.message, sizeof(cli->error.message), "\"%s\" is not a row of hex digit pairs",
+                     text);
             return BOLE_INVALID;
         }
     }

@@ -21,10 +21,7 @@ static bole_write_options write_options(invocation *cli)
     return options;
 }
 
-static bole_slice slice_of(const bole_buffer *buffer)
-{
-    return BOLE_SLICE(buffer->data, buffer->size);
-}
+static bole_slice slice_of(const bole_buffer *buffer) { return BOLE_SLICE(buffer->data, buffer->size); }
 
 /* All of standard input, for the value "-". */
 static bole_status read_input(invocation *cli, bole_buffer *out)
@@ -194,7 +191,8 @@ static bole_status parse_bound(invocation *cli, const char *text, bole_buffer *b
 }
 
 /* Walk what the options ask for; `show` NULL only counts. */
-static bole_status walk(invocation *cli, void (*show)(invocation *cli, bole_slice key, bole_slice value), uint64_t *count)
+static bole_status walk(invocation *cli, void (*show)(invocation *cli, bole_slice key, bole_slice value),
+                        uint64_t *count)
 {
     bounds b = { BOLE_BUFFER_INIT, BOLE_BUFFER_INIT, BOLE_BUFFER_INIT };
     bole_read_options options = read_options(cli);
@@ -250,21 +248,47 @@ static int run_count(invocation *cli)
 }
 
 const cli_command cli_put = {
-    "put", "KEY VALUE", "set a key; VALUE - reads standard input",
-    "bole put my.bole hello world\nbole put my.bole page - < page.html", 2, 2, NULL, run_put,
+    "put",
+    "KEY VALUE",
+    "set a key; VALUE - reads standard input",
+    "bole put my.bole hello world\nbole put my.bole page - < page.html",
+    2,
+    2,
+    NULL,
+    run_put,
 };
 const cli_command cli_get = {
-    "get", "KEY...", "print the value of each key", "bole get my.bole hello\nbole --raw get my.bole page > page.html",
-    1, -1, NULL, run_get,
+    "get",
+    "KEY...",
+    "print the value of each key",
+    "bole get my.bole hello\nbole --raw get my.bole page > page.html",
+    1,
+    -1,
+    NULL,
+    run_get,
 };
-const cli_command cli_del = { "del", "KEY...", "remove keys", "bole del my.bole hello", 1, -1, NULL, run_del };
+const cli_command cli_del = {
+    "del", "KEY...", "remove keys", "bole del my.bole hello", 1, -1, NULL, run_del
+};
 const cli_command cli_exists = {
-    "exists", "KEY", "exit code 0 when the key is there, 1 when not", "bole exists my.bole hello && echo yes", 1, 1,
-    NULL, run_exists,
+    "exists",
+    "KEY",
+    "exit code 0 when the key is there, 1 when not",
+    "bole exists my.bole hello && echo yes",
+    1,
+    1,
+    NULL,
+    run_exists,
 };
 const cli_command cli_scan = {
-    "scan", "", "print keys and values in order", "bole scan my.bole --prefix user: -n 10\nbole --json scan my.bole",
-    0, 0, scan_options, run_scan,
+    "scan",
+    "",
+    "print keys and values in order",
+    "bole scan my.bole --prefix user: -n 10\nbole --json scan my.bole",
+    0,
+    0,
+    scan_options,
+    run_scan,
 };
 const cli_command cli_count = {
     "count", "", "count keys", "bole count my.bole --prefix user:", 0, 0, scan_options, run_count,

@@ -22,8 +22,8 @@ static struct {
 } loading;
 
 static struct poptOption load_options[] = {
-    { "format", 'f', POPT_ARG_STRING, &loading.format, 0, "jsonl or tsv (else by the file's ending, jsonl for -)",
-      "FORMAT" },
+    { "format", 'f', POPT_ARG_STRING, &loading.format, 0,
+      "jsonl or tsv (else by the file's ending, jsonl for -)", "FORMAT" },
     { "sync", 0, POPT_ARG_NONE, &loading.sync, 0, "make everything durable before ending", NULL },
     POPT_TABLEEND,
 };
@@ -125,7 +125,8 @@ static bole_status bytes_of_json(invocation *cli, const json_t *value, bole_buff
     return status;
 }
 
-static bole_status parse_json(invocation *cli, const char *line, size_t size, bole_buffer *key, bole_buffer *value)
+static bole_status parse_json(invocation *cli, const char *line, size_t size, bole_buffer *key,
+                              bole_buffer *value)
 {
     json_error_t story;
     json_t *object = json_loadb(line, size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &story);
@@ -142,7 +143,8 @@ static bole_status parse_json(invocation *cli, const char *line, size_t size, bo
     return status;
 }
 
-static bole_status parse_tsv(invocation *cli, const char *line, size_t size, bole_buffer *key, bole_buffer *value)
+static bole_status parse_tsv(invocation *cli, const char *line, size_t size, bole_buffer *key,
+                             bole_buffer *value)
 {
     const char *tab = memchr(line, '\t', size);
     if (tab == NULL) {
@@ -253,7 +255,8 @@ static bole_status dump_entries(invocation *cli, FILE *out, char format)
         return status;
     progress p = begin_progress(NULL);
     p.terminal = p.terminal && !isatty(fileno(out));
-    for (bool on = bole_iterator_seek_first(iterator); on && !cli_interrupted; on = bole_iterator_next(iterator)) {
+    for (bool on = bole_iterator_seek_first(iterator); on && !cli_interrupted;
+         on = bole_iterator_next(iterator)) {
         bole_slice key = bole_iterator_key(iterator), value = bole_iterator_value(iterator);
         if (format == 't') {
             cli_print_bytes(out, key, FORM_ESCAPED);
@@ -309,10 +312,22 @@ static int run_dump(invocation *cli)
 }
 
 const cli_command cli_load = {
-    "load", "[FILE]", "load entries from JSONL or TSV; - is standard input",
-    "bole load my.bole data.jsonl\nprintf 'k\\tv\\n' | bole load my.bole - --format tsv", 0, 1, load_options, run_load,
+    "load",
+    "[FILE]",
+    "load entries from JSONL or TSV; - is standard input",
+    "bole load my.bole data.jsonl\nprintf 'k\\tv\\n' | bole load my.bole - --format tsv",
+    0,
+    1,
+    load_options,
+    run_load,
 };
 const cli_command cli_dump = {
-    "dump", "[FILE]", "write all entries as JSONL or TSV; - is standard output",
-    "bole dump my.bole > all.jsonl\nbole dump my.bole all.tsv", 0, 1, load_options, run_dump,
+    "dump",
+    "[FILE]",
+    "write all entries as JSONL or TSV; - is standard output",
+    "bole dump my.bole > all.jsonl\nbole dump my.bole all.tsv",
+    0,
+    1,
+    load_options,
+    run_dump,
 };

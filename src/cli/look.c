@@ -99,11 +99,11 @@ json_t *look_stats(const bole_statistics *s)
     json_object_set_new(root, "levels", levels);
     json_object_set_new(root, "latency",
                         json_pack("{s:o,s:o,s:o,s:o}", "put", latency_json(&s->put_latency), "get",
-                                  latency_json(&s->get_latency), "seek", latency_json(&s->seek_latency), "sync",
-                                  latency_json(&s->sync_latency)));
+                                  latency_json(&s->get_latency), "seek", latency_json(&s->seek_latency),
+                                  "sync", latency_json(&s->sync_latency)));
     json_object_set_new(root, "amplification",
-                        json_pack("{s:I,s:f,s:f}", "user_bytes_written", (json_int_t)s->user_bytes_written, "write",
-                                  s->write_amplification, "space", s->space_amplification));
+                        json_pack("{s:I,s:f,s:f}", "user_bytes_written", (json_int_t)s->user_bytes_written,
+                                  "write", s->write_amplification, "space", s->space_amplification));
     return root;
 }
 
@@ -111,19 +111,20 @@ static bool add_segment(void *context, const bole_inspect_segment *s)
 {
     json_array_append_new(
         context,
-        json_pack("{s:I,s:s,s:i,s:i,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:I,s:I,s:I,s:f,s:f,s:I,s:I,s:I,s:I}",
-                  "number", (json_int_t)s->number, "table", s->table, "level", (int)s->level, "run", (int)s->run,
-                  "smallest", cli_json_bytes(s->smallest), "largest", cli_json_bytes(s->largest), "file_bytes",
-                  (json_int_t)s->file_bytes, "raw_bytes", (json_int_t)s->raw_bytes, "entries",
-                  (json_int_t)s->entries, "tombstones", (json_int_t)s->tombstones, "blocks", (json_int_t)s->blocks,
-                  "sequence_min", (json_int_t)s->sequence_min, "sequence_max", (json_int_t)s->sequence_max,
-                  "created_us", (json_int_t)s->created_us, "compression", s->compression, "filter_bytes",
-                  (json_int_t)s->filter_bytes, "index_bytes", (json_int_t)s->index_bytes, "cached_blocks",
-                  (json_int_t)s->cached_blocks, "filter_bits_per_key", s->filter_bits_per_key,
-                  "filter_expected_rate", s->filter_expected_rate, "filter_probes", (json_int_t)s->filter_probes,
-                  "filter_negatives", (json_int_t)s->filter_negatives, "filter_true_positives",
-                  (json_int_t)s->filter_true_positives, "filter_false_positives",
-                  (json_int_t)s->filter_false_positives));
+        json_pack(
+            "{s:I,s:s,s:i,s:i,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:I,s:I,s:I,s:f,s:f,s:I,s:I,s:I,s:I}",
+            "number", (json_int_t)s->number, "table", s->table, "level", (int)s->level, "run", (int)s->run,
+            "smallest", cli_json_bytes(s->smallest), "largest", cli_json_bytes(s->largest), "file_bytes",
+            (json_int_t)s->file_bytes, "raw_bytes", (json_int_t)s->raw_bytes, "entries",
+            (json_int_t)s->entries, "tombstones", (json_int_t)s->tombstones, "blocks", (json_int_t)s->blocks,
+            "sequence_min", (json_int_t)s->sequence_min, "sequence_max", (json_int_t)s->sequence_max,
+            "created_us", (json_int_t)s->created_us, "compression", s->compression, "filter_bytes",
+            (json_int_t)s->filter_bytes, "index_bytes", (json_int_t)s->index_bytes, "cached_blocks",
+            (json_int_t)s->cached_blocks, "filter_bits_per_key", s->filter_bits_per_key,
+            "filter_expected_rate", s->filter_expected_rate, "filter_probes", (json_int_t)s->filter_probes,
+            "filter_negatives", (json_int_t)s->filter_negatives, "filter_true_positives",
+            (json_int_t)s->filter_true_positives, "filter_false_positives",
+            (json_int_t)s->filter_false_positives));
     return true;
 }
 
@@ -144,11 +145,13 @@ static void print_groups(const json_t *root)
 {
     const char *group_name, *name;
     json_t *group, *value;
-    json_object_foreach((json_t *)(uintptr_t)root, group_name, group) {
+    json_object_foreach((json_t *)(uintptr_t)root, group_name, group)
+    {
         if (!json_is_object(group))
             continue;
         printf("%s\n", group_name);
-        json_object_foreach(group, name, value) {
+        json_object_foreach(group, name, value)
+        {
             if (json_is_integer(value))
                 printf("  %-26s %15lld\n", name, (long long)json_integer_value(value));
             else if (json_is_real(value))
@@ -170,7 +173,8 @@ static void print_levels(const json_t *levels)
     json_t *level;
     printf("level  runs  segments            bytes          entries   tombstones\n");
     json_array_foreach(levels, i, level)
-        printf("%5lld %5lld %9lld %16lld %16lld %12lld\n", (long long)json_integer_value(json_object_get(level, "level")),
+        printf("%5lld %5lld %9lld %16lld %16lld %12lld\n",
+               (long long)json_integer_value(json_object_get(level, "level")),
                (long long)json_integer_value(json_object_get(level, "runs")),
                (long long)json_integer_value(json_object_get(level, "segments")),
                (long long)json_integer_value(json_object_get(level, "bytes")),
@@ -204,15 +208,9 @@ static int with_stats(invocation *cli, bool all)
     return cli_close(cli, code);
 }
 
-static int run_stats(invocation *cli)
-{
-    return with_stats(cli, true);
-}
+static int run_stats(invocation *cli) { return with_stats(cli, true); }
 
-static int run_levels(invocation *cli)
-{
-    return with_stats(cli, false);
-}
+static int run_levels(invocation *cli) { return with_stats(cli, false); }
 
 /* ---- segments ---- */
 
@@ -241,7 +239,8 @@ static int run_segments(invocation *cli)
     else if (cli->json)
         print_json(segments);
     else
-        json_array_foreach(segments, i, s) {
+        json_array_foreach(segments, i, s)
+        {
             printf("%06lld.seg  %s  L%lld r%lld  %lld entries  %lld bytes  ",
                    (long long)json_integer_value(json_object_get(s, "number")),
                    json_string_value(json_object_get(s, "table")),
@@ -289,16 +288,16 @@ static bool print_setting(void *context, const bole_inspect_setting *s)
 {
     invocation *cli = context;
     if (cli->json) {
-        json_t *line = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "name", s->name, "value", s->value, "origin",
-                                 s->origin, "where", s->where, "default", s->fallback, "allowed", s->allowed, "meaning",
-                                 s->meaning);
+        json_t *line = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "name", s->name, "value", s->value,
+                                 "origin", s->origin, "where", s->where, "default", s->fallback, "allowed",
+                                 s->allowed, "meaning", s->meaning);
         json_dumpf(line, stdout, JSON_COMPACT);
         json_decref(line);
         putchar('\n');
         return true;
     }
-    printf("%-20s = %-10s  # %s%s%s; %s; %s\n", s->name, s->value, s->origin, s->where[0] != 0 ? " " : "", s->where,
-           s->allowed, s->meaning);
+    printf("%-20s = %-10s  # %s%s%s; %s; %s\n", s->name, s->value, s->origin, s->where[0] != 0 ? " " : "",
+           s->where, s->allowed, s->meaning);
     return true;
 }
 
@@ -318,9 +317,10 @@ static bool print_probe(void *context, const bole_inspect_probe *p)
     invocation *cli = context;
     bool memtable = strcmp(p->source, "memtable") == 0;
     if (cli->json) {
-        json_t *line = json_pack("{s:s,s:I,s:i,s:i,s:s,s:I,s:I}", "source", p->source, "number", (json_int_t)p->number,
-                                 "level", (int)p->level, "run", (int)p->run, "verdict", p->verdict, "sequence",
-                                 (json_int_t)p->sequence, "value_bytes", (json_int_t)p->value_bytes);
+        json_t *line = json_pack("{s:s,s:I,s:i,s:i,s:s,s:I,s:I}", "source", p->source, "number",
+                                 (json_int_t)p->number, "level", (int)p->level, "run", (int)p->run, "verdict",
+                                 p->verdict, "sequence", (json_int_t)p->sequence, "value_bytes",
+                                 (json_int_t)p->value_bytes);
         json_dumpf(line, stdout, JSON_COMPACT);
         json_decref(line);
         putchar('\n');
@@ -332,7 +332,8 @@ static bool print_probe(void *context, const bole_inspect_probe *p)
         printf("level %u run %u, %06llu.seg", p->level, p->run, (unsigned long long)p->number);
     printf(": %s", p->verdict);
     if (p->sequence != 0 || p->value_bytes != 0)
-        printf(" (sequence %llu, %llu bytes)", (unsigned long long)p->sequence, (unsigned long long)p->value_bytes);
+        printf(" (sequence %llu, %llu bytes)", (unsigned long long)p->sequence,
+               (unsigned long long)p->value_bytes);
     putchar('\n');
     return true;
 }
@@ -345,24 +346,41 @@ static int run_explain(invocation *cli)
     bole_buffer key = BOLE_BUFFER_INIT;
     bole_status status = cli_parse_bytes(cli, cli->arguments[0], &key);
     if (status == BOLE_OK)
-        status = bole_inspect_get(cli->db, cli->table, BOLE_SLICE(key.data, key.size), print_probe, cli, &cli->error);
+        status = bole_inspect_get(cli->db, cli->table, BOLE_SLICE(key.data, key.size), print_probe, cli,
+                                  &cli->error);
     bole_buffer_free(&key);
     return cli_close(cli, status == BOLE_OK ? code : cli_fail(cli, status));
 }
 
 const cli_command cli_stats = {
-    "stats", "", "counters, memory, levels, amplifications", "bole stats my.bole\nbole --json stats my.bole", 0, 0,
-    NULL, run_stats,
+    "stats",
+    "",
+    "counters, memory, levels, amplifications",
+    "bole stats my.bole\nbole --json stats my.bole",
+    0,
+    0,
+    NULL,
+    run_stats,
 };
-const cli_command cli_levels = { "levels", "", "the shape of the tree", "bole levels my.bole", 0, 0, NULL, run_levels };
+const cli_command cli_levels = { "levels", "",        "the shape of the tree", "bole levels my.bole", 0, 0,
+                                 NULL,     run_levels };
 const cli_command cli_segments = {
-    "segments", "", "every segment: place, size, key range, filter", "bole segments my.bole", 0, 0, NULL, run_segments,
+    "segments", "",           "every segment: place, size, key range, filter", "bole segments my.bole", 0, 0,
+    NULL,       run_segments,
 };
-const cli_command cli_tables = { "tables", "", "names of the tables", "bole tables my.bole", 0, 0, NULL, run_tables };
+const cli_command cli_tables = { "tables", "",        "names of the tables", "bole tables my.bole", 0, 0,
+                                 NULL,     run_tables };
 const cli_command cli_config = {
-    "config", "", "every setting, its value and where it comes from", "bole config my.bole", 0, 0, NULL, run_config,
+    "config", "",         "every setting, its value and where it comes from", "bole config my.bole", 0, 0,
+    NULL,     run_config,
 };
 const cli_command cli_explain = {
-    "explain", "KEY", "where a get of KEY looks, and what it finds there", "bole explain my.bole hello", 1, 1, NULL,
+    "explain",
+    "KEY",
+    "where a get of KEY looks, and what it finds there",
+    "bole explain my.bole hello",
+    1,
+    1,
+    NULL,
     run_explain,
 };

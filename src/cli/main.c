@@ -15,7 +15,8 @@ static invocation now; /* popt writes into it */
 static int wants_help, wants_version;
 
 static struct poptOption global_options[] = {
-    { "db", 'd', POPT_ARG_STRING, &now.store, 0, "the store (else BOLE_DB, else the first argument)", "DIRECTORY" },
+    { "db", 'd', POPT_ARG_STRING, &now.store, 0, "the store (else BOLE_DB, else the first argument)",
+      "DIRECTORY" },
     { "table", 't', POPT_ARG_STRING, &now.table_name, 0, "the table (else \"default\")", "NAME" },
     { "json", 'j', POPT_ARG_NONE, &now.json, 0, "print JSON", NULL },
     { "hex", 'x', POPT_ARG_NONE, &now.hex, 0, "keys and values are hex digits", NULL },
@@ -55,8 +56,8 @@ static void print_examples(FILE *out, const char *lines)
 static void print_help(FILE *out, const cli_command *command)
 {
     if (command != NULL) {
-        fprintf(out, "bole %s STORE%s%s [OPTION...]\n%s\n\n", command->name, command->synopsis[0] != 0 ? " " : "",
-                command->synopsis, command->summary);
+        fprintf(out, "bole %s STORE%s%s [OPTION...]\n%s\n\n", command->name,
+                command->synopsis[0] != 0 ? " " : "", command->synopsis, command->summary);
         print_examples(out, command->examples);
         if (command->options != NULL) {
             fprintf(out, "\nOptions of %s:\n", command->name);
@@ -98,7 +99,8 @@ static int unknown_option(const char *given, const cli_command *command, const c
     size_t count = 0;
     for (const struct poptOption *o = global_options; o->longName != NULL; o++)
         names[count++] = o->longName;
-    for (const struct poptOption *o = command == NULL ? NULL : command->options; o != NULL && o->longName != NULL; o++)
+    for (const struct poptOption *o = command == NULL ? NULL : command->options;
+         o != NULL && o->longName != NULL; o++)
         names[count++] = o->longName;
     names[count] = NULL;
     const char *nearest = strncmp(given, "--", 2) == 0 ? cli_nearest(given + 2, names) : NULL;
@@ -134,7 +136,8 @@ static bole_status apply_environment(invocation *cli)
 static int apply_settings(invocation *cli)
 {
     bole_status status = apply_environment(cli);
-    for (char **setting = cli->settings; status == BOLE_OK && setting != NULL && *setting != NULL; setting++) {
+    for (char **setting = cli->settings; status == BOLE_OK && setting != NULL && *setting != NULL;
+         setting++) {
         char *equals = strchr(*setting, '=');
         if (equals == NULL)
             return cli_usage_error("--set takes NAME=VALUE, not \"%s\"", *setting);
@@ -193,8 +196,8 @@ int main(int argc, const char **argv)
     struct poptOption none[] = { POPT_TABLEEND };
     struct poptOption all[] = {
         { NULL, 0, POPT_ARG_INCLUDE_TABLE, global_options, 0, NULL, NULL },
-        { NULL, 0, POPT_ARG_INCLUDE_TABLE, command != NULL && command->options != NULL ? command->options : none, 0,
-          NULL, NULL },
+        { NULL, 0, POPT_ARG_INCLUDE_TABLE,
+          command != NULL && command->options != NULL ? command->options : none, 0, NULL, NULL },
         POPT_TABLEEND,
     };
     poptContext context = poptGetContext("bole", argc, argv, all, 0);

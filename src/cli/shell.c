@@ -163,7 +163,8 @@ static void run_command(int count, const char **words)
 {
     const cli_command *command = cli_find_command(words[0]);
     if (command == NULL || command == &cli_shell || command == &cli_verify || command == &cli_destroy) {
-        (void)cli_usage_error("there is no command \"%s\" in the shell; .help and bole help list them", words[0]);
+        (void)cli_usage_error("there is no command \"%s\" in the shell; .help and bole help list them",
+                              words[0]);
         return;
     }
     poptContext context = NULL;
@@ -288,6 +289,12 @@ static int run_shell(invocation *cli)
 }
 
 const cli_command cli_shell = {
-    "shell", "", "an interactive shell with history and completion",
-    "bole shell my.bole\necho 'put a 1' | bole shell my.bole", 0, 0, NULL, run_shell,
+    "shell",
+    "",
+    "an interactive shell with history and completion",
+    "bole shell my.bole\necho 'put a 1' | bole shell my.bole",
+    0,
+    0,
+    NULL,
+    run_shell,
 };

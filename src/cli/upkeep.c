@@ -42,7 +42,8 @@ static int run_compact(invocation *cli)
     bole_status status = BOLE_OK;
     if (keeping.from != NULL && (status = cli_parse_bytes(cli, keeping.from, &from)) == BOLE_OK)
         begin = BOLE_SLICE(from.data, from.size);
-    if (status == BOLE_OK && keeping.to != NULL && (status = cli_parse_bytes(cli, keeping.to, &to)) == BOLE_OK)
+    if (status == BOLE_OK && keeping.to != NULL &&
+        (status = cli_parse_bytes(cli, keeping.to, &to)) == BOLE_OK)
         end = BOLE_SLICE(to.data, to.size);
     if (status == BOLE_OK)
         status = bole_compact(cli->db, cli->table, begin, end, &cli->error);
@@ -79,12 +80,13 @@ static int run_verify(invocation *cli)
                (unsigned long long)report.log_records, (unsigned long long)report.bytes,
                (unsigned long long)report.problems);
     else
-        printf("%s: %llu segments with %llu blocks and %llu entries, %llu logs with %llu records, %llu bytes; "
-               "%llu problems\n",
-               report.problems == 0 ? "sound" : "DAMAGED", (unsigned long long)report.segments,
-               (unsigned long long)report.blocks, (unsigned long long)report.entries,
-               (unsigned long long)report.logs, (unsigned long long)report.log_records,
-               (unsigned long long)report.bytes, (unsigned long long)report.problems);
+        printf(
+            "%s: %llu segments with %llu blocks and %llu entries, %llu logs with %llu records, %llu bytes; "
+            "%llu problems\n",
+            report.problems == 0 ? "sound" : "DAMAGED", (unsigned long long)report.segments,
+            (unsigned long long)report.blocks, (unsigned long long)report.entries,
+            (unsigned long long)report.logs, (unsigned long long)report.log_records,
+            (unsigned long long)report.bytes, (unsigned long long)report.problems);
     return report.problems == 0 ? EXIT_OK : EXIT_CORRUPT;
 }
 
@@ -124,20 +126,34 @@ static int run_destroy(invocation *cli)
     return status == BOLE_OK ? EXIT_OK : cli_fail(cli, status);
 }
 
-const cli_command cli_flush = { "flush", "", "write memtables into segments", "bole flush my.bole", 0, 0, NULL,
-                                run_flush };
+const cli_command cli_flush = {
+    "flush", "", "write memtables into segments", "bole flush my.bole", 0, 0, NULL, run_flush
+};
 const cli_command cli_compact = {
-    "compact", "", "merge segments into the last level", "bole compact my.bole\nbole compact my.bole --from a --to m",
-    0, 0, range_options, run_compact,
+    "compact",
+    "",
+    "merge segments into the last level",
+    "bole compact my.bole\nbole compact my.bole --from a --to m",
+    0,
+    0,
+    range_options,
+    run_compact,
 };
 const cli_command cli_checkpoint = {
-    "checkpoint", "DIRECTORY", "make a consistent copy that shares segments", "bole checkpoint my.bole backup.bole", 1,
-    1, NULL, run_checkpoint,
+    "checkpoint",
+    "DIRECTORY",
+    "make a consistent copy that shares segments",
+    "bole checkpoint my.bole backup.bole",
+    1,
+    1,
+    NULL,
+    run_checkpoint,
 };
 const cli_command cli_verify = {
     "verify", "", "prove every checksum and every invariant", "bole verify my.bole", 0, 0, NULL, run_verify,
 };
-const cli_command cli_drop = { "drop", "TABLE", "drop a table", "bole drop my.bole lines --yes", 1, 1, yes_options,
-                               run_drop };
-const cli_command cli_destroy = { "destroy", "", "remove a whole store", "bole destroy my.bole --yes", 0, 0,
-                                  yes_options, run_destroy };
+const cli_command cli_drop = { "drop", "TABLE", "drop a table", "bole drop my.bole lines --yes",
+                               1,      1,       yes_options,    run_drop };
+const cli_command cli_destroy = {
+    "destroy", "", "remove a whole store", "bole destroy my.bole --yes", 0, 0, yes_options, run_destroy
+};

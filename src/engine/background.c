@@ -53,12 +53,9 @@ static void progress(void *context, uint64_t bytes)
 static bl_compression_kind compression_of(const bole_db *db, bl_setting setting)
 {
     switch ((bole_compression)bl_config_u64(&db->config, setting)) {
-    case BOLE_COMPRESSION_LZ4:
-        return BL_COMPRESSED_LZ4;
-    case BOLE_COMPRESSION_ZSTD:
-        return BL_COMPRESSED_ZSTD;
-    default:
-        return BL_COMPRESSED_NONE;
+    case BOLE_COMPRESSION_LZ4: return BL_COMPRESSED_LZ4;
+    case BOLE_COMPRESSION_ZSTD: return BL_COMPRESSED_ZSTD;
+    default: return BL_COMPRESSED_NONE;
     }
 }
 
@@ -89,10 +86,7 @@ static bole_status job_context_locked(bole_db *db, bl_job_context *out, bole_err
     return BOLE_OK;
 }
 
-static void job_context_deinit(bl_job_context *job)
-{
-    bl_free((void *)(uintptr_t)job->snapshots);
-}
+static void job_context_deinit(bl_job_context *job) { bl_free((void *)(uintptr_t)job->snapshots); }
 
 static void job_failed_locked(bole_db *db, const char *event, const bole_error *error)
 {
@@ -102,9 +96,9 @@ static void job_failed_locked(bole_db *db, const char *event, const bole_error *
     if (db->background_retry_ns > RETRY_NS_MAX)
         db->background_retry_ns = RETRY_NS_MAX;
     bl_event_log_add(db->events, BOLE_LOG_ERROR, event,
-                 (bl_event_field[]){ BL_EVENT_TEXT("status", bole_status_name(error->status)),
-                                     BL_EVENT_TEXT("message", error->message) },
-                 2);
+                     (bl_event_field[]){ BL_EVENT_TEXT("status", bole_status_name(error->status)),
+                                         BL_EVENT_TEXT("message", error->message) },
+                     2);
 }
 
 static void job_succeeded_locked(bole_db *db)
@@ -186,12 +180,12 @@ static bole_status flush_oldest_locked(bole_db *db, bole_error *error)
         db->flush_bytes += bytes_of(&result);
         db->entries_dropped += result.entries_dropped;
         bl_event_log_add(db->events, BOLE_LOG_INFO, "flush",
-                     (bl_event_field[]){ BL_EVENT_U64("log", sealed->description.number),
-                                         BL_EVENT_U64("entries", result.entries_out),
-                                         BL_EVENT_U64("segments", result.count),
-                                         BL_EVENT_U64("bytes", bytes_of(&result)),
-                                         BL_EVENT_U64("microseconds", nanoseconds / 1000) },
-                     5);
+                         (bl_event_field[]){ BL_EVENT_U64("log", sealed->description.number),
+                                             BL_EVENT_U64("entries", result.entries_out),
+                                             BL_EVENT_U64("segments", result.count),
+                                             BL_EVENT_U64("bytes", bytes_of(&result)),
+                                             BL_EVENT_U64("microseconds", nanoseconds / 1000) },
+                         5);
         status = retire_oldest_locked(db, error);
     }
     bl_mutex_unlock(&db->mutex);
@@ -327,15 +321,14 @@ static bole_status merge_locked(bole_db *db, bl_version *version, const bl_pick 
             db->merge_rate = db->merge_rate == 0 ? rate : (3 * db->merge_rate + rate) / 4;
         }
         bl_event_log_add(db->events, BOLE_LOG_INFO, "compaction",
-                     (bl_event_field[]){ BL_EVENT_U64("table", pick->table), BL_EVENT_U64("inputs", count),
-                                         BL_EVENT_U64("level", pick->output_level),
-                                         BL_EVENT_U64("outputs", result.count),
-                                         BL_EVENT_U64("entries_in", result.entries_in),
-                                         BL_EVENT_U64("entries_out", result.entries_out),
-                                         BL_EVENT_U64("bytes", bytes_of(&result)),
-                                         BL_EVENT_U64("reason", pick->reason),
-                                         BL_EVENT_U64("microseconds", nanoseconds / 1000) },
-                     9);
+                         (bl_event_field[]){
+                             BL_EVENT_U64("table", pick->table), BL_EVENT_U64("inputs", count),
+                             BL_EVENT_U64("level", pick->output_level), BL_EVENT_U64("outputs", result.count),
+                             BL_EVENT_U64("entries_in", result.entries_in),
+                             BL_EVENT_U64("entries_out", result.entries_out),
+                             BL_EVENT_U64("bytes", bytes_of(&result)), BL_EVENT_U64("reason", pick->reason),
+                             BL_EVENT_U64("microseconds", nanoseconds / 1000) },
+                         9);
         status = bl_read_state_publish_locked(db, error);
     }
     bl_mutex_unlock(&db->mutex);
@@ -482,7 +475,7 @@ static void tick_job(void *context)
         bole_error error = BOLE_ERROR_INIT;
         if (bl_sync_to(db, visible, &error) != BOLE_OK)
             bl_event_log_add(db->events, BOLE_LOG_ERROR, "sync_failed",
-                         (bl_event_field[]){ BL_EVENT_TEXT("message", error.message) }, 1);
+                             (bl_event_field[]){ BL_EVENT_TEXT("message", error.message) }, 1);
     }
     bl_mutex_lock(&db->mutex);
     db->tick_queued = false;
@@ -545,7 +538,8 @@ void bl_background_schedule_locked(bole_db *db)
     }
     if (db->closing)
         return;
-    if (db->writing && !db->compaction_queued && !db->compaction_running && db->manual_waiting == 0 && !retry) {
+    if (db->writing && !db->compaction_queued && !db->compaction_running && db->manual_waiting == 0 &&
+        !retry) {
         db->compaction_queued = true;
         db->compaction_node = (bl_job_node){ .run = compaction_job, .context = db };
         bl_scheduler_submit(db->scheduler, BL_PRIORITY_LOW, &db->compaction_node);

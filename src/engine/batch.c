@@ -37,10 +37,7 @@ BOLE_API void bole_batch_clear(bole_batch *batch)
     batch->payload.size = 1;
 }
 
-BOLE_API uint64_t bole_batch_count(const bole_batch *batch)
-{
-    return batch->count;
-}
+BOLE_API uint64_t bole_batch_count(const bole_batch *batch) { return batch->count; }
 
 BOLE_API uint64_t bole_batch_bytes(const bole_batch *batch)
 {
@@ -94,7 +91,8 @@ static bole_status begin(bole_db *db, const bole_write_options *options, bl_writ
     request->durability = options == NULL ? BOLE_DURABILITY_DEFAULT : options->durability;
     if (request->durability == BOLE_DURABILITY_DEFAULT)
         request->durability = db->durability;
-    if (bl_unlikely(request->durability != BOLE_DURABILITY_PROCESS && request->durability != BOLE_DURABILITY_POWER))
+    if (bl_unlikely(request->durability != BOLE_DURABILITY_PROCESS &&
+                    request->durability != BOLE_DURABILITY_POWER))
         return bl_fail(request->error, BOLE_INVALID, "durability %d", (int)request->durability);
     request->table = &db->default_table;
     if (options != NULL && options->table != NULL)
@@ -139,7 +137,8 @@ static bole_status write_one(bole_db *db, const bole_write_options *options, bl_
     return commit_timed(db, &request, kind == BL_KIND_PUT, kind == BL_KIND_DELETE, key.size + value.size);
 }
 
-BOLE_API bole_status bole_put(bole_db *db, const bole_write_options *options, bole_slice key, bole_slice value)
+BOLE_API bole_status bole_put(bole_db *db, const bole_write_options *options, bole_slice key,
+                              bole_slice value)
 {
     return write_one(db, options, BL_KIND_PUT, key, value);
 }

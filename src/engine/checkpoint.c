@@ -54,7 +54,8 @@ static bole_status take_segment(bole_db *db, const char *directory, uint64_t num
     return copy_file(db->vfs, from, to, error);
 }
 
-static bole_status take_segments(bole_db *db, const char *directory, const bl_version *version, bole_error *error)
+static bole_status take_segments(bole_db *db, const char *directory, const bl_version *version,
+                                 bole_error *error)
 {
     bole_status status = BOLE_OK;
     for (uint32_t t = 0; t < version->table_count; t++)
@@ -63,8 +64,8 @@ static bole_status take_segments(bole_db *db, const char *directory, const bl_ve
             for (uint32_t r = 0; r < level->run_count; r++)
                 for (uint32_t s = 0; s < level->runs[r].count && status == BOLE_OK; s++) {
                     bl_point(db->scheduler, "checkpoint segment");
-                    status = take_segment(db, directory, bl_segment_meta_of(level->runs[r].segments[s])->number,
-                                          error);
+                    status = take_segment(db, directory,
+                                          bl_segment_meta_of(level->runs[r].segments[s])->number, error);
                 }
         }
     return status;
@@ -87,7 +88,8 @@ static void remove_directory(bole_vfs *vfs, const char *directory)
     (void)vfs->remove_directory(vfs, directory, NULL);
 }
 
-static bole_status build(bole_db *db, const char *directory, const bl_version_export *pinned, bole_error *error)
+static bole_status build(bole_db *db, const char *directory, const bl_version_export *pinned,
+                         bole_error *error)
 {
     bl_version_export_target target = { .vfs = db->vfs, .directory = directory };
     bole_status status = db->vfs->random(db->vfs, &target.store_id, sizeof(target.store_id), error);
@@ -142,6 +144,6 @@ BOLE_API bole_status bole_checkpoint(bole_db *db, const char *path, bole_error *
     bl_version_export_destroy(pinned);
     if (status == BOLE_OK)
         bl_event_log_add(db->events, BOLE_LOG_INFO, "checkpoint",
-                           (bl_event_field[]){ BL_EVENT_TEXT("path", path) }, 1);
+                         (bl_event_field[]){ BL_EVENT_TEXT("path", path) }, 1);
     return status;
 }

@@ -46,15 +46,9 @@ void bl_commit_lock(bole_db *db)
         wait_a_little(db, round);
 }
 
-bool bl_commit_try_lock(bole_db *db)
-{
-    return try_lock(db);
-}
+bool bl_commit_try_lock(bole_db *db) { return try_lock(db); }
 
-void bl_commit_unlock(bole_db *db)
-{
-    atomic_store_explicit(&db->commit_lock, 0, memory_order_release);
-}
+void bl_commit_unlock(bole_db *db) { atomic_store_explicit(&db->commit_lock, 0, memory_order_release); }
 
 static void push(bole_db *db, bl_write_request *request)
 {
@@ -82,7 +76,9 @@ static bl_write_request *take_all(bole_db *db)
 /* Lock held. `own` is the leader's request, already among the queued ones (then pass NULL) or not. */
 static void lead(bole_db *db, bl_write_request *own)
 {
-    bl_write_request *queued = atomic_load_explicit(&db->commit_queue, memory_order_relaxed) == NULL ? NULL : take_all(db);
+    bl_write_request *queued = atomic_load_explicit(&db->commit_queue, memory_order_relaxed) == NULL
+                                   ? NULL
+                                   : take_all(db);
     bl_write_request *first = queued;
     if (own != NULL) {
         own->next = queued;

@@ -35,7 +35,8 @@ BOLE_API bole_status bole_flush(bole_db *db, bole_error *error)
             break;
         }
         if (db->failed) {
-            status = bl_fail(error, BOLE_FAILED, "store %s refuses writes after an earlier failure", db->path);
+            status = bl_fail(error, BOLE_FAILED, "store %s refuses writes after an earlier failure",
+                             db->path);
             break;
         }
         bl_background_schedule_locked(db);
@@ -45,7 +46,8 @@ BOLE_API bole_status bole_flush(bole_db *db, bole_error *error)
     return status;
 }
 
-BOLE_API bole_status bole_compact(bole_db *db, bole_table *table, bole_slice begin, bole_slice end, bole_error *error)
+BOLE_API bole_status bole_compact(bole_db *db, bole_table *table, bole_slice begin, bole_slice end,
+                                  bole_error *error)
 {
     bole_status status = bole_flush(db, error);
     if (status != BOLE_OK)
@@ -92,7 +94,7 @@ BOLE_API bole_status bole_configure(bole_db *db, const char *name, const char *v
         bl_memory_budget_limit(&db->budget, limit, 3 * memtable < limit / 2 ? 3 * memtable : limit / 2);
         bl_event_log_set_level(db->events, (bole_log_level)bl_config_u64(&db->config, BL_SETTING_LOG_LEVEL));
         bl_event_log_add(db->events, BOLE_LOG_INFO, "configured",
-                     (bl_event_field[]){ BL_EVENT_TEXT("name", name), BL_EVENT_TEXT("value", value) }, 2);
+                         (bl_event_field[]){ BL_EVENT_TEXT("name", name), BL_EVENT_TEXT("value", value) }, 2);
     }
     bl_mutex_unlock(&db->mutex);
     if (status == BOLE_OK)

@@ -26,8 +26,8 @@ static void prefetch_group(bole_db *db, const bole_table *table, const bl_lookup
     for (uint32_t level = 0; here != NULL && level < BOLE_LEVELS_MAX; level++)
         for (uint32_t run = 0; run < here->levels[level].run_count; run++)
             for (size_t i = 0; i < count; i++) {
-                bl_segment *segment =
-                    bl_run_find(&here->levels[level].runs[run], lookups[i].comparator, lookups[i].key);
+                bl_segment *segment = bl_run_find(&here->levels[level].runs[run], lookups[i].comparator,
+                                                  lookups[i].key);
                 if (segment != NULL)
                     bl_segment_prefetch(segment, &lookups[i]);
             }
@@ -76,7 +76,8 @@ BOLE_API bole_status bole_multi_get(bole_db *db, const bole_read_options *option
             bool from_memtable = false;
             value->size = 0;
             bole_status status = result == BOLE_OK || result == BOLE_NOT_FOUND
-                                     ? bl_read_one(db, table, pinned, &lookups[i], value, NULL, &from_memtable, error)
+                                     ? bl_read_one(db, table, pinned, &lookups[i], value, NULL,
+                                                   &from_memtable, error)
                                      : result;
             if (status == BOLE_OK)
                 bl_count(from_memtable ? &counters->get_memtable_hits : &counters->get_hits, 1);

@@ -104,7 +104,8 @@ static bole_status check_directory(bole_db *db, uint32_t flags, bool *is_new, bo
     char foreign[256] = "";
     status = db->vfs->list(db->vfs, db->path, note_foreign, foreign, error);
     if (status == BOLE_OK && foreign[0] != 0)
-        return bl_fail(error, BOLE_INVALID, "%s holds other files (%s): no store is made in it", db->path, foreign);
+        return bl_fail(error, BOLE_INVALID, "%s holds other files (%s): no store is made in it", db->path,
+                       foreign);
     *is_new = true;
     return status;
 }
@@ -114,8 +115,8 @@ static bole_status take_lock(bole_db *db, bole_error *error)
     char path[BL_PATH_BYTES_MAX];
     if (!bl_file_path(path, db->path, BL_FILE_LOCK, 0))
         return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", db->path);
-    bole_status status =
-        db->vfs->open(db->vfs, path, BOLE_VFS_READ | BOLE_VFS_WRITE | BOLE_VFS_CREATE, &db->lock_file, error);
+    bole_status status = db->vfs->open(db->vfs, path, BOLE_VFS_READ | BOLE_VFS_WRITE | BOLE_VFS_CREATE,
+                                       &db->lock_file, error);
     if (status != BOLE_OK) {
         db->lock_file = NULL;
         return status;
@@ -125,7 +126,8 @@ static bole_status take_lock(bole_db *db, bole_error *error)
         bool locked = false;
         int64_t pid = 0;
         if (db->vfs->lock_test(db->lock_file, 0, &locked, &pid, NULL) == BOLE_OK && locked && pid > 0)
-            return bl_fail(error, BOLE_LOCKED, "process %lld is writing to the store %s", (long long)pid, db->path);
+            return bl_fail(error, BOLE_LOCKED, "process %lld is writing to the store %s", (long long)pid,
+                           db->path);
         return bl_fail(error, BOLE_LOCKED, "another handle is writing to the store %s", db->path);
     }
     return status;
@@ -187,7 +189,8 @@ static bool pass_number(void *context, const char *name)
     bole_db *db = context;
     uint64_t number;
     bl_file_kind kind = bl_file_parse(name, &number);
-    if (kind == BL_FILE_LOG || kind == BL_FILE_SEGMENT || kind == BL_FILE_MANIFEST || kind == BL_FILE_TEMPORARY)
+    if (kind == BL_FILE_LOG || kind == BL_FILE_SEGMENT || kind == BL_FILE_MANIFEST ||
+        kind == BL_FILE_TEMPORARY)
         bl_version_set_pass_file_number(db->versions, number);
     return true;
 }
@@ -227,8 +230,8 @@ static bole_status make_default_table_locked(bole_db *db, bole_error *error)
     if (db->default_table.name == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "table handle");
     if (!table->comparator_known)
-        return bl_fail(error, BOLE_COMPARATOR, "%s is in order of \"%s\", which this process does not have", db->path,
-                       table->comparator_name);
+        return bl_fail(error, BOLE_COMPARATOR, "%s is in order of \"%s\", which this process does not have",
+                       db->path, table->comparator_name);
     return BOLE_OK;
 }
 
@@ -266,8 +269,8 @@ static void free_all(bole_db *db)
 
 static bole_status check_options(const char *path, const bole_options *options, bole_error *error)
 {
-    const uint32_t known =
-        BOLE_CREATE | BOLE_MUST_NOT_EXIST | BOLE_READ_ONLY | BOLE_PARANOID | BOLE_NO_SIGBUS_HANDLER;
+    const uint32_t known = BOLE_CREATE | BOLE_MUST_NOT_EXIST | BOLE_READ_ONLY | BOLE_PARANOID |
+                           BOLE_NO_SIGBUS_HANDLER;
     if (path == NULL || path[0] == 0)
         return bl_fail(error, BOLE_INVALID, "the path of a store is empty");
     if (options->size < 2 * sizeof(uint32_t) || options->size > sizeof(*options))
@@ -326,16 +329,17 @@ static bole_status open_once(const char *path, const bole_options *options, bole
         return status;
     }
     bl_event_log_add(db->events, BOLE_LOG_INFO, "open",
-                 (bl_event_field[]){ BL_EVENT_TEXT("version", BOLE_VERSION_STRING),
-                                     BL_EVENT_BOOL("clean", was_clean),
-                                     BL_EVENT_U64("position", bl_position_visible(db)) },
-                 3);
+                     (bl_event_field[]){ BL_EVENT_TEXT("version", BOLE_VERSION_STRING),
+                                         BL_EVENT_BOOL("clean", was_clean),
+                                         BL_EVENT_U64("position", bl_position_visible(db)) },
+                     3);
     *out = db;
     return BOLE_OK;
 }
 
 /* A reader beside a writing process may see a manifest go, or a log's record half stored: then it looks again. */
-BOLE_API bole_status bole_open(const char *path, const bole_options *options, bole_db **out, bole_error *error)
+BOLE_API bole_status bole_open(const char *path, const bole_options *options, bole_db **out,
+                               bole_error *error)
 {
     enum { TRIES_BESIDE_A_WRITER = 20 };
     bole_options given = BOLE_OPTIONS_INIT;
@@ -391,8 +395,9 @@ static bool has_live_handles(bole_db *db, bole_error *error)
     uint64_t iterators, views;
     if (!bl_count_live_handles(db, &iterators, &views) && db->table_handles == 0)
         return false;
-    (void)bl_fail(error, BOLE_BUSY, "%s is in use: %llu iterators, %llu snapshots, %llu views, %u table handles",
-                  db->path, (unsigned long long)iterators, (unsigned long long)db->snapshot_count,
+    (void)bl_fail(error, BOLE_BUSY,
+                  "%s is in use: %llu iterators, %llu snapshots, %llu views, %u table handles", db->path,
+                  (unsigned long long)iterators, (unsigned long long)db->snapshot_count,
                   (unsigned long long)views, db->table_handles);
     return true;
 }
@@ -418,7 +423,8 @@ static bole_status finish_writing(bole_db *db, bole_error *error)
     if (status != BOLE_OK)
         return status;
     bl_log_seal(db->log);
-    status = bl_log_sync(db->log, bl_log_end(db->log), error); /* a sync mark may stand behind what is visible */
+    status = bl_log_sync(db->log, bl_log_end(db->log),
+                         error); /* a sync mark may stand behind what is visible */
     if (status != BOLE_OK)
         return status;
     bl_log_description ended = {
@@ -469,9 +475,9 @@ BOLE_API bole_status bole_close(bole_db *db, bole_error *error)
     bl_background_stop_locked(db);
     bl_mutex_unlock(&db->mutex);
     bl_event_log_add(db->events, BOLE_LOG_INFO, "close",
-                 (bl_event_field[]){ BL_EVENT_TEXT("status", bole_status_name(status)),
-                                     BL_EVENT_U64("position", bl_position_visible(db)) },
-                 2);
+                     (bl_event_field[]){ BL_EVENT_TEXT("status", bole_status_name(status)),
+                                         BL_EVENT_U64("position", bl_position_visible(db)) },
+                     2);
     free_all(db);
     return status;
 }

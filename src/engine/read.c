@@ -46,10 +46,10 @@ typedef struct look {
     bool in_memtable;
     uint64_t tag;
     bole_slice value;
-    bl_frame *frame;      /* FOUND in a segment */
+    bl_frame *frame;       /* FOUND in a segment */
     bl_memtable *memtable; /* FOUND in a memtable */
-    bl_segment *segment;  /* MUST_LOAD, or FOUND */
-    uint64_t block;       /* MUST_LOAD */
+    bl_segment *segment;   /* MUST_LOAD, or FOUND */
+    uint64_t block;        /* MUST_LOAD */
 } look;
 
 static bool look_in_memtables(const bl_read_state *state, const bl_lookup *lookup, uint32_t table, look *out)
@@ -101,7 +101,8 @@ static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uin
     }
     for (uint32_t level = 0; level < BOLE_LEVELS_MAX; level++)
         for (uint32_t run = 0; run < table->levels[level].run_count; run++) {
-            bl_segment *segment = bl_run_find(&table->levels[level].runs[run], lookup->comparator, lookup->key);
+            bl_segment *segment = bl_run_find(&table->levels[level].runs[run], lookup->comparator,
+                                              lookup->key);
             if (segment != NULL && look_in_segment(segment, lookup, out))
                 return;
         }
@@ -112,7 +113,8 @@ static bl_read_state *state_for(bole_db *db, const bole_table *table, bl_read_st
     if (bl_unlikely(pinned != NULL))
         return pinned;
     bl_read_state *dropped = atomic_load_explicit(&table->dropped, memory_order_acquire);
-    return bl_unlikely(dropped != NULL) ? dropped : atomic_load_explicit(&db->read_state, memory_order_acquire);
+    return bl_unlikely(dropped != NULL) ? dropped
+                                        : atomic_load_explicit(&db->read_state, memory_order_acquire);
 }
 
 /* No room for another block: one private block at a time, newest candidate first. */
@@ -131,7 +133,8 @@ static bole_status get_uncached(bole_db *db, const bole_table *table, const bl_l
     const bl_version_table *here = bl_version_table_by_number(state->version, table->number);
     for (uint32_t level = 0; here != NULL && level < BOLE_LEVELS_MAX; level++)
         for (uint32_t run = 0; run < here->levels[level].run_count; run++) {
-            bl_segment *segment = bl_run_find(&here->levels[level].runs[run], lookup->comparator, lookup->key);
+            bl_segment *segment = bl_run_find(&here->levels[level].runs[run], lookup->comparator,
+                                              lookup->key);
             if (segment == NULL)
                 continue;
             uint64_t tag;
@@ -176,7 +179,8 @@ bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pin
             lookup.sequence = bl_position_visible(db); /* after the state: STORE-4 */
         look_inside(state, &lookup, table->number, &seen);
         if (bl_likely(seen.find != BL_FIND_MUST_LOAD)) {
-            bole_status status = seen.find == BL_FIND_ABSENT ? BOLE_NOT_FOUND : hand_over(&seen, value, view, error);
+            bole_status status = seen.find == BL_FIND_ABSENT ? BOLE_NOT_FOUND
+                                                             : hand_over(&seen, value, view, error);
             bl_epoch_leave();
             *from_memtable = seen.in_memtable;
             return status;
@@ -201,8 +205,8 @@ bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pin
 }
 
 /* Arguments that all reads share. */
-bole_status bl_read_begin(bole_db *db, const bole_read_options *options, bole_table **table, uint64_t *sequence,
-                          bl_read_state **pinned, bole_error **error)
+bole_status bl_read_begin(bole_db *db, const bole_read_options *options, bole_table **table,
+                          uint64_t *sequence, bl_read_state **pinned, bole_error **error)
 {
     *error = options == NULL ? NULL : options->error;
     if (bl_unlikely(!bl_db_is_ours(db)))
@@ -253,7 +257,8 @@ static bole_status read_key(bole_db *db, const bole_read_options *options, bole_
     return status;
 }
 
-BOLE_API bole_status bole_get(bole_db *db, const bole_read_options *options, bole_slice key, bole_buffer *value)
+BOLE_API bole_status bole_get(bole_db *db, const bole_read_options *options, bole_slice key,
+                              bole_buffer *value)
 {
     value->size = 0;
     bole_status status = read_key(db, options, key, value, NULL);
@@ -267,7 +272,8 @@ BOLE_API bole_status bole_exists(bole_db *db, const bole_read_options *options, 
     return read_key(db, options, key, NULL, NULL);
 }
 
-BOLE_API bole_status bole_get_view(bole_db *db, const bole_read_options *options, bole_slice key, bole_view *view)
+BOLE_API bole_status bole_get_view(bole_db *db, const bole_read_options *options, bole_slice key,
+                                   bole_view *view)
 {
     *view = (bole_view)BOLE_VIEW_INIT;
     bole_status status = read_key(db, options, key, NULL, view);

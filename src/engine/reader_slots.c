@@ -25,7 +25,8 @@ static bole_status write_slot(bole_db *db, uint64_t number, uint64_t position, b
     bl_put_u64(bytes, (uint64_t)bl_process_id());
     bl_put_u64(bytes + 8, number);
     bl_put_u64(bytes + 16, position);
-    return db->vfs->write(db->readers_file, (uint64_t)db->reader_slot * SLOT_BYTES, bytes, sizeof(bytes), error);
+    return db->vfs->write(db->readers_file, (uint64_t)db->reader_slot * SLOT_BYTES, bytes, sizeof(bytes),
+                          error);
 }
 
 /* No slot can be written (a read-only disk): fine as long as nobody writes the store. */
@@ -53,8 +54,8 @@ bole_status bl_reader_slot_take(bole_db *db, bole_error *error)
     bole_error story = BOLE_ERROR_INIT;
     if (!bl_file_path(path, db->path, BL_FILE_READERS, 0))
         return bl_fail(error, BOLE_TOO_LARGE, "path of %s", db->path);
-    bole_status status =
-        db->vfs->open(db->vfs, path, BOLE_VFS_READ | BOLE_VFS_WRITE | BOLE_VFS_CREATE, &db->readers_file, &story);
+    bole_status status = db->vfs->open(db->vfs, path, BOLE_VFS_READ | BOLE_VFS_WRITE | BOLE_VFS_CREATE,
+                                       &db->readers_file, &story);
     if (status != BOLE_OK) {
         db->readers_file = NULL;
         return read_without_slot(db, &story, error);
@@ -82,8 +83,8 @@ bole_status bl_reader_slot_update(bole_db *db, bole_error *error)
 {
     if (db->readers_file == NULL)
         return BOLE_OK;
-    return write_slot(db, bl_version_set_manifest_number(db->versions), bl_version_set_manifest_position(db->versions),
-                      error);
+    return write_slot(db, bl_version_set_manifest_number(db->versions),
+                      bl_version_set_manifest_position(db->versions), error);
 }
 
 void bl_reader_slot_release(bole_db *db)
@@ -107,7 +108,8 @@ static void oldest_reader(bole_db *db, uint64_t *number, uint64_t *position)
         if (!bl_file_path(path, db->path, BL_FILE_READERS, 0) ||
             db->vfs->exists(db->vfs, path, &is_directory, NULL) == BOLE_NOT_FOUND)
             return;
-        if (db->vfs->open(db->vfs, path, BOLE_VFS_READ | BOLE_VFS_WRITE, &db->readers_file, NULL) != BOLE_OK) {
+        if (db->vfs->open(db->vfs, path, BOLE_VFS_READ | BOLE_VFS_WRITE, &db->readers_file, NULL) !=
+            BOLE_OK) {
             *number = *position = 0;
             return;
         }
@@ -134,7 +136,8 @@ static void oldest_reader(bole_db *db, uint64_t *number, uint64_t *position)
     }
 }
 
-static bool is_needed(uint64_t oldest_number, uint64_t oldest_position, const struct bl_pending_removal *removal)
+static bool is_needed(uint64_t oldest_number, uint64_t oldest_position,
+                      const struct bl_pending_removal *removal)
 {
     if (oldest_number != removal->manifest_number)
         return oldest_number < removal->manifest_number;
@@ -150,7 +153,7 @@ static void remove_now(bole_db *db, bl_file_kind kind, uint64_t number)
     bole_status status = db->vfs->remove(db->vfs, path, &error);
     if (status != BOLE_OK && status != BOLE_NOT_FOUND) /* an orphan: the next open tries again */
         bl_event_log_add(db->events, BOLE_LOG_WARN, "remove_failed",
-                     (bl_event_field[]){ BL_EVENT_TEXT("message", error.message) }, 1);
+                         (bl_event_field[]){ BL_EVENT_TEXT("message", error.message) }, 1);
 }
 
 static void keep_for_later(bole_db *db, const struct bl_pending_removal *removal)

@@ -26,21 +26,23 @@ static bole_status replay_operation(replay *context, uint64_t sequence, const bl
                                     bole_error *error)
 {
     bole_db *db = context->db;
-    const bl_version_table *table = bl_version_table_by_number(bl_version_set_current(db->versions), operation->table);
+    const bl_version_table *table = bl_version_table_by_number(bl_version_set_current(db->versions),
+                                                               operation->table);
     if (table == NULL) {
         uint64_t position;
         if (bl_version_set_table_was_dropped(db->versions, operation->table, &position))
             return BOLE_OK;
         char name[64];
         snprintf(name, sizeof(name), "%06llu.log", (unsigned long long)context->log_number);
-        return bl_corrupt(error, name, BL_NO_OFFSET, "position %llu names table %u, which the manifest does not know",
+        return bl_corrupt(error, name, BL_NO_OFFSET,
+                          "position %llu names table %u, which the manifest does not know",
                           (unsigned long long)sequence, operation->table);
     }
     bl_memtable_tree *tree = bl_memtable_tree_for(context->memtable, operation->table, table->comparator);
     if (tree == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "memtable of table %s", table->name);
-    bl_memtable_insert(tree, operation->key, bl_hash(operation->key.data, operation->key.size), operation->value,
-                       BL_TAG(sequence, operation->kind));
+    bl_memtable_insert(tree, operation->key, bl_hash(operation->key.data, operation->key.size),
+                       operation->value, BL_TAG(sequence, operation->kind));
     return BOLE_OK;
 }
 
@@ -66,8 +68,8 @@ static bole_status replay_batch(void *opaque, uint64_t position, bole_slice payl
     while (status == BOLE_OK) {
         status = bl_operation_decode(payload, &at, &operation);
         if (status == BOLE_OK)
-            status = replay_operation(context, position + BL_LOG_RECORD_HEADER_BYTES + operation.offset, &operation,
-                                      error);
+            status = replay_operation(context, position + BL_LOG_RECORD_HEADER_BYTES + operation.offset,
+                                      &operation, error);
     }
     return status == BOLE_NOT_FOUND ? BOLE_OK : status;
 }
@@ -98,7 +100,8 @@ static bole_status replay_log(bole_db *db, uint32_t index, bl_sealed **out, bl_l
     bl_sealed *sealed = bl_new(bl_sealed);
     if (sealed == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "recovered log");
-    bole_status status = bl_memtable_create(&db->budget, bl_config_u64(&db->config, BL_SETTING_MEMTABLE_BYTES),
+    bole_status status = bl_memtable_create(&db->budget,
+                                            bl_config_u64(&db->config, BL_SETTING_MEMTABLE_BYTES),
                                             &sealed->memtable, error);
     if (status != BOLE_OK) {
         bl_free(sealed);

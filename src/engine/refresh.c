@@ -15,7 +15,8 @@ typedef struct parts {
 
 static parts take(bole_db *db)
 {
-    parts old = { db->versions, db->sealed_oldest, db->sealed_newest, db->sealed_count, bl_position_visible(db) };
+    parts old = { db->versions, db->sealed_oldest, db->sealed_newest, db->sealed_count,
+                  bl_position_visible(db) };
     db->versions = NULL;
     db->sealed_oldest = db->sealed_newest = NULL;
     db->sealed_count = 0;

@@ -45,7 +45,8 @@ static uint64_t log_bytes_for(bole_db *db, uint64_t record_bytes)
     return bytes < record_bytes ? record_bytes : bytes;
 }
 
-static bole_status pair_create(bole_db *db, uint64_t start, uint64_t record_bytes, pair *out, bole_error *error)
+static bole_status pair_create(bole_db *db, uint64_t start, uint64_t record_bytes, pair *out,
+                               bole_error *error)
 {
     *out = (pair){ NULL, NULL };
     bl_mutex_lock(&db->mutex);
@@ -146,7 +147,8 @@ bole_status bl_begin_writing(bole_db *db, bole_error *error)
     uint32_t ended_count = 0, removed_count = 0;
     for (uint32_t i = 0; i < named; i++) { /* what recovery did not accept is dropped for good */
         const bl_log_description *log = bl_version_set_log_at(db->versions, i);
-        for (seal = db->sealed_oldest; seal != NULL && seal->description.number != log->number; seal = seal->newer)
+        for (seal = db->sealed_oldest; seal != NULL && seal->description.number != log->number;
+             seal = seal->newer)
             ;
         if (seal != NULL)
             ended[ended_count++] = seal->description;

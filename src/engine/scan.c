@@ -30,8 +30,8 @@ struct bole_iterator {
     bool has_lower, has_upper, empty; /* empty: the bounds leave nothing */
     bool forward;
     shown shows;
-    bole_buffer lower, upper;  /* own copies */
-    bole_buffer key, value;    /* SHOWN_COPY, and the key to step over */
+    bole_buffer lower, upper; /* own copies */
+    bole_buffer key, value;   /* SHOWN_COPY, and the key to step over */
     bole_status status;
     bole_error *error;
     uint64_t skipped, steps;
@@ -68,7 +68,8 @@ static bole_status set_bounds(bole_iterator *iterator, const bole_read_options *
     bl_comparator *comparator = iterator->table->comparator;
     bole_slice lower = options->lower_bound, prefix = options->prefix;
     if (prefix.data != NULL && comparator != NULL)
-        return bl_fail(options->error, BOLE_INVALID, "a prefix scan needs byte order; table \"%s\" is in order of %s",
+        return bl_fail(options->error, BOLE_INVALID,
+                       "a prefix scan needs byte order; table \"%s\" is in order of %s",
                        iterator->table->name, comparator->name);
     iterator->has_lower = lower.data != NULL;
     if (prefix.data != NULL && (!iterator->has_lower || bl_slice_compare(lower, prefix) < 0)) {
@@ -85,7 +86,8 @@ static bole_status set_bounds(bole_iterator *iterator, const bole_read_options *
     if (prefix.data != NULL) {
         bole_buffer end = BOLE_BUFFER_INIT;
         if (prefix_end(&end, prefix) &&
-            (!iterator->has_upper || bl_slice_compare(bl_slice(end.data, end.size), upper_of(iterator)) < 0)) {
+            (!iterator->has_upper ||
+             bl_slice_compare(bl_slice(end.data, end.size), upper_of(iterator)) < 0)) {
             bole_buffer_free(&iterator->upper);
             iterator->upper = end;
             iterator->has_upper = true;
@@ -106,7 +108,8 @@ static uint32_t count_runs(const bl_version_table *table)
     return count;
 }
 
-static bole_status open_cursors(bole_iterator *iterator, bl_cursor **cursors, uint32_t *count, bole_error *error)
+static bole_status open_cursors(bole_iterator *iterator, bl_cursor **cursors, uint32_t *count,
+                                bole_error *error)
 {
     bl_read_state *state = iterator->state;
     bole_status status = BOLE_OK;
@@ -152,8 +155,8 @@ static bool state_is_plain(const bole_iterator *iterator, const bl_version_table
 
 static bole_status open_merge(bole_iterator *iterator, bole_error *error)
 {
-    const bl_version_table *table =
-        bl_version_table_by_number(iterator->state->version, iterator->table->number);
+    const bl_version_table *table = bl_version_table_by_number(iterator->state->version,
+                                                               iterator->table->number);
     uint32_t capacity = iterator->state->memtable_count + count_runs(table), count = 0;
     bl_cursor **cursors = bl_alloc_array(capacity + 1, sizeof(cursors[0]));
     if (cursors == NULL)
@@ -334,7 +337,8 @@ static bool settle_backward(bole_iterator *iterator)
         do {
             if (bl_tag_visible(merge->current->tag, iterator->sequence)) {
                 live = bl_tag_kind(merge->current->tag) == BL_KIND_PUT;
-                if (live && !bl_buffer_assign(&iterator->value, merge->current->value.data, merge->current->value.size))
+                if (live && !bl_buffer_assign(&iterator->value, merge->current->value.data,
+                                              merge->current->value.size))
                     return fail_here(iterator, bl_fail(iterator->error, BOLE_NO_MEMORY, "value"));
             }
             iterator->skipped++;
@@ -463,10 +467,7 @@ BOLE_API bool bole_iterator_prev(bole_iterator *iterator)
 
 /* ---- what it shows ---- */
 
-BOLE_API bool bole_iterator_valid(const bole_iterator *iterator)
-{
-    return iterator->shows != SHOWN_NOTHING;
-}
+BOLE_API bool bole_iterator_valid(const bole_iterator *iterator) { return iterator->shows != SHOWN_NOTHING; }
 
 BOLE_API bole_slice bole_iterator_key(const bole_iterator *iterator)
 {
@@ -481,12 +482,6 @@ BOLE_API bole_slice bole_iterator_value(const bole_iterator *iterator)
                                              : bl_slice(iterator->value.data, iterator->value.size);
 }
 
-BOLE_API bole_status bole_iterator_status(const bole_iterator *iterator)
-{
-    return iterator->status;
-}
+BOLE_API bole_status bole_iterator_status(const bole_iterator *iterator) { return iterator->status; }
 
-BOLE_API uint64_t bole_iterator_skipped(const bole_iterator *iterator)
-{
-    return iterator->skipped;
-}
+BOLE_API uint64_t bole_iterator_skipped(const bole_iterator *iterator) { return iterator->skipped; }

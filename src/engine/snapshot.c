@@ -51,10 +51,7 @@ BOLE_API void bole_snapshot_destroy(bole_snapshot *snapshot)
     bl_free(snapshot);
 }
 
-BOLE_API uint64_t bole_snapshot_sequence(const bole_snapshot *snapshot)
-{
-    return snapshot->sequence;
-}
+BOLE_API uint64_t bole_snapshot_sequence(const bole_snapshot *snapshot) { return snapshot->sequence; }
 
 bole_status bl_snapshots_collect_locked(bole_db *db, uint64_t **out, uint32_t *count, bole_error *error)
 {

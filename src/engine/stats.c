@@ -68,8 +68,8 @@ static void add_shape(const bl_version *version, bole_statistics *out)
                 lowest = l;
         }
     out->levels = BOLE_LEVELS_MAX;
-    out->space_amplification =
-        out->level_bytes[lowest] == 0 ? 1.0 : (double)all / (double)out->level_bytes[lowest];
+    out->space_amplification = out->level_bytes[lowest] == 0 ? 1.0
+                                                             : (double)all / (double)out->level_bytes[lowest];
 }
 
 static void add_memory(const bole_db *db, bole_statistics *out)
@@ -140,7 +140,8 @@ BOLE_API bole_status bole_stats(bole_db *db, bole_statistics *out, bole_error *e
     all.delayed_ns = load(&db->delayed_ns);
     all.iterators = load(&db->iterators);
     uint64_t written = all.flush_bytes_written + all.compaction_bytes_written + all.log_bytes_written;
-    all.write_amplification = all.user_bytes_written == 0 ? 0 : (double)written / (double)all.user_bytes_written;
+    all.write_amplification = all.user_bytes_written == 0 ? 0
+                                                          : (double)written / (double)all.user_bytes_written;
     memcpy(out, &all, size);
     return BOLE_OK;
 }

@@ -98,7 +98,8 @@ static bole_status lead_sync(bole_db *db, bole_error *error)
 static bool has_failed_log(const bole_db *db, uint64_t position)
 {
     for (uint32_t i = 0; i < db->unsynced_count; i++)
-        if (bl_log_state_of(db->unsynced_logs[i]) == BL_LOG_FAILED && bl_log_start(db->unsynced_logs[i]) < position)
+        if (bl_log_state_of(db->unsynced_logs[i]) == BL_LOG_FAILED &&
+            bl_log_start(db->unsynced_logs[i]) < position)
             return true;
     return false;
 }

@@ -45,7 +45,8 @@ static bole_status check_name(const char *name, bole_error *error)
 {
     size_t size = name == NULL ? 0 : strlen(name);
     if (size == 0 || size > NAME_BYTES_MAX)
-        return bl_fail(error, BOLE_INVALID, "a table name has 1 to %d bytes, this one %zu", NAME_BYTES_MAX, size);
+        return bl_fail(error, BOLE_INVALID, "a table name has 1 to %d bytes, this one %zu", NAME_BYTES_MAX,
+                       size);
     for (const unsigned char *at = (const unsigned char *)name; *at != 0;) {
         size_t length = utf8_length(at);
         if (length == 0 || *at < 0x20 || *at == 0x7f)
@@ -57,11 +58,13 @@ static bole_status check_name(const char *name, bole_error *error)
 }
 
 /* Mutex held. A handle for a table of the present version. */
-static bole_status open_locked(bole_db *db, const bl_version_table *found, bole_table **out, bole_error *error)
+static bole_status open_locked(bole_db *db, const bl_version_table *found, bole_table **out,
+                               bole_error *error)
 {
     if (!found->comparator_known)
-        return bl_fail(error, BOLE_COMPARATOR, "table \"%s\" is in order of \"%s\", which this process does not have",
-                       found->name, found->comparator_name);
+        return bl_fail(error, BOLE_COMPARATOR,
+                       "table \"%s\" is in order of \"%s\", which this process does not have", found->name,
+                       found->comparator_name);
     bole_table *table = bl_new(bole_table);
     char *name = bl_string_copy(found->name);
     if (table == NULL || name == NULL) {
@@ -152,7 +155,8 @@ BOLE_API bole_status bole_table_create(bole_db *db, const char *name, const bole
     if (status != BOLE_OK)
         return status;
     if (!comparator_is_listed(db, comparator))
-        return bl_fail(error, BOLE_INVALID, "comparator \"%s\" is not in the options' comparators", comparator->name);
+        return bl_fail(error, BOLE_INVALID, "comparator \"%s\" is not in the options' comparators",
+                       comparator->name);
     status = bole_sync(db, error);
     if (status != BOLE_OK)
         return status;
@@ -174,9 +178,10 @@ BOLE_API bole_status bole_table_create(bole_db *db, const char *name, const bole
     if (status == BOLE_OK)
         status = bl_read_state_publish_locked(db, error);
     if (status == BOLE_OK) {
-        status = open_locked(db, bl_version_table_by_name(bl_version_set_current(db->versions), name), out, error);
+        status = open_locked(db, bl_version_table_by_name(bl_version_set_current(db->versions), name), out,
+                             error);
         bl_event_log_add(db->events, BOLE_LOG_INFO, "table_created",
-                     (bl_event_field[]){ BL_EVENT_TEXT("name", name) }, 1);
+                         (bl_event_field[]){ BL_EVENT_TEXT("name", name) }, 1);
     }
     bl_mutex_unlock(&db->mutex);
     bl_commit_unlock(db);
@@ -235,7 +240,7 @@ BOLE_API bole_status bole_table_drop(bole_db *db, const char *name, bole_error *
             keep_for_handles_locked(db, number, before);
             status = bl_read_state_publish_locked(db, error);
             bl_event_log_add(db->events, BOLE_LOG_INFO, "table_dropped",
-                         (bl_event_field[]){ BL_EVENT_TEXT("name", name) }, 1);
+                             (bl_event_field[]){ BL_EVENT_TEXT("name", name) }, 1);
         }
         db->paused = false;
         db->manual_waiting--;
@@ -250,18 +255,12 @@ BOLE_API bole_status bole_table_drop(bole_db *db, const char *name, bole_error *
     return status;
 }
 
-BOLE_API const char *bole_table_name(const bole_table *table)
-{
-    return table->name;
-}
+BOLE_API const char *bole_table_name(const bole_table *table) { return table->name; }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-BOLE_API bole_status bole_table_list(bole_db *db, bool (*visit)(void *context, const char *name), void *context,
-                                     bole_error *error)
+BOLE_API bole_status bole_table_list(bole_db *db, bool (*visit)(void *context, const char *name),
+                                     void *context, bole_error *error)
 {
     if (!bl_db_is_ours(db))
         return bl_forked(error);

@@ -19,7 +19,8 @@ static uint64_t payload_bytes_of(const bl_write_request *request)
 {
     if (request->batch != NULL)
         return request->batch->payload.size;
-    return 1 + bl_operation_size(request->kind, request->table->number, request->key.size, request->value.size);
+    return 1 +
+           bl_operation_size(request->kind, request->table->number, request->key.size, request->value.size);
 }
 
 static uint64_t memtable_bytes_of(const bl_write_request *request)
@@ -103,8 +104,8 @@ static void encode(bl_write_request *request)
         return;
     }
     request->payload[0] = BL_RECORD_BATCH;
-    uint8_t *end = bl_operation_encode(request->payload + 1, request->kind, request->table->number, request->key,
-                                       request->value);
+    uint8_t *end = bl_operation_encode(request->payload + 1, request->kind, request->table->number,
+                                       request->key, request->value);
     bl_debug_assert(end == request->payload + request->payload_bytes);
     (void)end;
 }
@@ -125,8 +126,8 @@ static void insert_batch(bole_db *db, const bl_write_request *request)
             tree = bl_memtable_tree_for(db->memtable, operation.table, comparator);
             last = operation.table;
         }
-        bl_memtable_insert(tree, operation.key, bl_hash(operation.key.data, operation.key.size), operation.value,
-                           BL_TAG(base + operation.offset, operation.kind));
+        bl_memtable_insert(tree, operation.key, bl_hash(operation.key.data, operation.key.size),
+                           operation.value, BL_TAG(base + operation.offset, operation.kind));
     }
 }
 
@@ -136,7 +137,8 @@ static void insert(bole_db *db, const bl_write_request *request)
         insert_batch(db, request);
         return;
     }
-    bl_memtable_tree *tree = bl_memtable_tree_for(db->memtable, request->table->number, request->table->comparator);
+    bl_memtable_tree *tree = bl_memtable_tree_for(db->memtable, request->table->number,
+                                                  request->table->comparator);
     uint64_t sequence = request->position + BL_LOG_RECORD_HEADER_BYTES + 1;
     bl_memtable_insert(tree, request->key, bl_hash(request->key.data, request->key.size), request->value,
                        BL_TAG(sequence, request->kind));
@@ -214,7 +216,8 @@ void bl_write_group_locked(bole_db *db, bl_write_request *first)
             continue;
         }
         request->payload_bytes = payload_bytes_of(request);
-        if (request->batch != NULL && request->batch->count == 0) { /* nothing to write: only a position to sync */
+        if (request->batch != NULL &&
+            request->batch->count == 0) {           /* nothing to write: only a position to sync */
             request->end = bl_position_visible(db); /* a sync mark may stand behind it */
             request = request->next;
             continue;
@@ -241,7 +244,8 @@ void bl_write_group_locked(bole_db *db, bl_write_request *first)
     }
     if (has_records)
         publish(db, begin, NULL);
-    atomic_store_explicit(&db->commit_groups, atomic_load_explicit(&db->commit_groups, memory_order_relaxed) + 1,
+    atomic_store_explicit(&db->commit_groups,
+                          atomic_load_explicit(&db->commit_groups, memory_order_relaxed) + 1,
                           memory_order_relaxed);
     if (db->log != NULL && bl_log_wants_touch(db->log))
         bl_background_touch(db);

@@ -61,8 +61,8 @@ static void print_operations(printer *out, const bl_log_item *item)
         char key[4 * KEY_SHOWN_BYTES + 8];
         escape(operation.key, key);
         print(out, "    sequence %llu table %u %s %s (%zu bytes of value)",
-              (unsigned long long)(item->position + BL_LOG_RECORD_HEADER_BYTES + operation.offset), operation.table,
-              operation.kind == BL_KIND_PUT ? "put" : "delete", key, operation.value.size);
+              (unsigned long long)(item->position + BL_LOG_RECORD_HEADER_BYTES + operation.offset),
+              operation.table, operation.kind == BL_KIND_PUT ? "put" : "delete", key, operation.value.size);
     }
     if (status != BOLE_NOT_FOUND)
         print(out, "    the rest is no operation: %s", bole_status_text(status));
@@ -74,18 +74,19 @@ static bole_status print_item(void *context, const bl_log_item *item, bole_error
     (void)error;
     switch (item->kind) {
     case BL_LOG_ITEM_RECORD:
-        print(out, "%llu record position %llu bytes %llu synced %llu type %u", (unsigned long long)item->offset,
-              (unsigned long long)item->position, (unsigned long long)item->bytes, (unsigned long long)item->synced,
-              item->type);
+        print(out, "%llu record position %llu bytes %llu synced %llu type %u",
+              (unsigned long long)item->offset, (unsigned long long)item->position,
+              (unsigned long long)item->bytes, (unsigned long long)item->synced, item->type);
         if (item->type == BL_RECORD_BATCH)
             print_operations(out, item);
         break;
     case BL_LOG_ITEM_DAMAGE:
-        print(out, "%llu DAMAGE %llu bytes", (unsigned long long)item->offset, (unsigned long long)item->bytes);
+        print(out, "%llu DAMAGE %llu bytes", (unsigned long long)item->offset,
+              (unsigned long long)item->bytes);
         break;
     default:
-        print(out, "%llu tail %llu bytes%s", (unsigned long long)item->offset, (unsigned long long)item->bytes,
-              item->zero ? " (zeros)" : "");
+        print(out, "%llu tail %llu bytes%s", (unsigned long long)item->offset,
+              (unsigned long long)item->bytes, item->zero ? " (zeros)" : "");
     }
     return out->stopped ? BOLE_CANCELLED : BOLE_OK;
 }
@@ -99,8 +100,8 @@ static bole_status dump_log(bole_vfs *vfs, const char *file, printer *out, bole_
     char id[33], store[33];
     hex(header.id, id);
     hex(header.store_id, store);
-    print(out, "log %llu format %u id %s store %s start %llu", (unsigned long long)header.number, header.version, id,
-          store, (unsigned long long)header.start);
+    print(out, "log %llu format %u id %s store %s start %llu", (unsigned long long)header.number,
+          header.version, id, store, (unsigned long long)header.start);
     bl_log_scanned scanned;
     status = bl_log_scan(vfs, file, print_item, out, &scanned, error);
     return status == BOLE_CANCELLED ? BOLE_OK : status;
@@ -135,9 +136,9 @@ static bole_status dump_segment(bole_vfs *vfs, const char *file, printer *out, b
         print(out, "  made from %s", text);
     }
     for (uint32_t i = 0; i < footer.section_count; i++)
-        print(out, "%llu section kind %u, %llu bytes, checksum %016llx", (unsigned long long)footer.sections[i].offset,
-              footer.sections[i].kind, (unsigned long long)footer.sections[i].length,
-              (unsigned long long)footer.sections[i].checksum);
+        print(out, "%llu section kind %u, %llu bytes, checksum %016llx",
+              (unsigned long long)footer.sections[i].offset, footer.sections[i].kind,
+              (unsigned long long)footer.sections[i].length, (unsigned long long)footer.sections[i].checksum);
     bl_segment_footer_deinit(&footer);
     return BOLE_OK;
 }
@@ -164,8 +165,8 @@ static bole_status show_edit(void *context, const bl_manifest_edit *edit, bole_e
 }
 
 static bole_status walk_manifest(bole_vfs *vfs, const char *file,
-                                 bool (*visit)(void *context, uint64_t offset, const char *text), void *context,
-                                 bl_manifest_scanned *scanned, bole_error *error)
+                                 bool (*visit)(void *context, uint64_t offset, const char *text),
+                                 void *context, bl_manifest_scanned *scanned, bole_error *error)
 {
     edit_walk walk = { .visit = visit, .context = context };
     bole_status status = bl_manifest_scan(vfs, file, NULL, show_edit, &walk, scanned, error);
@@ -191,7 +192,8 @@ static bole_status dump_manifest(bole_vfs *vfs, const char *file, printer *out, 
     bl_manifest_scanned scanned;
     bole_status status = walk_manifest(vfs, file, print_edit, out, &scanned, error);
     if (status == BOLE_OK && !out->stopped)
-        print(out, "%llu end%s", (unsigned long long)scanned.bytes, scanned.torn ? ", something torn behind it" : "");
+        print(out, "%llu end%s", (unsigned long long)scanned.bytes,
+              scanned.torn ? ", something torn behind it" : "");
     return status;
 }
 
@@ -230,8 +232,8 @@ static bole_status dump_current(bole_vfs *vfs, const char *file, printer *out, b
     hex(current.manifest_id, manifest);
     print(out, "store %s manifest %llu id %s", store, (unsigned long long)current.manifest_number, manifest);
     if (current.clean_bytes != 0)
-        print(out, "closed cleanly: %llu bytes of manifest, chain %016llx", (unsigned long long)current.clean_bytes,
-              (unsigned long long)current.clean_chain);
+        print(out, "closed cleanly: %llu bytes of manifest, chain %016llx",
+              (unsigned long long)current.clean_bytes, (unsigned long long)current.clean_chain);
     return BOLE_OK;
 }
 
@@ -245,14 +247,10 @@ BOLE_API bole_status bole_inspect_dump(bole_vfs *vfs, const char *file,
     uint64_t number;
     printer out = { line, context, false };
     switch (bl_file_parse(slash == NULL ? file : slash + 1, &number)) {
-    case BL_FILE_LOG:
-        return dump_log(vfs, file, &out, error);
-    case BL_FILE_SEGMENT:
-        return dump_segment(vfs, file, &out, error);
-    case BL_FILE_MANIFEST:
-        return dump_manifest(vfs, file, &out, error);
-    case BL_FILE_CURRENT:
-        return dump_current(vfs, file, &out, error);
+    case BL_FILE_LOG: return dump_log(vfs, file, &out, error);
+    case BL_FILE_SEGMENT: return dump_segment(vfs, file, &out, error);
+    case BL_FILE_MANIFEST: return dump_manifest(vfs, file, &out, error);
+    case BL_FILE_CURRENT: return dump_current(vfs, file, &out, error);
     default:
         return bl_fail(error, BOLE_INVALID, "%s is no log, segment, manifest or CURRENT by its name", file);
     }

@@ -48,7 +48,8 @@ static bool probe_memtables(const bl_read_state *state, const bl_lookup *lookup,
         const bl_memtable_tree *tree = bl_memtable_find_tree(state->memtables[i], table);
         uint64_t tag;
         bole_slice value;
-        if (tree != NULL && bl_memtable_get(tree, lookup->key, lookup->hash, lookup->sequence, &tag, &value)) {
+        if (tree != NULL &&
+            bl_memtable_get(tree, lookup->key, lookup->hash, lookup->sequence, &tag, &value)) {
             probe.verdict = verdict_of(tag);
             probe.sequence = bl_tag_sequence(tag);
             probe.value_bytes = value.size;
@@ -60,8 +61,8 @@ static bool probe_memtables(const bl_read_state *state, const bl_lookup *lookup,
 }
 
 BOLE_API bole_status bole_inspect_get(bole_db *db, bole_table *table, bole_slice key,
-                                      bool (*visit)(void *context, const bole_inspect_probe *probe), void *context,
-                                      bole_error *error)
+                                      bool (*visit)(void *context, const bole_inspect_probe *probe),
+                                      void *context, bole_error *error)
 {
     if (!bl_db_is_ours(db))
         return bl_forked(error);

@@ -19,19 +19,15 @@
 static const char *compression_name(uint8_t kind)
 {
     switch (kind) {
-    case BL_COMPRESSED_NONE:
-        return "none";
-    case BL_COMPRESSED_LZ4:
-        return "lz4";
-    case BL_COMPRESSED_ZSTD:
-        return "zstd";
-    default:
-        return "unknown";
+    case BL_COMPRESSED_NONE: return "none";
+    case BL_COMPRESSED_LZ4: return "lz4";
+    case BL_COMPRESSED_ZSTD: return "zstd";
+    default: return "unknown";
     }
 }
 
-static bole_status describe_segment(const bl_version_table *table, bl_segment *segment, bole_inspect_segment *out,
-                                    bole_error *error)
+static bole_status describe_segment(const bl_version_table *table, bl_segment *segment,
+                                    bole_inspect_segment *out, bole_error *error)
 {
     const bl_segment_meta *meta = bl_segment_meta_of(segment);
     bl_segment_shape shape;
@@ -128,14 +124,15 @@ static bool is_the_one(void *context, const bl_version_table *table, bl_segment 
     return false;
 }
 
-static bole_status find_segment(const bl_read_state *state, uint64_t number, bl_segment **out, bole_error *error)
+static bole_status find_segment(const bl_read_state *state, uint64_t number, bl_segment **out,
+                                bole_error *error)
 {
     segment_search search = { number, NULL };
     each_segment(state, is_the_one, &search);
     *out = search.found;
-    return search.found != NULL
-               ? BOLE_OK
-               : bl_fail(error, BOLE_NOT_FOUND, "there is no live segment %06llu.seg", (unsigned long long)number);
+    return search.found != NULL ? BOLE_OK
+                                : bl_fail(error, BOLE_NOT_FOUND, "there is no live segment %06llu.seg",
+                                          (unsigned long long)number);
 }
 
 BOLE_API bole_status bole_inspect_filter(bole_db *db, uint64_t number, uint64_t probes, uint64_t seed,
@@ -174,8 +171,8 @@ static bool show_block(void *context, const bl_block_place *place)
 }
 
 BOLE_API bole_status bole_inspect_blocks(bole_db *db, uint64_t number,
-                                         bool (*visit)(void *context, const bole_inspect_block *block), void *context,
-                                         bole_error *error)
+                                         bool (*visit)(void *context, const bole_inspect_block *block),
+                                         void *context, bole_error *error)
 {
     if (!bl_db_is_ours(db))
         return bl_forked(error);
@@ -192,7 +189,8 @@ BOLE_API bole_status bole_inspect_blocks(bole_db *db, uint64_t number,
 /* ---- memtables and logs ---- */
 
 BOLE_API bole_status bole_inspect_memtables(bole_db *db,
-                                            bool (*visit)(void *context, const bole_inspect_memtable *memtable),
+                                            bool (*visit)(void *context,
+                                                          const bole_inspect_memtable *memtable),
                                             void *context, bole_error *error)
 {
     if (!bl_db_is_ours(db))
@@ -260,28 +258,17 @@ BOLE_API bole_status bole_inspect_logs(bole_db *db, bool (*visit)(void *context,
 static const char *kind_name(bl_file_kind kind)
 {
     switch (kind) {
-    case BL_FILE_LOG:
-        return "log";
-    case BL_FILE_SEGMENT:
-        return "segment";
-    case BL_FILE_MANIFEST:
-        return "manifest";
-    case BL_FILE_CURRENT:
-        return "current";
-    case BL_FILE_LOCK:
-        return "lock";
-    case BL_FILE_READERS:
-        return "readers";
-    case BL_FILE_RESERVE:
-        return "reserve";
-    case BL_FILE_CONFIG:
-        return "config";
-    case BL_FILE_EVENTS:
-        return "events";
-    case BL_FILE_TEMPORARY:
-        return "temporary";
-    default:
-        return "other";
+    case BL_FILE_LOG: return "log";
+    case BL_FILE_SEGMENT: return "segment";
+    case BL_FILE_MANIFEST: return "manifest";
+    case BL_FILE_CURRENT: return "current";
+    case BL_FILE_LOCK: return "lock";
+    case BL_FILE_READERS: return "readers";
+    case BL_FILE_RESERVE: return "reserve";
+    case BL_FILE_CONFIG: return "config";
+    case BL_FILE_EVENTS: return "events";
+    case BL_FILE_TEMPORARY: return "temporary";
+    default: return "other";
     }
 }
 
@@ -311,10 +298,7 @@ static bool note_name(void *context, const char *name)
     return copy != NULL;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 static bool is_live(bole_db *db, bl_file_kind kind, uint64_t number)
 {
@@ -328,7 +312,8 @@ static bool is_live(bole_db *db, bl_file_kind kind, uint64_t number)
     return live;
 }
 
-BOLE_API bole_status bole_inspect_files(bole_db *db, bool (*visit)(void *context, const bole_inspect_file *file),
+BOLE_API bole_status bole_inspect_files(bole_db *db,
+                                        bool (*visit)(void *context, const bole_inspect_file *file),
                                         void *context, bole_error *error)
 {
     if (!bl_db_is_ours(db))
@@ -447,23 +432,14 @@ BOLE_API bole_status bole_unescape(const char *text, size_t size, bole_buffer *o
             continue;
         }
         switch (kind) {
-        case '\\':
-            *at++ = '\\';
-            break;
-        case 'n':
-            *at++ = '\n';
-            break;
-        case 'r':
-            *at++ = '\r';
-            break;
-        case 't':
-            *at++ = '\t';
-            break;
-        case '0':
-            *at++ = 0;
-            break;
+        case '\\': *at++ = '\\'; break;
+        case 'n': *at++ = '\n'; break;
+        case 'r': *at++ = '\r'; break;
+        case 't': *at++ = '\t'; break;
+        case '0': *at++ = 0; break;
         default:
-            return bl_fail(error, BOLE_INVALID, "bad escape at byte %zu: use \\\\ \\n \\r \\t \\0 or \\xNN", i);
+            return bl_fail(error, BOLE_INVALID, "bad escape at byte %zu: use \\\\ \\n \\r \\t \\0 or \\xNN",
+                           i);
         }
         i++;
     }

@@ -110,6 +110,7 @@ BOLE_API bole_status bole_verify(const char *path, const bole_options *options,
     if (status == BOLE_OK)
         status = closed;
     if (status == BOLE_OK && report->problems > 0)
-        status = bl_fail(error, BOLE_CORRUPT, "%s has %llu problems", path, (unsigned long long)report->problems);
+        status = bl_fail(error, BOLE_CORRUPT, "%s has %llu problems", path,
+                         (unsigned long long)report->problems);
     return status;
 }
