@@ -9,15 +9,9 @@
 _Atomic uint32_t bl_process_generation_now = 1;
 static pthread_once_t install_once = PTHREAD_ONCE_INIT;
 
-static void in_child(void)
-{
-    atomic_fetch_add_explicit(&bl_process_generation_now, 1, memory_order_relaxed);
-}
+static void in_child(void) { atomic_fetch_add_explicit(&bl_process_generation_now, 1, memory_order_relaxed); }
 
-static void install(void)
-{
-    pthread_atfork(NULL, NULL, in_child);
-}
+static void install(void) { pthread_atfork(NULL, NULL, in_child); }
 
 uint32_t bl_process_generation(void)
 {
@@ -25,10 +19,7 @@ uint32_t bl_process_generation(void)
     return atomic_load_explicit(&bl_process_generation_now, memory_order_relaxed);
 }
 
-int64_t bl_process_id(void)
-{
-    return getpid();
-}
+int64_t bl_process_id(void) { return getpid(); }
 
 uint64_t bl_process_open_files(void)
 {

@@ -50,7 +50,7 @@ static inline void bl_point(bl_scheduler *scheduler, const char *name)
 void bl_sleep(bl_scheduler *scheduler, uint64_t nanoseconds);
 void bl_yield(bl_scheduler *scheduler); /* give way: sched_yield, or a switch */
 
-/* ---- Locks and conditions that know the scheduler ---- */
+/* ---- Locks and conditions that know the scheduler ------------------------------------------------------ */
 typedef struct bl_mutex {
     bl_scheduler *scheduler;
     uint32_t generation; /* of the process that made it: a child of fork leaves the system's part alone */
