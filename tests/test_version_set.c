@@ -453,6 +453,42 @@ static void the_clean_mark_is_withdrawn_before_anything_else(void **state)
     bole_vfs_destroy(disk);
 }
 
+/* Goal: a set that was closed cleanly and is used on withdraws its own mark. */
+static void an_edit_after_a_clean_close_withdraws_the_mark(void **state)
+{
+    (void)state;
+    bole_vfs *disk = disk_make(13);
+    bole_error error = BOLE_ERROR_INIT;
+    bl_version_set *set = make_set(disk);
+    assert_ok(set_close_cleanly(set, &(bl_version_edit){ .synced = 5 }, &error), &error);
+    apply_good(set, &(bl_version_edit){ .synced = 6 });
+    bl_version_set_destroy(set);
+    set = open_set(disk);
+    assert_false(bl_version_set_was_clean(set));
+    assert_int_equal(bl_version_set_synced(set), 6);
+    bl_version_set_destroy(set);
+    bole_vfs_destroy(disk);
+}
+
+/* Goal: positions that another edit passed, while this one waited for its turn, change nothing and are no mistake. */
+static void positions_only_rise(void **state)
+{
+    (void)state;
+    bole_vfs *disk = disk_make(14);
+    bl_version_set *set = make_set(disk);
+    apply_good(set, &(bl_version_edit){ .synced = 50, .flushed_through = 40, .next_sequence = 90 });
+    apply_good(set, &(bl_version_edit){ .synced = 49, .flushed_through = 39, .next_sequence = 89 });
+    for (int reopened = 0; reopened < 2; reopened++) {
+        assert_int_equal(bl_version_set_synced(set), 50);
+        assert_int_equal(bl_version_set_flushed_through(set), 40);
+        assert_int_equal(bl_version_set_next_sequence(set), 90);
+        bl_version_set_destroy(set);
+        set = open_set(disk);
+    }
+    bl_version_set_destroy(set);
+    bole_vfs_destroy(disk);
+}
+
 /* ---- Threads ---- */
 
 typedef struct edit_thread {
@@ -705,6 +741,8 @@ int main(void)
         cmocka_unit_test(an_edit_that_breaks_a_rule_is_refused_and_not_written),
         cmocka_unit_test(without_memory_nothing_changes),
         cmocka_unit_test(the_clean_mark_is_withdrawn_before_anything_else),
+        cmocka_unit_test(an_edit_after_a_clean_close_withdraws_the_mark),
+        cmocka_unit_test(positions_only_rise),
 #ifdef BL_CHECKS
         cmocka_unit_test(a_second_edit_waits_for_the_first),
 #endif
