@@ -46,8 +46,7 @@ TEST_UNUSED static void test_assert_status(bole_status expected, bole_status sta
     _fail(file, line);
 }
 
-/* ---- A directory of its own for a test; removed with all that is in it when the program ends
- * ------------- */
+/* ---- A directory of its own for a test; removed with all that is in it when the program ends ----------- */
 
 typedef struct test_directory {
     char path[256];

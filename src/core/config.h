@@ -40,38 +40,38 @@ typedef enum bl_setting_applies {
  * SWITCH) instead of them; `fallback` is the default, BL_DERIVED where bl_config_resolve finds it.
  * X(SYMBOL, name, type, fallback, min, max, words, applies, meaning) */
 #define BL_DERIVED UINT64_MAX
-#define BL_SETTING_MAP(X)                                                                                              \
-    X(MEMORY_LIMIT, memory_limit, BYTES, BL_DERIVED, 4 * BL_MIB, 1024 * BL_TIB, none, NOW,                             \
-      "memory for everything the store holds; default: a quarter of the machine's, or of the cgroup's")                \
-    X(MEMTABLE_BYTES, memtable_bytes, BYTES, 64 * BL_MIB, 4 * BL_KIB, 8 * BL_GIB, none, NEW_FILES,                     \
-      "size at which a memtable is sealed and flushed; at most a sixteenth of memory_limit is used")                   \
-    X(SEGMENT_BYTES, segment_bytes, BYTES, 64 * BL_MIB, 4 * BL_KIB, 16 * BL_GIB, none, NEW_FILES,                      \
-      "size at which a merge cuts its outputs")                                                                        \
-    X(BLOCK_BYTES, block_bytes, BYTES, 0, 1 * BL_KIB, 1 * BL_MIB, automatic, NEW_FILES,                                \
-      "size of a block; auto: 4 KiB, and 16 KiB where entries are above 256 bytes")                                    \
-    X(FILTER_BITS_PER_KEY, filter_bits_per_key, COUNT, 10, 1, 32, nothing, NEW_FILES,                                  \
-      "bits a key in a last-level segment's Bloom filter; none: no filters")                                           \
-    X(LEVEL0_RUNS, level0_runs, COUNT, 8, 1, 32, none, NOW,                                                            \
-      "runs in level 0 that start a merge; more write less often, fewer read faster")                                  \
-    X(BACKGROUND_THREADS, background_threads, COUNT, 2, 1, 64, none, OPEN,                                             \
-      "threads for flush and compaction")                                                                              \
-    X(DURABILITY, durability, CHOICE, BOLE_DURABILITY_PROCESS, 1, 2, durability, NEW_FILES,                            \
-      "what a write survives before it is acknowledged: the process' death, or a power cut")                           \
-    X(SYNC_INTERVAL_MS, sync_interval_ms, MILLISECONDS, 1000, 1, 3600 * 1000, none, NOW,                               \
-      "how often process-durable writes are synced in the background")                                                 \
-    X(COMPRESSION, compression, CHOICE, BOLE_COMPRESSION_LZ4, 1, 3, compression, NEW_FILES,                            \
-      "of the last level's blocks")                                                                                    \
-    X(COMPRESSION_UPPER, compression_upper, CHOICE, BOLE_COMPRESSION_NONE, 1, 3, compression, NEW_FILES,               \
-      "of the other levels' blocks")                                                                                   \
-    X(COMPRESSION_LEVEL, compression_level, INTEGER, 1, -7, 22, none, NEW_FILES,                                       \
-      "ZSTD's level; below 1 is faster and packs less")                                                                \
-    X(MAP_LOGS, map_logs, SWITCH, 1, 0, 1, toggle, NEW_FILES,                                                          \
-      "write process-durable logs through a map where the file system allows; off: no SIGBUS handler either")          \
-    X(OPEN_FILES_MAX, open_files_max, COUNT, BL_DERIVED, 8, 1 << 20, none, OPEN,                                       \
-      "descriptors for segments; default: three quarters of the process' limit")                                       \
-    X(LOG_LEVEL, log_level, CHOICE, BOLE_LOG_INFO, 1, 4, log_level, NOW,                                               \
-      "least important event that is told of")                                                                         \
-    X(EVENTS_BYTES, events_bytes, BYTES, 4 * BL_MIB, 4 * BL_KIB, 1 * BL_GIB, none, NOW,                                \
+#define BL_SETTING_MAP(X)                                                                                    \
+    X(MEMORY_LIMIT, memory_limit, BYTES, BL_DERIVED, 4 * BL_MIB, 1024 * BL_TIB, none, NOW,                   \
+      "memory for everything the store holds; default: a quarter of the machine's, or of the cgroup's")      \
+    X(MEMTABLE_BYTES, memtable_bytes, BYTES, 64 * BL_MIB, 4 * BL_KIB, 8 * BL_GIB, none, NEW_FILES,           \
+      "size at which a memtable is sealed and flushed; at most a sixteenth of memory_limit is used")         \
+    X(SEGMENT_BYTES, segment_bytes, BYTES, 64 * BL_MIB, 4 * BL_KIB, 16 * BL_GIB, none, NEW_FILES,            \
+      "size at which a merge cuts its outputs")                                                              \
+    X(BLOCK_BYTES, block_bytes, BYTES, 0, 1 * BL_KIB, 1 * BL_MIB, automatic, NEW_FILES,                      \
+      "size of a block; auto: 4 KiB, and 16 KiB where entries are above 256 bytes")                          \
+    X(FILTER_BITS_PER_KEY, filter_bits_per_key, COUNT, 10, 1, 32, nothing, NEW_FILES,                        \
+      "bits a key in a last-level segment's Bloom filter; none: no filters")                                 \
+    X(LEVEL0_RUNS, level0_runs, COUNT, 8, 1, 32, none, NOW,                                                  \
+      "runs in level 0 that start a merge; more write less often, fewer read faster")                        \
+    X(BACKGROUND_THREADS, background_threads, COUNT, 2, 1, 64, none, OPEN,                                   \
+      "threads for flush and compaction")                                                                    \
+    X(DURABILITY, durability, CHOICE, BOLE_DURABILITY_PROCESS, 1, 2, durability, NEW_FILES,                  \
+      "what a write survives before it is acknowledged: the process' death, or a power cut")                 \
+    X(SYNC_INTERVAL_MS, sync_interval_ms, MILLISECONDS, 1000, 1, 3600 * 1000, none, NOW,                     \
+      "how often process-durable writes are synced in the background")                                       \
+    X(COMPRESSION, compression, CHOICE, BOLE_COMPRESSION_LZ4, 1, 3, compression, NEW_FILES,                  \
+      "of the last level's blocks")                                                                          \
+    X(COMPRESSION_UPPER, compression_upper, CHOICE, BOLE_COMPRESSION_NONE, 1, 3, compression, NEW_FILES,     \
+      "of the other levels' blocks")                                                                         \
+    X(COMPRESSION_LEVEL, compression_level, INTEGER, 1, -7, 22, none, NEW_FILES,                             \
+      "ZSTD's level; below 1 is faster and packs less")                                                      \
+    X(MAP_LOGS, map_logs, SWITCH, 1, 0, 1, toggle, NEW_FILES,                                                \
+      "write process-durable logs through a map where the file system allows; off: no SIGBUS handler either") \
+    X(OPEN_FILES_MAX, open_files_max, COUNT, BL_DERIVED, 8, 1 << 20, none, OPEN,                             \
+      "descriptors for segments; default: three quarters of the process' limit")                             \
+    X(LOG_LEVEL, log_level, CHOICE, BOLE_LOG_INFO, 1, 4, log_level, NOW,                                     \
+      "least important event that is told of")                                                               \
+    X(EVENTS_BYTES, events_bytes, BYTES, 4 * BL_MIB, 4 * BL_KIB, 1 * BL_GIB, none, NOW,                      \
       "size at which events.jsonl becomes events.1.jsonl")
 
 typedef enum bl_setting {

@@ -39,7 +39,7 @@ struct bole_batch {
     bole_buffer payload; /* starts with BL_RECORD_BATCH */
     uint64_t count;
     uint64_t memtable_bytes; /* upper bound of what inserting takes, see bl_memtable_entry_bytes */
-    uint64_t key_bytes, value_bytes;
+    uint64_t deletes, key_bytes, value_bytes;
     const bole_db *db; /* of the tables named, NULL: none named yet */
 };
 
