@@ -154,13 +154,17 @@ static const bole_comparator backwards = { "test.backwards", NULL, compare_backw
 /* A run of `count` distinct random keys, each a segment of its own. */
 static bl_version *random_run(bl_prng *prng, bl_comparator *comparator, uint32_t wanted, const char *prefix)
 {
-    static uint8_t keys[256][40];
+    static uint8_t keys[256][48];
     bl_version_insertion insertions[256];
     uint32_t count = 0;
     static const uint8_t letters[] = { 0x00, 0x00, 'a', 'b', 0xFF };
     while (count < wanted) {
         size_t size = strlen(prefix);
         memcpy(keys[count], prefix, size);
+        if (bl_prng_chance(prng, 3)) { /* the highest head, or the lowest, with more behind it */
+            memset(keys[count] + size, bl_prng_chance(prng, 2) ? 0xFF : 0, 8);
+            size += 8;
+        }
         for (uint64_t n = bl_prng_below(prng, 14); n > 0; n--)
             keys[count][size++] = letters[bl_prng_below(prng, sizeof letters)];
         bole_slice key = bl_slice(keys[count], size);
