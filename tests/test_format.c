@@ -2,6 +2,7 @@
 /* test_format.c -- the worked example of docs/format.md is what the code reads and writes. */
 #include "test.h"
 
+#include "base/slice.h"
 #include "core/write_batch.h"
 #include "log/log_record.h"
 
