@@ -8,6 +8,7 @@
 #include "segment/block_builder.h"
 #include "segment/compression.h"
 #include "segment/head_search.h"
+#include "segment/head_search_avx2.h"
 
 static const char *const file_name = "000012.seg";
 static const bl_id test_id = { { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 } };
@@ -576,6 +577,14 @@ static void a_small_block_has_golden_bytes(void **state)
     free_blocks(&all);
 }
 
+#if defined(__x86_64__)
+BL_AVX2 static void check_nodes(const uint64_t node[16], uint64_t head)
+{
+    assert_int_equal(bl_head_search_16_avx2(node, head), bl_head_search_16_scalar(node, head));
+    assert_int_equal(bl_head_search_8_avx2(node, head), bl_head_search_8_scalar(node, head));
+}
+#endif
+
 /* Goal: scalar and SIMD searches of heads give one answer, for sorted heads and for any bytes. */
 static void scalar_and_simd_count_the_same(void **state)
 {
@@ -606,8 +615,12 @@ static void scalar_and_simd_count_the_same(void **state)
             if (count >= 16) {
                 uint64_t node[16];
                 memcpy(node, heads, sizeof node);
-                assert_int_equal(bl_head_search_16(node, head), bl_head_search_u64_scalar(heads, 16, head));
-                assert_int_equal(bl_head_search_8(node, head), bl_head_search_u64_scalar(heads, 8, head));
+                assert_int_equal(bl_head_search_16_scalar(node, head), bl_head_search_u64_scalar(heads, 16, head));
+                assert_int_equal(bl_head_search_8_scalar(node, head), bl_head_search_u64_scalar(heads, 8, head));
+#if defined(__x86_64__)
+                if (__builtin_cpu_supports("avx2"))
+                    check_nodes(node, head);
+#endif
             }
         }
         free(heads);

@@ -42,7 +42,8 @@ static void make(const test_entries *entries, const ranges *blocks, bool whole, 
         bool is_last = i + 1 == blocks->count;
         bole_slice last = test_key(&entries->list[blocks->starts[i + 1] - 1]);
         bole_slice next = is_last ? last : test_key(&entries->list[blocks->starts[i + 1]]);
-        assert_true(bl_block_index_builder_add(&builder, last, next, is_last, at, 100 + (uint32_t)i % 900, 4000));
+        assert_true(
+            bl_block_index_builder_add(&builder, last, next, is_last, at, 100 + (uint32_t)i % 900, 4000));
         at += 200 + i % 900;
     }
     out->blocks_end = at;
@@ -193,6 +194,43 @@ static void all_sizes_of_the_levels_work(void **state)
     }
 }
 
+/* Goal: separators whose head is all ones, and so equal to a node's padding, are told apart by their rests. */
+static void heads_of_all_ones_are_resolved(void **state)
+{
+    (void)state;
+    static ranges blocks;
+    test_entries entries = { NULL, 0, 0 };
+    made index;
+    uint8_t key[10];
+    memset(key, 0xff, sizeof key);
+    test_entries_add(&entries, BOLE_STR("first"), 1, bl_slice(NULL, 0));
+    for (unsigned i = 0; i < 20; i++) {
+        key[9] = (uint8_t)(2 * i + 1);
+        test_entries_add(&entries, bl_slice(key, 10), 1, bl_slice(NULL, 0));
+    }
+    for (size_t i = 0; i <= entries.count; i++)
+        blocks.starts[i] = i;
+    blocks.count = entries.count;
+    make(&entries, &blocks, false, &index);
+    for (unsigned i = 0; i <= 41; i++) {
+        key[9] = (uint8_t)i;
+        check_search(&entries, &blocks, &index, NULL, bl_slice(key, 10));
+        assert_int_equal(bl_block_index_search(&index.index, NULL, bl_slice(key, 10)), 1 + i / 2);
+    }
+    /* and a block that is shorter in memory than in the file is refused */
+    uint8_t *section = index.section.data;
+    uint64_t frames_at = BL_INDEX_HEADER_BYTES + (8 + 8 + 4) * blocks.count;
+    bl_put_u32(section + frames_at, 99);
+    bl_block_index other;
+    assert_status(BOLE_CORRUPT,
+                  bl_block_index_init(&other, index.memory, SIZE_MAX / 2,
+                                      bl_slice(section, index.section.size), BLOCKS_BEGIN, index.blocks_end,
+                                      "a.seg", 0, NULL),
+                  NULL);
+    free_made(&index);
+    test_entries_free(&entries);
+}
+
 /* Goal: separators are short where keys allow it. */
 static void separators_are_short(void **state)
 {
@@ -302,6 +340,7 @@ int main(void)
         cmocka_unit_test(the_only_block_that_may_hold_a_key_is_found),
         cmocka_unit_test(a_users_order_is_searched_as_well),
         cmocka_unit_test(all_sizes_of_the_levels_work),
+        cmocka_unit_test(heads_of_all_ones_are_resolved),
         cmocka_unit_test(separators_are_short),
         cmocka_unit_test(no_section_leads_out_of_bounds),
         cmocka_unit_test(a_small_index_has_golden_bytes),

@@ -20,6 +20,7 @@
 #include "base/status.h"
 #include "segment/block.h"
 #include "segment/head_search.h"
+#include "segment/head_search_avx2.h"
 
 enum { SECTION_WHOLE = 1, BYTES_A_BLOCK = 8 + 8 + 4 + 4 + 2 };
 #define RESTS_MAX UINT32_MAX
@@ -225,15 +226,44 @@ static inline int compare_prefix(const bl_block_index *index, bole_slice key)
     return key.size < index->prefix_bytes;
 }
 
+/* The walk is one function for each kind of processor, so that nothing is decided at each node. */
+#if defined(__x86_64__)
+BL_AVX2 static uint64_t find_group_avx2(const bl_block_index *index, uint64_t head)
+{
+    uint64_t node = 0;
+    for (uint32_t level = index->level_count; level-- > 0;)
+        node = node * BL_INDEX_NODE_HEADS +
+               bl_head_search_16_avx2(index->levels[level] + node * BL_INDEX_NODE_HEADS, head);
+    return node;
+}
+
+BL_AVX2 static uint32_t search_group_avx2(const bl_block_index_group *group, uint64_t head)
+{
+    return bl_head_search_8_avx2(group->heads, head);
+}
+#define HAVE_AVX2 __builtin_cpu_supports("avx2")
+#else
+#define HAVE_AVX2 0
+#define find_group_avx2(index, head) 0
+#define search_group_avx2(group, head) 0
+#endif
+
 /* The group that holds the first head not below `head`, which is at most last_head. */
 static inline uint64_t find_group(const bl_block_index *index, uint64_t head)
 {
+    if (HAVE_AVX2)
+        return find_group_avx2(index, head);
     uint64_t node = 0;
-    for (uint32_t level = index->level_count; level-- > 0;) {
-        const uint64_t *heads = index->levels[level] + node * BL_INDEX_NODE_HEADS;
-        node = node * BL_INDEX_NODE_HEADS + bl_head_search_16(heads, head);
-    }
+    for (uint32_t level = index->level_count; level-- > 0;)
+        node = node * BL_INDEX_NODE_HEADS +
+               bl_head_search_16_scalar(index->levels[level] + node * BL_INDEX_NODE_HEADS, head);
     return node;
+}
+
+/* How many heads of the group are below `head`. */
+static inline uint32_t search_group(const bl_block_index_group *group, uint64_t head)
+{
+    return HAVE_AVX2 ? search_group_avx2(group, head) : bl_head_search_8_scalar(group->heads, head);
 }
 
 /* First of [low, high) whose whole separator is >= key; all of them have the key's head. */
@@ -261,7 +291,7 @@ static uint64_t first_head(const bl_block_index *index, uint64_t head)
     if (head > index->last_head)
         return index->count;
     uint64_t group = find_group(index, head);
-    return group * BL_INDEX_GROUP_BLOCKS + bl_head_search_8(index->groups[group].heads, head);
+    return group * BL_INDEX_GROUP_BLOCKS + search_group(&index->groups[group], head);
 }
 
 static uint64_t search_whole(const bl_block_index *index, bl_comparator *comparator, bole_slice key)
@@ -302,7 +332,7 @@ uint64_t bl_block_index_search_end(const bl_block_index *index, bl_comparator *c
     uint64_t head = bl_head64(key.data, key.size, index->prefix_bytes);
     if (bl_unlikely(head > index->last_head))
         return index->count;
-    uint64_t at = place * BL_INDEX_GROUP_BLOCKS + bl_head_search_8(index->groups[place].heads, head);
+    uint64_t at = place * BL_INDEX_GROUP_BLOCKS + search_group(&index->groups[place], head);
     bl_debug_assert(at < index->count);
     if (bl_likely(head_at(index, at) != head))
         return at;

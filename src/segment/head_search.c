@@ -62,7 +62,7 @@ uint32_t bl_head_search_u64_scalar(const uint8_t *heads, uint32_t count, uint64_
 }
 
 #if defined(__x86_64__)
-#include <immintrin.h>
+#include "segment/head_search_avx2.h"
 
 /* A load of n lanes begins 8 - n (4 - n) lanes before the end of the ones. */
 static const int32_t lane_masks[16] = { -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0 };
@@ -91,18 +91,6 @@ __attribute__((target("avx2"))) static uint32_t search_u32_avx2(const uint8_t *h
     return below + (uint32_t)_mm_cvtsi128_si32(four);
 }
 
-__attribute__((target("avx2"))) static inline __m256i less_u64(const void *lanes, __m256i wanted,
-                                                               __m256i bias)
-{
-    return _mm256_cmpgt_epi64(wanted, _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)lanes), bias));
-}
-
-__attribute__((target("avx2"))) static inline uint32_t add_lanes_u64(__m256i sum)
-{
-    __m128i two = _mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-    return (uint32_t)(_mm_cvtsi128_si64(two) + _mm_extract_epi64(two, 1));
-}
-
 __attribute__((target("avx2"))) static uint32_t search_u64_avx2(const uint8_t *heads, uint32_t count,
                                                                 uint64_t head)
 {
@@ -112,31 +100,14 @@ __attribute__((target("avx2"))) static uint32_t search_u64_avx2(const uint8_t *h
     __m256i sum = _mm256_setzero_si256();
     uint32_t i = 0;
     for (; i + 4 <= count; i += 4)
-        sum = _mm256_sub_epi64(sum, less_u64(heads + 8 * (size_t)i, wanted, bias));
+        sum = _mm256_sub_epi64(sum, bl_heads_below_avx2(heads + 8 * (size_t)i, wanted, bias));
     if (i < count) {
         __m256i mask = _mm256_loadu_si256((const __m256i *)(const void *)(lane_masks + 8 - 2 * (count - i)));
         __m256i lanes = _mm256_maskload_epi64((const long long *)(const void *)(heads + 8 * (size_t)i), mask);
         __m256i less = _mm256_cmpgt_epi64(wanted, _mm256_xor_si256(lanes, bias));
         sum = _mm256_sub_epi64(sum, _mm256_and_si256(less, mask));
     }
-    return below + add_lanes_u64(sum);
-}
-
-__attribute__((target("avx2"))) static uint32_t search_16_avx2(const uint64_t heads[16], uint64_t head)
-{
-    const __m256i bias = _mm256_set1_epi64x(INT64_MIN);
-    const __m256i wanted = _mm256_xor_si256(_mm256_set1_epi64x((int64_t)head), bias);
-    __m256i a = _mm256_add_epi64(less_u64(heads, wanted, bias), less_u64(heads + 4, wanted, bias));
-    __m256i b = _mm256_add_epi64(less_u64(heads + 8, wanted, bias), less_u64(heads + 12, wanted, bias));
-    return 0u - add_lanes_u64(_mm256_add_epi64(a, b)); /* each lane that is less counts -1 */
-}
-
-__attribute__((target("avx2"))) static uint32_t search_8_avx2(const uint64_t heads[8], uint64_t head)
-{
-    const __m256i bias = _mm256_set1_epi64x(INT64_MIN);
-    const __m256i wanted = _mm256_xor_si256(_mm256_set1_epi64x((int64_t)head), bias);
-    return 0u -
-           add_lanes_u64(_mm256_add_epi64(less_u64(heads, wanted, bias), less_u64(heads + 4, wanted, bias)));
+    return below + bl_add_lanes_avx2(sum);
 }
 
 #define HAVE_AVX2 __builtin_cpu_supports("avx2")
@@ -144,8 +115,6 @@ __attribute__((target("avx2"))) static uint32_t search_8_avx2(const uint64_t hea
 #define HAVE_AVX2 0
 #define search_u32_avx2 bl_head_search_u32_scalar
 #define search_u64_avx2 bl_head_search_u64_scalar
-#define search_16_avx2(heads, head) 0
-#define search_8_avx2(heads, head) 0
 #endif
 
 uint32_t bl_head_search_u32(const uint8_t *heads, uint32_t count, uint32_t head)
@@ -156,24 +125,4 @@ uint32_t bl_head_search_u32(const uint8_t *heads, uint32_t count, uint32_t head)
 uint32_t bl_head_search_u64(const uint8_t *heads, uint32_t count, uint64_t head)
 {
     return HAVE_AVX2 ? search_u64_avx2(heads, count, head) : bl_head_search_u64_scalar(heads, count, head);
-}
-
-uint32_t bl_head_search_16(const uint64_t heads[16], uint64_t head)
-{
-    if (HAVE_AVX2)
-        return search_16_avx2(heads, head);
-    uint32_t below = 0;
-    for (unsigned i = 0; i < 16; i++)
-        below += heads[i] < head;
-    return below;
-}
-
-uint32_t bl_head_search_8(const uint64_t heads[8], uint64_t head)
-{
-    if (HAVE_AVX2)
-        return search_8_avx2(heads, head);
-    uint32_t below = 0;
-    for (unsigned i = 0; i < 8; i++)
-        below += heads[i] < head;
-    return below;
 }
