@@ -28,6 +28,9 @@ json_t *visualize_model(invocation *cli, bole_status *status);
 
 /* ---- forms; each returns false when it ran out of memory or the stream failed ---- */
 bool visualize_text(const json_t *model, FILE *out);
+bool visualize_html(const json_t *model, FILE *out);
+bool visualize_svg(const json_t *model, FILE *out); /* its <metadata> lists the segments as they were drawn */
+bool visualize_png(const json_t *model, FILE *out);
 
 /* ---- reading the model ---- */
 int64_t visualize_integer(const json_t *object, const char *name);
