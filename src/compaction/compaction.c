@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* compaction.c -- the merge: whole segments in, new segments of the output level out.
  *
- * The inputs' runs go through one merge (core/merge.h) in internal order, read ahead past the cache; each key's versions
- * pass the version filter, newest first, and what is kept goes to outputs (job_output.c). In the bottom puts that every
- * reader sees lose their sequence, so that a block of the last level carries none.
+ * The inputs' runs go through one merge (core/merge.h) in internal order, read ahead past the cache; each key's
+ * versions pass the version filter, newest first, and what is kept goes to outputs (job_output.c). In the bottom puts
+ * that every reader sees lose their sequence, so that a block of the last level carries none.
  *
  * INVARIANTS  (COM-1) to (COM-4): compaction.h. Heads are taken behind the common prefix of all inputs' keys.
  * THREADS     Any number of jobs with disjoint picks; a job belongs to one thread.

@@ -22,9 +22,12 @@
 #include "compaction/compaction_pick.h"
 
 static const uint64_t MIB = UINT64_C(1) << 20;
-static const uint64_t MEASURE_BYTES = 16 *
-                                      1024; /* how often a large output's writer is asked how much it wrote */
+static const uint64_t MEASURE_BYTES = 16 * 1024; /* between two looks at how much was written */
+static const uint64_t CUT_BYTES_MIN = 4 * 1024;  /* below, a segment is more header and footer than entries */
+static const uint64_t FIRST_BYTES_MIN = 16 * 1024;
 static const uint32_t FILTER_BITS_MORE = 4; /* above the last level: few bytes, asked first */
+
+static uint64_t at_least(uint64_t bytes, uint64_t least) { return bytes > least ? bytes : least; }
 
 /* ---- Cuts ---- */
 
@@ -37,15 +40,15 @@ void bl_output_plan_deinit(bl_output_plan *plan)
 
 static uint64_t bytes_before_cut(const bl_version_table *table, bole_slice key, uint64_t segment_bytes)
 {
-    uint64_t bytes = segment_bytes / 16;
+    uint64_t bytes = at_least(segment_bytes / 16, CUT_BYTES_MIN);
     for (uint32_t i = 0; i < table->levels[0].run_count; i++) {
         const bl_run *run = &table->levels[0].runs[i];
         uint32_t at = bl_run_lower_bound(run, table->comparator, key);
         bool across = at < run->count && bl_compare(table->comparator, run->smallest[at], key) < 0;
         if (!across && at > 0 && at < run->count)
-            return segment_bytes / 64;
+            return at_least(segment_bytes / 64, CUT_BYTES_MIN);
         if (across)
-            bytes = segment_bytes / 8;
+            bytes = at_least(segment_bytes / 8, CUT_BYTES_MIN);
     }
     return bytes;
 }
@@ -69,7 +72,7 @@ bole_status bl_output_plan_cut_above(bl_output_plan *plan, uint64_t segment_byte
     else if (first->run_count != 0)
         run = &first->runs[first->run_count - 1];
     if (run == NULL) {
-        plan->bytes_max = alike(plan->bytes, segment_bytes / 8 + 1);
+        plan->bytes_max = alike(plan->bytes, at_least(segment_bytes / 8, FIRST_BYTES_MIN));
         return BOLE_OK;
     }
     plan->cuts = bl_alloc_array((size_t)run->count + 1, sizeof(plan->cuts[0]));
@@ -189,7 +192,10 @@ static bole_status open_writer(bl_job_output *output, bole_error *error)
         .input_count = plan->input_count,
     };
     output->bytes = output->measured = 0;
-    return bl_segment_writer_create(&parameters, &output->writer, error);
+    status = bl_segment_writer_create(&parameters, &output->writer, error);
+    if (status == BOLE_OK)
+        output->header_bytes = bl_segment_writer_bytes(output->writer);
+    return status;
 }
 
 static bole_status finish_writer(bl_job_output *output, bole_error *error)
@@ -233,7 +239,7 @@ static bool ends_before(bl_job_output *output, const bl_cursor *entry)
         return false;
     if (output->bytes - output->measured >= MEASURE_BYTES || output->bytes_max < 8 * MEASURE_BYTES) {
         output->measured = output->bytes;
-        if (bl_segment_writer_bytes(output->writer) >= output->bytes_max)
+        if (bl_segment_writer_bytes(output->writer) - output->header_bytes >= output->bytes_max)
             cut = true;
     }
     return cut;

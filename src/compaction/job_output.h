@@ -42,6 +42,7 @@ typedef struct bl_job_output {
     uint32_t capacity; /* of the result's arrays */
     bl_segment_writer *writer;
     uint64_t bytes_max;            /* an output ends above */
+    uint64_t header_bytes;         /* of the present output's file */
     uint64_t bytes, measured;      /* of the present output by keys and values; when its writer was asked last */
     uint32_t next_cut;
     uint64_t next_cut_head;
@@ -55,7 +56,7 @@ void bl_job_output_begin(bl_job_output *output, const bl_job_context *job, const
 /* The cursor's entry with `tag`; `new_key`: it is the first of its key (only there an output may end, COM-4). */
 BOLE_CHECKED bole_status bl_job_output_add(bl_job_output *output, const bl_cursor *entry, bool new_key, uint64_t tag,
                                            bole_error *error);
-/* `bytes` went by, kept or not: about every MiB progress is told, and a job that should stop ends with BOLE_CANCELLED. */
+/* `bytes` went by, kept or not: about every MiB progress is told, and a job that should stop is BOLE_CANCELLED. */
 BOLE_CHECKED bole_status bl_job_output_went_by(bl_job_output *output, uint64_t bytes, bole_error *error);
 BOLE_CHECKED bole_status bl_job_output_end(bl_job_output *output, bole_error *error);
 /* After a failure: drop the unfinished segment. Finished ones stay in the result. */
