@@ -566,8 +566,8 @@ static void what_is_not_built_is_unsupported(void **state)
     test_entries_free(&entries);
 }
 
-/* Goal: the bytes of a block are what docs/format.md shows. Method: a block with a prefix, a tombstone, two
- * versions, a key that ends in its head and one that goes on behind it. */
+/* Goal: the bytes of a block are as its header describes them: stores depend on them. Method: a block with a
+ * prefix, a tombstone, two versions, a key that ends in its head and one that goes on behind it. */
 static void a_small_block_has_golden_bytes(void **state)
 {
     (void)state;

@@ -194,7 +194,8 @@ static void all_sizes_of_the_levels_work(void **state)
     }
 }
 
-/* Goal: separators whose head is all ones, and so equal to a node's padding, are told apart by their rests. */
+/* Goal: separators whose head is all ones, and so equal to a node's padding, are told apart by their rests.
+ * */
 static void heads_of_all_ones_are_resolved(void **state)
 {
     (void)state;
@@ -318,7 +319,7 @@ static void no_section_leads_out_of_bounds(void **state)
     assert_true(accepted > 0 && accepted < tried);
 }
 
-/* Goal: the bytes of an index are what docs/format.md shows. */
+/* Goal: the bytes of an index are as its header describes them: stores depend on them. */
 static void a_small_index_has_golden_bytes(void **state)
 {
     (void)state;

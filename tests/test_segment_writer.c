@@ -805,7 +805,7 @@ static int64_t fixed_time(bole_vfs *vfs)
     return 1700000000000000;
 }
 
-/* Goal: the bytes of a small segment are what docs/format.md shows. */
+/* Goal: the bytes of a small segment are as its header describes them: stores depend on them. */
 static void a_small_segment_has_golden_bytes(void **state)
 {
     (void)state;
