@@ -25,7 +25,7 @@ enum {
     SLOTS = 300,           /* keys a table */
     OPERATIONS = 8,        /* of a batch, beside the number in each table */
     VALUE_BYTES_MAX = 700, /* so that about 30 batches fill a memtable */
-    BATCHES_MAX = 400,     /* of a cycle */
+    BATCHES_MAX = 200,     /* of a cycle */
     CYCLES = 20,
 };
 
