@@ -117,8 +117,8 @@ static void a_path_that_is_too_long_is_refused(void **state)
     }
 }
 
-/* Goal: (NAME-1) for names out of the letters that real ones are made of. Method: random names; whatever parses is
- * written again and must be the same bytes. */
+/* Goal: (NAME-1) for names out of the letters that real ones are made of. Method: random names; whatever
+ * parses is written again and must be the same bytes. */
 static void a_random_name_that_parses_is_the_name_that_is_written(void **state)
 {
     (void)state;

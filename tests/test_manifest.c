@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_manifest.c -- the manifest and CURRENT as bytes: what is damage, what is torn, what is hostile; and the order of
- * the calls that write them. */
+/* test_manifest.c -- the manifest and CURRENT as bytes: what is damage, what is torn, what is hostile; and
+ * the order of the calls that write them. */
 #include "version_fixture.h"
 
 #include "base/coding.h"
@@ -74,8 +74,8 @@ static char *open_store(bole_vfs *disk, bole_status *status, bole_error *error)
 #define CURRENT_PATH STORE_DIRECTORY "/CURRENT"
 #define MANIFEST_PATH STORE_DIRECTORY "/manifest-000001"
 
-/* Goal: after a clean close no bit of manifest or CURRENT can change, nor a byte go or come, without an error that names
- * the file. Method: each in turn. */
+/* Goal: after a clean close no bit of manifest or CURRENT can change, nor a byte go or come, without an error
+ * that names the file. Method: each in turn. */
 static void every_changed_bit_of_a_cleanly_closed_store_is_detected(void **state)
 {
     (void)state;
@@ -142,9 +142,9 @@ static bole_status note_place(void *context, const bl_manifest_edit *edit, bole_
     return BOLE_OK;
 }
 
-/* Goal: without a clean mark a bad last edit is torn, and dropped; a bad one before a good one is damage, and reported
- * with its offset. Method: every byte of every record changed in turn; what is found is the state before the last edit,
- * or an error. */
+/* Goal: without a clean mark a bad last edit is torn, and dropped; a bad one before a good one is damage, and
+ * reported with its offset. Method: every byte of every record changed in turn; what is found is the state
+ * before the last edit, or an error. */
 static void a_bad_last_edit_is_torn_and_any_other_is_damage(void **state)
 {
     (void)state;
@@ -414,8 +414,9 @@ static void a_hostile_manifest_is_corrupt_or_unsupported(void **state)
     assert_status(BOLE_OK, open_forged(&forged, &error), &error);
 }
 
-/* Goal: (SCAN-2), no input is slow. Method: a damaged record with megabytes behind it in which every place looks like the
- * start of a record; counted by hashing bounded, so by time: it ends at once, and is called damage. */
+/* Goal: (SCAN-2), no input is slow. Method: a damaged record with megabytes behind it in which every place
+ * looks like the start of a record; counted by hashing bounded, so by time: it ends at once, and is called
+ * damage. */
 static void a_tail_made_to_be_searched_for_long_is_given_up(void **state)
 {
     (void)state;
@@ -429,8 +430,8 @@ static void a_tail_made_to_be_searched_for_long_is_given_up(void **state)
     assert_non_null(strstr(error.message, "no torn edit"));
 }
 
-/* Goal: random content behind right checksums never crashes, leaks or is believed without sense. Method: a real store's
- * edits with random bytes changed, the checksum made right again. Under the sanitizers. */
+/* Goal: random content behind right checksums never crashes, leaks or is believed without sense. Method: a
+ * real store's edits with random bytes changed, the checksum made right again. Under the sanitizers. */
 static void mutated_edits_with_right_checksums_do_no_harm(void **state)
 {
     (void)state;
@@ -471,8 +472,9 @@ static void mutated_edits_with_right_checksums_do_no_harm(void **state)
     bole_vfs_destroy(disk);
 }
 
-/* Goal: CURRENT vouches for more than bytes that check out. Method: after a clean close an edit is exchanged for another
- * one of the same length, its checksum right; in a new store the only edit, the snapshot, is damaged, with no mark. */
+/* Goal: CURRENT vouches for more than bytes that check out. Method: after a clean close an edit is exchanged
+ * for another one of the same length, its checksum right; in a new store the only edit, the snapshot, is
+ * damaged, with no mark. */
 static void what_current_vouches_for_is_neither_exchanged_nor_torn(void **state)
 {
     (void)state;
@@ -555,9 +557,9 @@ static void be_golden(told_lines *told, const char *name)
     bole_buffer_free(&told->text);
 }
 
-/* Goal: every call that changes the disk, and their order, is as written in golden/manifest_io.txt: data, sync, name,
- * sync of the directory, then the reference. BOLE_GOLDEN_WRITE=1 writes the file anew, to be read before it is
- * committed. */
+/* Goal: every call that changes the disk, and their order, is as written in golden/manifest_io.txt: data,
+ * sync, name, sync of the directory, then the reference. BOLE_GOLDEN_WRITE=1 writes the file anew, to be read
+ * before it is committed. */
 static void the_order_of_calls_is_golden(void **state)
 {
     (void)state;
@@ -652,7 +654,8 @@ static bole_status fixed_random(bole_vfs *vfs, void *data, size_t length, bole_e
 }
 
 /* Goal: the bytes of format 1 never change, and docs and tools can show each of them. Method: a manifest in
- * golden/manifest_format_1.txt, as text and as hexadecimal bytes, is made again with an id that is not random. */
+ * golden/manifest_format_1.txt, as text and as hexadecimal bytes, is made again with an id that is not
+ * random. */
 static void the_bytes_of_the_format_are_golden(void **state)
 {
     (void)state;

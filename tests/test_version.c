@@ -99,7 +99,8 @@ static void a_version_lists_what_was_put_in_in_order(void **state)
     assert_int_equal(handles_gone, 6);
 }
 
-/* Goal: each rule is checked. Method: a version that breaks it in one way, and the same without the breach. */
+/* Goal: each rule is checked. Method: a version that breaks it in one way, and the same without the
+ * breach. */
 static void a_broken_rule_is_found(void **state)
 {
     (void)state;
@@ -189,8 +190,9 @@ static bl_version *random_run(bl_prng *prng, bl_comparator *comparator, uint32_t
     return version;
 }
 
-/* Goal: the search with heads finds what a walk over the keys finds. Method: runs of random keys with long and short
- * common prefixes, many keys with equal heads, keys that end inside the prefix; in byte order and in a user's order. */
+/* Goal: the search with heads finds what a walk over the keys finds. Method: runs of random keys with long
+ * and short common prefixes, many keys with equal heads, keys that end inside the prefix; in byte order and
+ * in a user's order. */
 static void lower_bound_is_what_a_walk_over_the_keys_finds(void **state)
 {
     (void)state;
@@ -232,8 +234,8 @@ static void lower_bound_is_what_a_walk_over_the_keys_finds(void **state)
     }
 }
 
-/* Goal: (BUILD-1); what an edit does not touch is shared, and lives as long as any version that has it. Method: a change
- * of one run of one table; then the versions are let go of in both orders. */
+/* Goal: (BUILD-1); what an edit does not touch is shared, and lives as long as any version that has it.
+ * Method: a change of one run of one table; then the versions are let go of in both orders. */
 static void untouched_runs_are_shared_between_versions(void **state)
 {
     (void)state;

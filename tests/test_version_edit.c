@@ -85,7 +85,8 @@ static char *describe(const bl_version_edit *edit) /* free */
     return copy;
 }
 
-/* Goal: (EDIT-1). Method: every field, at its edges, encoded, decoded and encoded again: same bytes, same text. */
+/* Goal: (EDIT-1). Method: every field, at its edges, encoded, decoded and encoded again: same bytes, same
+ * text. */
 static void an_edit_comes_back_from_its_bytes(void **state)
 {
     (void)state;
@@ -114,8 +115,8 @@ static void an_edit_comes_back_from_its_bytes(void **state)
     bole_buffer_free(&again);
 }
 
-/* Goal: (EDIT-2). Method: every cut, and every byte changed in every bit, of an edit; under the address sanitizer, with
- * the bytes in a block of exactly their size. What is accepted must encode again. */
+/* Goal: (EDIT-2). Method: every cut, and every byte changed in every bit, of an edit; under the address
+ * sanitizer, with the bytes in a block of exactly their size. What is accepted must encode again. */
 static void damaged_bytes_are_refused_or_mean_an_edit(void **state)
 {
     (void)state;
@@ -161,8 +162,8 @@ static void put_field(bole_buffer *out, unsigned tag, bool must, const void *dat
     assert_true(bl_buffer_append(out, data, size));
 }
 
-/* Goal: room for later. Method: an edit, and a segment in it, with fields that nobody knows: a hint is skipped, what
- * must be understood refuses the file with a message that names it. */
+/* Goal: room for later. Method: an edit, and a segment in it, with fields that nobody knows: a hint is
+ * skipped, what must be understood refuses the file with a message that names it. */
 static void an_unknown_field_is_skipped_or_refused_as_it_says(void **state)
 {
     (void)state;
@@ -195,8 +196,8 @@ static void an_unknown_field_is_skipped_or_refused_as_it_says(void **state)
     }
 }
 
-/* Goal: (EDIT-3). Method: a segment's fields are taken apart, and those of ingest, of excluded bounds and of value files
- * put behind them. */
+/* Goal: (EDIT-3). Method: a segment's fields are taken apart, and those of ingest, of excluded bounds and of
+ * value files put behind them. */
 static void what_is_not_built_is_refused_never_misread(void **state)
 {
     (void)state;
@@ -272,7 +273,8 @@ static void the_text_of_an_edit_has_one_line_a_part(void **state)
     free(text);
 }
 
-/* Goal: no edit is too large to be told from a torn end; and none makes the buffer longer when it is refused. */
+/* Goal: no edit is too large to be told from a torn end; and none makes the buffer longer when it is
+ * refused. */
 static void an_edit_beyond_the_limit_is_refused(void **state)
 {
     (void)state;
@@ -305,8 +307,8 @@ static bole_status apply_to_fresh(bl_manifest_state *out, const bl_version_edit 
     return status;
 }
 
-/* Goal: an edit that does not fit the state before it is corruption that names file and offset. Method: one snapshot,
- * and edits that are each wrong in one way; the same edit without the mistake is accepted. */
+/* Goal: an edit that does not fit the state before it is corruption that names file and offset. Method: one
+ * snapshot, and edits that are each wrong in one way; the same edit without the mistake is accepted. */
 static void an_edit_that_does_not_fit_is_corrupt(void **state)
 {
     (void)state;
@@ -420,8 +422,8 @@ static void an_edit_that_does_not_fit_is_corrupt(void **state)
     bl_manifest_state_deinit(&reached);
 }
 
-/* Goal: the hash table of segments finds what is there and nothing else. Method: random numbers, close together and far
- * apart, come and go, beside a plain list. */
+/* Goal: the hash table of segments finds what is there and nothing else. Method: random numbers, close
+ * together and far apart, come and go, beside a plain list. */
 static void segments_are_found_by_number(void **state)
 {
     (void)state;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* test_version_power.c -- the version set under power cuts and failing calls.
  *
- * A story is a run of random edits with reopens, clean and not, told from a seed on a disk in memory; the model knows
- * what was acknowledged, what is in doubt and what is in flight. The call with a given index fails (once, or with all
- * that follow); then the power goes, in every mode, and what recovery finds must be one of those states. Files that the
- * set allowed to be deleted must not be named by it. */
+ * A story is a run of random edits with reopens, clean and not, told from a seed on a disk in memory; the
+ * model knows what was acknowledged, what is in doubt and what is in flight. The call with a given index
+ * fails (once, or with all that follow); then the power goes, in every mode, and what recovery finds must be
+ * one of those states. Files that the set allowed to be deleted must not be named by it. */
 #include "version_fixture.h"
 
 #include "base/assert.h"
@@ -409,7 +409,8 @@ static void after_a_power_cut_the_state_is_the_last_or_the_one_in_flight(void **
 }
 
 /* Goal: one failing call costs one edit at most, the store goes on, and a power cut after that finds what was
- * acknowledged. Method: every call of several stories fails once; the story goes on to its end; then the cut. */
+ * acknowledged. Method: every call of several stories fails once; the story goes on to its end; then the
+ * cut. */
 static void after_one_failing_call_the_store_goes_on(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_version_set.c -- a version set in use: edits, reopening, marks, comparators, exports, several threads. Power cuts
- * and failing calls: test_version_power.c. */
+/* test_version_set.c -- a version set in use: edits, reopening, marks, comparators, exports, several threads.
+ * Power cuts and failing calls: test_version_power.c. */
 #include "version_fixture.h"
 
 #include "base/assert.h"
@@ -35,9 +35,9 @@ static void apply_good(bl_version_set *set, const bl_version_edit *edit)
     assert_ok(set_apply(set, edit, &error), &error);
 }
 
-/* Goal: what is applied is there, in this process and the next. Method: random edits against a model that shares no code
- * with the set; a second set is read from the disk after each; every few edits the set itself is opened anew, after a
- * clean close or without. */
+/* Goal: what is applied is there, in this process and the next. Method: random edits against a model that
+ * shares no code with the set; a second set is read from the disk after each; every few edits the set itself
+ * is opened anew, after a clean close or without. */
 static void random_edits_are_there_after_each_reopen(void **state)
 {
     (void)state;
@@ -160,7 +160,8 @@ static void note_due(void *context, uint64_t number)
     due[due_count++] = number;
 }
 
-/* Goal: a removed segment's file goes when its last version does, not before; a failed edit lets no file go. */
+/* Goal: a removed segment's file goes when its last version does, not before; a failed edit lets no file
+ * go. */
 static void files_go_after_the_edit_and_the_last_version(void **state)
 {
     (void)state;
@@ -323,8 +324,8 @@ static void a_table_opens_only_with_its_own_order(void **state)
     bole_vfs_destroy(disk);
 }
 
-/* Goal: an edit whose segments would overlap (a comparator that is no order can bring that about) is refused, and nothing
- * of it is written. */
+/* Goal: an edit whose segments would overlap (a comparator that is no order can bring that about) is refused,
+ * and nothing of it is written. */
 static void an_edit_that_breaks_a_rule_is_refused_and_not_written(void **state)
 {
     (void)state;
@@ -349,8 +350,8 @@ static void an_edit_that_breaks_a_rule_is_refused_and_not_written(void **state)
     bole_vfs_destroy(disk);
 }
 
-/* Goal: without memory an edit fails and nothing changes; nothing leaks. Method: every allocation of an apply (with and
- * without a roll-over) and of a recovery fails in turn. */
+/* Goal: without memory an edit fails and nothing changes; nothing leaks. Method: every allocation of an apply
+ * (with and without a roll-over) and of a recovery fails in turn. */
 static void without_memory_nothing_changes(void **state)
 {
     (void)state;
@@ -413,7 +414,8 @@ static void without_memory_nothing_changes(void **state)
     bole_vfs_destroy(disk);
 }
 
-/* Goal: after a clean close the mark is gone, durably, before anything else is written; withdrawing is once. */
+/* Goal: after a clean close the mark is gone, durably, before anything else is written; withdrawing is
+ * once. */
 static void the_clean_mark_is_withdrawn_before_anything_else(void **state)
 {
     (void)state;
@@ -470,7 +472,8 @@ static void an_edit_after_a_clean_close_withdraws_the_mark(void **state)
     bole_vfs_destroy(disk);
 }
 
-/* Goal: positions that another edit passed, while this one waited for its turn, change nothing and are no mistake. */
+/* Goal: positions that another edit passed, while this one waited for its turn, change nothing and are no
+ * mistake. */
 static void positions_only_rise(void **state)
 {
     (void)state;
@@ -553,8 +556,8 @@ static bole_status sync_when_another_waits(bole_file *file, bole_error *error)
     return gated->sync(file, error);
 }
 
-/* Goal: a second edit waits for the first, and both are there after. Method: the first cannot end before the second
- * waits. */
+/* Goal: a second edit waits for the first, and both are there after. Method: the first cannot end before the
+ * second waits. */
 static void a_second_edit_waits_for_the_first(void **state)
 {
     (void)state;
@@ -580,8 +583,8 @@ static void a_second_edit_waits_for_the_first(void **state)
 }
 #endif
 
-/* Goal: edits of several threads take turns, and readers inside an epoch never see a version go. Method: two threads edit
- * two tables, one reads; under the address and the thread sanitizer. */
+/* Goal: edits of several threads take turns, and readers inside an epoch never see a version go. Method: two
+ * threads edit two tables, one reads; under the address and the thread sanitizer. */
 static void edits_take_turns_and_readers_are_safe_in_an_epoch(void **state)
 {
     (void)state;
@@ -610,8 +613,9 @@ static void edits_take_turns_and_readers_are_safe_in_an_epoch(void **state)
     bole_vfs_destroy(disk);
 }
 
-/* Goal: a reader in another process always finds a whole state while a writer edits, rolls over, closes and opens; and
- * can tell that the directory moved on. Method: a second set is opened read-only, again and again, beside a writer. */
+/* Goal: a reader in another process always finds a whole state while a writer edits, rolls over, closes and
+ * opens; and can tell that the directory moved on. Method: a second set is opened read-only, again and again,
+ * beside a writer. */
 static void a_read_only_open_beside_a_writer_finds_a_whole_state(void **state)
 {
     (void)state;
@@ -658,8 +662,8 @@ static void a_read_only_open_beside_a_writer_finds_a_whole_state(void **state)
 
 /* ---- Exports ---- */
 
-/* Goal: an export is a store of its own: same tables, segments and numbers, its own id and log; CURRENT comes last; and
- * the state is that of the moment of begin. */
+/* Goal: an export is a store of its own: same tables, segments and numbers, its own id and log; CURRENT comes
+ * last; and the state is that of the moment of begin. */
 static void an_export_is_a_store_of_its_own(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* version_fixture.h -- a version set on a disk in memory, segments that have a meta but no file, and a model of the
- * state that shares no code with the library: for the tests of the version layer. Header-only. */
+/* version_fixture.h -- a version set on a disk in memory, segments that have a meta but no file, and a model
+ * of the state that shares no code with the library: for the tests of the version layer. Header-only. */
 #ifndef BOLE_TEST_VERSION_FIXTURE_H
 #define BOLE_TEST_VERSION_FIXTURE_H
 
@@ -17,7 +17,8 @@
 
 #define STORE_DIRECTORY "store"
 
-/* ---- What all sets of a test program share ---------------------------------------------------------------- */
+/* ---- What all sets of a test program share
+ * ---------------------------------------------------------------- */
 
 typedef struct version_world {
     bl_scheduler *scheduler;
@@ -114,7 +115,8 @@ TEST_UNUSED static bool set_may_delete(bl_version_set *set)
     return may;
 }
 
-/* ---- Segments without a file ------------------------------------------------------------------------------ */
+/* ---- Segments without a file
+ * ------------------------------------------------------------------------------ */
 
 TEST_UNUSED static bl_segment_meta make_meta(uint64_t number, uint32_t table, uint32_t level, uint32_t run,
                                              bole_slice smallest, bole_slice largest, uint64_t sequence_min,
@@ -150,7 +152,8 @@ TEST_UNUSED static bl_log_description make_log(uint64_t number, uint64_t start)
     return log;
 }
 
-/* ---- The model ---------------------------------------------------------------------------------------------- */
+/* ---- The model
+ * ---------------------------------------------------------------------------------------------- */
 
 enum {
     MODEL_SEGMENTS_MAX = 160,
@@ -306,7 +309,8 @@ TEST_UNUSED static char *set_text(const bl_version_set *set) /* free */
     return join_lines(&lines);
 }
 
-/* ---- Random edits that fit the model ------------------------------------------------------------------------ */
+/* ---- Random edits that fit the model
+ * ------------------------------------------------------------------------ */
 
 enum { EDIT_PARTS_MAX = 64 };
 
@@ -343,7 +347,8 @@ static int compare_sized(const void *a, const void *b)
     return bl_slice_compare(bl_slice(left->bytes, left->size), bl_slice(right->bytes, right->size));
 }
 
-/* `count` rising ranges that do not touch; fewer when keys fall together. They become segments of the model. */
+/* `count` rising ranges that do not touch; fewer when keys fall together. They become segments of the
+ * model. */
 static void random_segments(version_model *model, random_edit *out, bl_prng *prng, bl_version_set *set,
                             uint32_t table, uint32_t level, uint32_t run, uint32_t count, uint64_t least,
                             uint64_t most)

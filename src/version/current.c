@@ -12,11 +12,13 @@
  *                 64     8  length of the manifest after a clean close; 0: not closed cleanly
  *                 72     8  its chain of checksums then (manifest.c); 0
  *                 80     8  checksum over all bytes before, from the store's id, place 0
- *             In every format the first 40 bytes keep their meaning and the last 8 are the checksum: so damage is told
- *             from a format that is only newer.
- * INVARIANTS  (CURRENT-1) CURRENT is only replaced as a whole: written beside, synced, renamed, the directory synced.
+ *             In every format the first 40 bytes keep their meaning and the last 8 are the checksum: so
+ *             damage is told from a format that is only newer.
+ * INVARIANTS  (CURRENT-1) CURRENT is only replaced as a whole: written beside, synced, renamed, the directory
+ *                         synced.
  *             (CURRENT-2) It names a manifest whose snapshot and whose name are on disk.
- *             (CURRENT-3) With the clean mark it says how long that manifest is: then no end of it is ever "torn".
+ *             (CURRENT-3) With the clean mark it says how long that manifest is: then no end of it is ever
+ *                         "torn".
  * THREADS     One writer. A reader in another process sees the old one or the new one. */
 #include "version/manifest.h"
 

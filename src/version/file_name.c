@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* file_name.c -- the names of a store's files.
  *
- * NAMES       000007.log  000012.seg  manifest-000001     number in decimal, zeros in front only up to six digits
+ * NAMES       000007.log  000012.seg  manifest-000001     number in decimal, zeros in front only up to six
+ *             digits
  *             CURRENT  LOCK  readers  reserve  bole.conf
  *             events.jsonl  events.1.jsonl                number without zeros in front
  *             any of these + ".tmp"                       being built; never referred to
- * INVARIANTS  (NAME-1) One file has one name: parsing a name and writing it again gives the same bytes. So a name with
- *                      a path in it, a sign, a space or a needless zero is never taken for the store's.
+ * INVARIANTS  (NAME-1) One file has one name: parsing a name and writing it again gives the same bytes. So a
+ *                      name with a path in it, a sign, a space or a needless zero is never taken for the
+ *                      store's.
  * THREADS     Any; no state. */
 #include "version/file_name.h"
 

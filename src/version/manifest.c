@@ -10,21 +10,25 @@
  *                 40    16  id of the store
  *                 56     8  number of this file
  *                 64     8  checksum over all bytes before, from the file's id, place 0
- *             In every format the first 40 bytes keep their meaning and the last 8 of the header are the checksum.
- * RECORD           0     8  checksum over all bytes behind it, from the file's id, place = offset of the record
+ *             In every format the first 40 bytes keep their meaning and the last 8 of the header are the
+ *             checksum.
+ * RECORD           0     8  checksum over all bytes behind it, from the file's id, place = offset of the
+ *                  record
  *                  8     4  length of the edit, at least 1
  *                 12     4  ordinal: 0 for the first record of the file, then one more each
  *                 16     n  one edit (version_edit.c); the first record is a snapshot, the others are not
- * CHAIN       c(header) = its checksum; c(record) = checksum over (chain so far, the record's checksum), from the
- *             file's id, place = offset of the record. After a clean close CURRENT holds length and chain.
- * INVARIANTS  (MANIFEST-1) A record is written only when all before it are synced: so a good record vouches for the
- *                          whole file before it.
- *             (MANIFEST-2) After a failure a manifest is never appended to again: what a second sync says proves
- *                          nothing, and a torn record must stay the last.
- *             (MANIFEST-3) A record of another file, of another place, or of another life of this file number never
- *                          verifies.
+ * CHAIN       c(header) = its checksum; c(record) = checksum over (chain so far, the record's checksum), from
+ *             the file's id, place = offset of the record. After a clean close CURRENT holds length and
+ *             chain.
+ * INVARIANTS  (MANIFEST-1) A record is written only when all before it are synced: so a good record vouches
+ *                          for the whole file before it.
+ *             (MANIFEST-2) After a failure a manifest is never appended to again: what a second sync says
+ *                          proves nothing, and a torn record must stay the last.
+ *             (MANIFEST-3) A record of another file, of another place, or of another life of this file number
+ *                          never verifies.
  * THREADS     One at a time: who has the version set's turn.
- * NOT HERE    Reading: manifest_scan.c.   Which manifest is in force: current.c.   When to roll over: version_set.c. */
+ * NOT HERE    Reading: manifest_scan.c.   Which manifest is in force: current.c.   When to roll over:
+ *             version_set.c. */
 #include "version/manifest.h"
 
 #include "base/alloc.h"

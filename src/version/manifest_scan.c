@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* manifest_scan.c -- a manifest is read: edit by edit, and its end judged.
  *
- * TORN OR     A record is written only when all before it are synced (MANIFEST-1). So at most one record, the last, can
- * DAMAGED     be torn. When a record is bad, all that follows is searched, at every byte, for a good record with a
- *             higher ordinal: found, the bad one was synced and is damaged: BOLE_CORRUPT. Not found, it is torn, unless
- *             CURRENT vouches for it: the snapshot always (CURRENT-2), everything after a clean close (CURRENT-3).
- *             What follows a torn record is part of it, so it is never longer than an edit may be.
+ * DAMAGE      A record is written only when all before it are synced (MANIFEST-1). So at most one record, the
+ *             last, can be torn. When a record is bad, all that follows is searched, at every byte, for a
+ *             good record with a higher ordinal: found, the bad one was synced and is damaged: BOLE_CORRUPT.
+ *             Not found, it is torn, unless CURRENT vouches for it: the snapshot always (CURRENT-2),
+ *             everything after a clean close (CURRENT-3). What follows a torn record is part of it, so it is
+ *             never longer than an edit may be.
  * INVARIANTS  (SCAN-1) Every length is bounded by the bytes that remain before anything is allocated.
- *             (SCAN-2) Work is bounded: the search hashes at most SEARCH_FACTOR times the bytes that it looks at, and a
- *                      file that is made to need more is reported as damaged.
+ *             (SCAN-2) Work is bounded: the search hashes at most SEARCH_FACTOR times the bytes that it looks
+ *                      at, and a file that is made to need more is reported as damaged.
  *             (SCAN-3) Nothing is written.
- * THREADS     Any; a writer of another process may append meanwhile: the scan goes by the length at its start, and
- *             what was half written then looks torn. */
+ * THREADS     Any; a writer of another process may append meanwhile: the scan goes by the length at its
+ *             start, and what was half written then looks torn. */
 #include "version/manifest.h"
 
 #include "base/alloc.h"
@@ -38,7 +39,8 @@ typedef struct manifest_scan {
     size_t window_room;
 } manifest_scan;
 
-/* Make [offset, offset + size) of the file readable at *out, until the next call. The range is inside the file. */
+/* Make [offset, offset + size) of the file readable at *out, until the next call. The range is inside the
+ * file. */
 static bole_status look(manifest_scan *scan, uint64_t offset, size_t size, const uint8_t **out)
 {
     bl_assert(offset <= scan->out->file_bytes && size <= scan->out->file_bytes - offset);

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* manifest_state.c -- what the edits of a manifest add up to.
  *
- * Segments stand in a hash table by number (open addressing, linear probing, at most half full, holes closed by moving
- * back), so an edit costs its own size, not the store's. Tables, logs and drops are short sorted arrays.
- * INVARIANTS  (STATE-1) A number names one thing: no two segments or logs share one, a table's is never used again.
+ * Segments stand in a hash table by number (open addressing, linear probing, at most half full, holes closed
+ * by moving back), so an edit costs its own size, not the store's. Tables, logs and drops are short sorted
+ * arrays.
+ * INVARIANTS  (STATE-1) A number names one thing: no two segments or logs share one, a table's is never used
+ *                       again.
  *             (STATE-2) Numbers of files are below next_file_number; of tables, dropped ones too, below
  *                       next_table_number. Both, and the positions, only rise.
  *             (STATE-3) Logs are in order: each starts at or above where the one before starts, and ends.
- *             (STATE-4) A table that is dropped has no segments left: the edit that drops it removes them by name.
+ *             (STATE-4) A table that is dropped has no segments left: the edit that drops it removes them by
+ *                       name.
  * THREADS     One at a time; version_set.c applies to a copy of its own.
  * NOT HERE    Order of keys inside runs (VER-1 to VER-3): version.c, once, on the final state. */
 #include "version/manifest_state.h"
@@ -235,7 +238,8 @@ bole_status bl_manifest_state_copy(bl_manifest_state *to, const bl_manifest_stat
 
 /* ---- Tables ---- */
 
-/* Valid UTF-8 (no overlong forms, surrogates, or beyond U+10FFFF) without control characters, 1 to 255 bytes. */
+/* Valid UTF-8 (no overlong forms, surrogates, or beyond U+10FFFF) without control characters, 1 to 255
+ * bytes. */
 static bool is_table_name(const char *name)
 {
     const uint8_t *in = (const uint8_t *)name;

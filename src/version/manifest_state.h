@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* manifest_state.h -- what the edits of a manifest add up to, as plain data: no files, no handles.
  *
- * The same function applies an edit here in recovery, in a live store (to a copy, before the edit is written) and in
- * tools that show a store edit by edit. So what recovery accepts is what a live store writes. */
+ * The same function applies an edit here in recovery, in a live store (to a copy, before the edit is written)
+ * and in tools that show a store edit by edit. So what recovery accepts is what a live store writes. */
 #ifndef BL_VERSION_MANIFEST_STATE_H
 #define BL_VERSION_MANIFEST_STATE_H
 
@@ -40,8 +40,8 @@ typedef struct bl_manifest_state {
     bl_state_table *tables; /* by number, rising */
     uint32_t log_count, log_capacity;
     bl_log_description *logs; /* oldest first */
-    /* Dropped tables, by position. One is forgotten when no log begins below its position: then no record of it can
-     * be met in replay any more. */
+    /* Dropped tables, by position. One is forgotten when no log begins below its position: then no record of
+     * it can be met in replay any more. */
     uint32_t drop_count, drop_capacity;
     bl_state_drop *drops;
     uint64_t next_file_number;
@@ -61,9 +61,10 @@ void bl_manifest_state_deinit(bl_manifest_state *state);
 /* Frees the metas and forgets them: places stay. */
 void bl_manifest_state_drop_metas(bl_manifest_state *state);
 
-const bl_state_segment *bl_manifest_state_segment(const bl_manifest_state *state, uint64_t number); /* or NULL */
-const bl_state_table *bl_manifest_state_table(const bl_manifest_state *state, uint32_t number);     /* or NULL */
-const bl_log_description *bl_manifest_state_log(const bl_manifest_state *state, uint64_t number);   /* or NULL */
-const bl_state_drop *bl_manifest_state_drop(const bl_manifest_state *state, uint32_t number);       /* or NULL */
+/* By number; NULL: not there. */
+const bl_state_segment *bl_manifest_state_segment(const bl_manifest_state *state, uint64_t number);
+const bl_state_table *bl_manifest_state_table(const bl_manifest_state *state, uint32_t number);
+const bl_log_description *bl_manifest_state_log(const bl_manifest_state *state, uint64_t number);
+const bl_state_drop *bl_manifest_state_drop(const bl_manifest_state *state, uint32_t number);
 
 #endif

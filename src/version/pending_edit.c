@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* pending_edit.c -- all that an edit needs before it is written: checked, its handles found or made, its version built.
+/* pending_edit.c -- all that an edit needs before it is written: checked, its handles found or made, its
+ * version built.
  *
- * Everything that can fail for want of memory fails here, before the manifest is touched; what follows the sync cannot.
- * INVARIANTS  (PENDING-1) State and version of the set are only read; the next ones are the pending edit's own.
- *             (PENDING-2) An edit that does not fit the state is our own mistake and asserted; one whose segments break
- *                         the rules of a version is refused, for a comparator that is no order can bring that about.
+ * Everything that can fail for want of memory fails here, before the manifest is touched; what follows the
+ * sync cannot.
+ * INVARIANTS  (PENDING-1) State and version of the set are only read; the next ones are the pending edit's
+ *                         own.
+ *             (PENDING-2) An edit that does not fit the state is our own mistake and asserted; one whose
+ *                         segments break the rules of a version is refused, for a comparator that is no order
+ *                         can bring that about.
  * THREADS     Who has the turn; no lock is held. */
 #include "version/pending_edit.h"
 

@@ -23,8 +23,10 @@ typedef struct bl_pending_edit {
     uint32_t insertion_count;
 } bl_pending_edit;
 
-/* pending->edit is set, the rest zero. With the turn, without the mutex. Whatever it returns, deinit the edit. */
-BOLE_CHECKED bole_status bl_pending_edit_prepare(bl_version_set *set, bl_pending_edit *pending, bole_error *error);
+/* pending->edit is set, the rest zero. With the turn, without the mutex. Whatever it returns, deinit the
+ * edit. */
+BOLE_CHECKED bole_status bl_pending_edit_prepare(bl_version_set *set, bl_pending_edit *pending,
+                                                 bole_error *error);
 void bl_pending_edit_deinit(bl_pending_edit *pending);
 
 #endif

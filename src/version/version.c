@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* version.c -- counts, look-ups, and the rules that every version keeps.
  *
- * SEARCH      A run keeps the heads of its largest keys behind their common prefix. A key is compared with the prefix
- *             once; then a binary search over integers without branches (its steps are data-dependent moves, so a
- *             mispredicted branch costs nothing) finds the range of equal heads, nearly always empty, and the keys of
- *             that range alone are compared whole.
+ * SEARCH      A run keeps the heads of its largest keys behind their common prefix. A key is compared with
+ *             the prefix once; then a binary search over integers without branches (its steps are
+ *             data-dependent moves, so a mispredicted branch costs nothing) finds the range of equal heads,
+ *             nearly always empty, and the keys of that range alone are compared whole.
  * INVARIANTS  (VER-1) to (VER-4): version.h.
  * THREADS     A version does not change. Counts are atomic; a reader inside an epoch needs none.
  * NOT HERE    Making a version: version_build.c. Which one is present: version_set.c. */
@@ -131,8 +131,7 @@ uint32_t bl_run_lower_bound(const bl_run *run, bl_comparator *comparator, bole_s
         int order = common == 0 ? 0 : memcmp(key.data, run->largest[0].data, common);
         if (order > 0)
             return count;
-        if (order < 0 ||
-            key.size < prefix) /* a key that ends inside the prefix stands before all that go on */
+        if (order < 0 || key.size < prefix) /* a key that ends inside the prefix is below all that go on */
             return 0;
     }
     uint64_t head = bl_head64(key.data, key.size, prefix);
@@ -183,7 +182,8 @@ static bole_status check_run(const bl_version_table *table, const bl_run *run, b
     return BOLE_OK;
 }
 
-/* (VER-3) is looked at as far as this many steps go: any real store is far below, a hostile one cannot make us slow. */
+/* (VER-3) is looked at as far as this many steps go: any real store is far below, a hostile one cannot make
+ * us slow. */
 enum { ORDER_STEPS_MAX = 1 << 20 };
 
 static void sequences_of(const bl_run *run, uint64_t *least, uint64_t *most)
@@ -221,8 +221,9 @@ static bole_status check_runs(bl_comparator *comparator, const bl_run *newer, co
     return BOLE_OK;
 }
 
-/* (VER-3) between a segment and a run of a lower level. Metas prove a breach only where both surely hold the same key:
- * a bound that they share, which can only be one of the first or the last segment below that overlaps. */
+/* (VER-3) between a segment and a run of a lower level. Metas prove a breach only where both surely hold the
+ * same key: a bound that they share, which can only be one of the first or the last segment below that
+ * overlaps. */
 static bole_status check_below(bl_comparator *comparator, const bl_segment *segment, const bl_run *lower,
                                bole_error *error)
 {

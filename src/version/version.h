@@ -17,8 +17,8 @@ typedef struct bl_run {
     uint32_t number;        /* level 0: higher is newer */
     uint32_t count;
     bl_segment **segments;  /* in key order; references are the run's */
-    /* arrays beside them, for search without touching the segments: heads of the largest keys at prefix_bytes (the
-     * common prefix of all largest keys; 0, and heads of 0, with a user's order) */
+    /* arrays beside them, for search without touching the segments: heads of the largest keys at prefix_bytes
+     * (the common prefix of all largest keys; 0, and heads of 0, with a user's order) */
     uint32_t prefix_bytes;
     uint64_t *largest_heads;
     bole_slice *smallest, *largest; /* point into the segments' metas */
@@ -50,17 +50,18 @@ typedef struct bl_version {
 
 void bl_version_ref(bl_version *version);
 void bl_version_unref(bl_version *version); /* frees it with the last; segments are unreferenced then */
-const bl_version_table *bl_version_table_by_number(const bl_version *version, uint32_t number); /* NULL: none */
+/* NULL: none. */
+const bl_version_table *bl_version_table_by_number(const bl_version *version, uint32_t number);
 const bl_version_table *bl_version_table_by_name(const bl_version *version, const char *name);
-/* Where is this segment of `table`? NULL: nowhere. A segment's place is where the version has it: a trivial move does
- * not change the level and run in the handle's meta. Cost: looks at every segment of the table. */
-bl_segment *bl_version_find_segment(const bl_version *version, uint32_t table, uint64_t number, uint32_t *level,
-                                    uint32_t *run);
+/* Where is this segment of `table`? NULL: nowhere. A segment's place is where the version has it: a trivial
+ * move does not change the level and run in the handle's meta. Cost: looks at every segment of the table. */
+bl_segment *bl_version_find_segment(const bl_version *version, uint32_t table, uint64_t number,
+                                    uint32_t *level, uint32_t *run);
 
 /* The segment of a run that may hold `key`, or NULL. */
 static inline bl_segment *bl_run_find(const bl_run *run, bl_comparator *comparator, bole_slice key);
-/* First with largest >= key; count when there is none. Branchless binary search over the heads; equal heads are
- * resolved by the keys. */
+/* First with largest >= key; count when there is none. Branchless binary search over the heads; equal heads
+ * are resolved by the keys. */
 uint32_t bl_run_lower_bound(const bl_run *run, bl_comparator *comparator, bole_slice key);
 
 static inline bl_segment *bl_run_find(const bl_run *run, bl_comparator *comparator, bole_slice key)
@@ -71,9 +72,10 @@ static inline bl_segment *bl_run_find(const bl_run *run, bl_comparator *comparat
     return run->segments[at];
 }
 
-/* (VER-1) to (VER-4), the last one without the next file number. Order of keys is looked at where the comparator is
- * known; (VER-3) as far as metas tell: level-0 runs that overlap must not overlap in sequences, and where two levels
- * share a bounding key the upper one must not be older as a whole. BOLE_CORRUPT names the segment. */
+/* (VER-1) to (VER-4), the last one without the next file number. Order of keys is looked at where the
+ * comparator is known; (VER-3) as far as metas tell: level-0 runs that overlap must not overlap in sequences,
+ * and where two levels share a bounding key the upper one must not be older as a whole. BOLE_CORRUPT names
+ * the segment. */
 BOLE_CHECKED bole_status bl_version_check(const bl_version *version, bole_error *error);
 
 /* ---- Making the next one (version_build.c) ---- */
@@ -108,6 +110,7 @@ typedef struct bl_version_change {
     uint32_t removal_count;
 } bl_version_change;
 /* One reference is the caller's. BOLE_NO_MEMORY is the only failure: call bl_version_check on the result. */
-BOLE_CHECKED bole_status bl_version_build(const bl_version_change *change, bl_version **out, bole_error *error);
+BOLE_CHECKED bole_status bl_version_build(const bl_version_change *change, bl_version **out,
+                                          bole_error *error);
 
 #endif

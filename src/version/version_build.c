@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* version_build.c -- the next version from the one before and what changes.
  *
- * A run that nothing comes into or goes out of is shared, arrays and all; a touched one is made anew: what stays of the
- * old one, in order already, merged with the sorted newcomers. So an edit costs its touched runs, not the store; and
- * the first version of a recovered store is the same work with nothing before it.
- * INVARIANTS  (BUILD-1) A run body holds one reference on each of its segments, a version one on each of its bodies.
+ * A run that nothing comes into or goes out of is shared, arrays and all; a touched one is made anew: what
+ * stays of the old one, in order already, merged with the sorted newcomers. So an edit costs its touched
+ * runs, not the store; and the first version of a recovered store is the same work with nothing before it.
+ * INVARIANTS  (BUILD-1) A run body holds one reference on each of its segments, a version one on each of its
+ *                       bodies.
  *             (BUILD-2) After a failure every reference taken is given back and the base is untouched.
  * THREADS     Any: the base is immutable, and the caller holds a reference on it. */
 #include "version/version_build.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* version_build.h -- the arrays of a run as one counted piece of memory; only version.c and version_build.c look in. */
+/* version_build.h -- the arrays of a run as one counted piece of memory; only version.c and version_build.c
+ * look in. */
 #ifndef BL_VERSION_VERSION_BUILD_H
 #define BL_VERSION_VERSION_BUILD_H
 

@@ -2,18 +2,19 @@
 /* version_edit.c -- an edit as bytes, and back.
  *
  * EDIT        fields, one behind the other
- * FIELD       varint  tag * 2 + must           must = 1: a reader that does not know the tag must refuse the file
+ * FIELD       varint  tag * 2 + must   must = 1: a reader that does not know the tag must refuse the file
  *             varint  n
- *             n bytes                          a number (varint, all of the n bytes), a fixed u64 (little-endian), an
- *                                              id (16 bytes), a key, a name (with one NUL behind), or fields again
- *             Inside a field of fields the tags rise strictly; at the top they come in any order, and those of scalars
- *             at most once. A tag that is not known and need not be understood is a hint: it is skipped, and gone after
- *             the next roll-over. Each number below is fixed for good; numbers are never used for something else.
+ *             n bytes                  a number (varint, all of the n bytes), a fixed u64 (little-endian), an
+ *                                      id (16 bytes), a key, a name (with one NUL behind), or fields again
+ *             Inside a field of fields the tags rise strictly; at the top they come in any order, and those
+ *             of scalars at most once. A tag that is not known and need not be understood is a hint: it is
+ *             skipped, and gone after the next roll-over. Each number below is fixed for good; numbers are
+ *             never used for something else.
  * INVARIANTS  (EDIT-1) Decoding what was encoded gives the same edit, and encoding that gives the same bytes.
- *             (EDIT-2) No byte of a decoded edit is read outside of the given bytes, and nothing is allocated beyond a
- *                      small multiple of them.
- *             (EDIT-3) What must be understood and is not built (bounds that exclude, a sequence that overrides the
- *                      file's, value files) is refused, never misread.
+ *             (EDIT-2) No byte of a decoded edit is read outside of the given bytes, and nothing is allocated
+ *                      beyond a small multiple of them.
+ *             (EDIT-3) What must be understood and is not built (bounds that exclude, a sequence that
+ *                      overrides the file's, value files) is refused, never misread.
  * THREADS     Any; no state.
  * NOT HERE    Whether an edit fits the state before it: manifest_state.c. Text: version_edit_text.c. */
 #include "version/version_edit.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* version_edit.h -- one change of a store's state, as a struct, as bytes (a record of the manifest) and as text. */
+/* version_edit.h -- one change of a store's state, as a struct, as bytes (a record of the manifest) and as
+ * text. */
 #ifndef BL_VERSION_VERSION_EDIT_H
 #define BL_VERSION_VERSION_EDIT_H
 
@@ -20,8 +21,8 @@ typedef struct bl_table_description {
     const char *name;
     const char *comparator_name;
     uint64_t position; /* of creation, or of the drop */
-    /* tables_created given to bl_version_set_apply: the order itself; NULL: found by comparator_name among the
-     * parameters' comparators. Not in the file. */
+    /* tables_created given to bl_version_set_apply: the order itself; NULL: found by comparator_name among
+     * the parameters' comparators. Not in the file. */
     const bole_comparator *comparator;
 } bl_table_description;
 
@@ -36,15 +37,16 @@ typedef struct bl_segment_move {
     uint32_t level, run;
 } bl_segment_move;
 
-/* One change of state; all of it durable or nothing. Arrays are borrowed for the call. Its parts count in this order:
- * tables created; segments removed, moved, added; tables dropped; logs ended, removed, added; numbers. */
+/* One change of state; all of it durable or nothing. Arrays are borrowed for the call. Its parts count in
+ * this order: tables created; segments removed, moved, added; tables dropped; logs ended, removed, added;
+ * numbers. */
 typedef struct bl_version_edit {
     const bl_segment_meta *added;      /* with level and run set */
     uint32_t added_count;
     bl_segment *const *added_handles;  /* parallel to added; entries or the array may be NULL */
     const bl_segment_place *removed;
     uint32_t removed_count;
-    const bl_segment_move *moved;      /* trivial moves: the handle stays, only its place in the version changes */
+    const bl_segment_move *moved;      /* trivial moves: the handle stays, its place in the version changes */
     uint32_t moved_count;
     const bl_log_description *logs_added;
     uint32_t logs_added_count;
@@ -68,20 +70,23 @@ typedef struct bl_version_edit {
 
 /* ---- Bytes ---- */
 
-/* An edit that is not a snapshot takes at most this many bytes; what is larger can not be the torn end of a file. */
+/* An edit that is not a snapshot takes at most this many bytes; what is larger can not be the torn end of a
+ * file. */
 #define BL_VERSION_EDIT_BYTES_MAX (UINT64_C(64) << 20)
 
-/* Append the bytes of `edit` to `out` (after a failure `out` is as before). BOLE_NO_MEMORY, BOLE_TOO_LARGE. */
-BOLE_CHECKED bole_status bl_version_edit_encode(const bl_version_edit *edit, bole_buffer *out, bole_error *error);
+/* Append the bytes of `edit` to `out` (after a failure `out` is as before). BOLE_NO_MEMORY,
+ * BOLE_TOO_LARGE. */
+BOLE_CHECKED bole_status bl_version_edit_encode(const bl_version_edit *edit, bole_buffer *out,
+                                                bole_error *error);
 
 /* An edit read from bytes: arrays are its own, keys and names point into the bytes. */
 typedef struct bl_decoded_edit {
     bl_version_edit edit;
     void *memory;
 } bl_decoded_edit;
-/* Structure only: what the edit says is checked against a state by bl_manifest_state_apply. `file` and `offset` tell
- * where the bytes come from. BOLE_CORRUPT; BOLE_UNSUPPORTED for a field that must be understood and is not;
- * BOLE_NO_MEMORY. Never more than six times the bytes are allocated. */
+/* Structure only: what the edit says is checked against a state by bl_manifest_state_apply. `file` and
+ * `offset` tell where the bytes come from. BOLE_CORRUPT; BOLE_UNSUPPORTED for a field that must be understood
+ * and is not; BOLE_NO_MEMORY. Never more than six times the bytes are allocated. */
 BOLE_CHECKED bole_status bl_version_edit_decode(bole_slice bytes, const char *file, uint64_t offset,
                                                 bl_decoded_edit *out, bole_error *error);
 void bl_decoded_edit_deinit(bl_decoded_edit *decoded);
@@ -89,6 +94,7 @@ void bl_decoded_edit_deinit(bl_decoded_edit *decoded);
 /* ---- Text ---- */
 
 /* Append one line for every part, for `bole dump` and golden tests: "  + segment 12 ...". */
-BOLE_CHECKED bole_status bl_version_edit_describe(const bl_version_edit *edit, bole_buffer *out, bole_error *error);
+BOLE_CHECKED bole_status bl_version_edit_describe(const bl_version_edit *edit, bole_buffer *out,
+                                                  bole_error *error);
 
 #endif

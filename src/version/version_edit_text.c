@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* version_edit_text.c -- an edit for human eyes: one line for every part, in the order in which the parts count.
+/* version_edit_text.c -- an edit for human eyes: one line for every part, in the order in which the parts
+ * count.
  *
  * FORMAT      "  + table 1 \"users\" order bole.bytes from 120"      + new   - gone   > moved   = now known
- *             Keys and names in the display form of slice.h, long keys cut in the middle of nothing: after 40 bytes.
+ *             Keys and names in the display form of slice.h, long keys cut in the middle of nothing: after 40
+ *             bytes.
  * THREADS     Any; no state. */
 #include "version/version_edit.h"
 

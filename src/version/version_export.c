@@ -2,9 +2,10 @@
 /* version_export.c -- a whole state as one edit, and as the manifest of another directory.
  *
  * A segment's place in the snapshot is where the version has it, not what its handle says from its birth.
- * INVARIANTS  (EXPORT-1) In the target the manifest is on disk before CURRENT names it, and CURRENT comes last of all: a
- *                        directory without it is no store.
- *             (EXPORT-2) What is pinned is one state of the store: version, drops and numbers of one moment. */
+ * INVARIANTS  (EXPORT-1) In the target the manifest is on disk before CURRENT names it, and CURRENT comes
+ *                        last of all: a directory without it is no store.
+ *             (EXPORT-2) What is pinned is one state of the store: version, drops and numbers of one moment.
+ *                        */
 #include "version/version_set_internal.h"
 
 #include "base/alloc.h"

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* version_recover.c -- a version set comes into being: of a new store, or from CURRENT and the manifest.
  *
- * Recovery applies every edit to plain data, whose cost is the edits' own, and makes handles and the version once, at
- * the end, from what is left: a store of any number of edits opens with one pass over the manifest.
+ * Recovery applies every edit to plain data, whose cost is the edits' own, and makes handles and the version
+ * once, at the end, from what is left: a store of any number of edits opens with one pass over the manifest.
  * INVARIANTS  (RECOVER-1) Recovery writes nothing, and opens no segment and no log.
- *             (RECOVER-2) Nothing in a manifest is trusted: what does not fit is BOLE_CORRUPT with file and offset.
- *             (RECOVER-3) create touches a directory only where nothing can be lost: no CURRENT, no log, no segment. */
+ *             (RECOVER-2) Nothing in a manifest is trusted: what does not fit is BOLE_CORRUPT with file and
+ *                         offset.
+ *             (RECOVER-3) create touches a directory only where nothing can be lost: no CURRENT, no log, no
+ *                         segment. */
 #include "version/version_set_internal.h"
 
 #include "base/alloc.h"
@@ -259,7 +261,8 @@ static bole_status read_manifest(bl_version_set *set, const bl_current *current,
     return status;
 }
 
-/* CURRENT and its manifest. Beside a writing process either may move between the two looks, or in the middle of one. */
+/* CURRENT and its manifest. Beside a writing process either may move between the two looks, or in the middle
+ * of one. */
 static bole_status read_files(bl_version_set *set, bl_current *current, bole_error *error)
 {
     bole_status status = BOLE_OK;

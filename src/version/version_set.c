@@ -6,17 +6,18 @@
  *             record written, synced
  *             state, version and position swapped                                    (mutex)
  *             handles of removed segments marked obsolete; grace period; old version let go of
- * ROLL OVER   snapshot into a new manifest: data, sync, sync of the directory; CURRENT.tmp, sync, rename, sync of the
- *             directory; only then is the new manifest in force, and the old one removed.
- * DOUBT       After a failed append nobody knows whether the edit is in the manifest; after a failed rename of CURRENT,
- *             or sync of it, which manifest is in force. Each of these states is whole, and all but the failed edit are
- *             the same. The set goes on with the state before the edit, and ends the doubt by a roll-over before it
- *             writes anything else. An open that was not clean begins in doubt too: what a dead process wrote was read
- *             from the page cache and may never have been synced.
- * INVARIANTS  (SET-1) What is in memory is what recovery finds, at every moment of a crash, or, while an edit is under
- *                     way or in doubt, that edit more.
+ * ROLL OVER   snapshot into a new manifest: data, sync, sync of the directory; CURRENT.tmp, sync, rename,
+ *             sync of the directory; only then is the new manifest in force, and the old one removed.
+ * DOUBT       After a failed append nobody knows whether the edit is in the manifest; after a failed rename
+ *             of CURRENT, or sync of it, which manifest is in force. Each of these states is whole, and all
+ *             but the failed edit are the same. The set goes on with the state before the edit, and ends the
+ *             doubt by a roll-over before it writes anything else. An open that was not clean begins in doubt
+ *             too: what a dead process wrote was read from the page cache and may never have been synced.
+ * INVARIANTS  (SET-1) What is in memory is what recovery finds, at every moment of a crash, or, while an edit
+ *                     is under way or in doubt, that edit more.
  *             (SET-2) A manifest is appended to only while nothing about it or CURRENT is in doubt.
- *             (SET-3) A manifest that CURRENT may name is removed only when CURRENT durably names a newer one.
+ *             (SET-3) A manifest that CURRENT may name is removed only when CURRENT durably names a newer
+ *                     one.
  *             (SET-4) A handle is marked obsolete only when the edit that removes it is on disk.
  * THREADS     version_set.h. Who has the turn reads what it likes and writes with the mutex.
  * NOT HERE    Opening: version_recover.c.   Snapshots and checkpoints: version_export.c. */
@@ -236,8 +237,8 @@ static void install(bl_version_set *set, bl_pending_edit *pending)
     pending->version = NULL; /* its reference is the set's now; the old version's is ours */
 }
 
-/* With turn and mutex; both again on return. On success *old is the version before, with a reference, to be let go of
- * by release_old. */
+/* With turn and mutex; both again on return. On success *old is the version before, with a reference, to be
+ * let go of by release_old. */
 static bole_status apply_in_turn(bl_version_set *set, const bl_version_edit *edit, bl_version **old,
                                  bole_error *error)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* version_set_internal.h -- the version set's fields, for version_set.c, version_recover.c and version_export.c. */
+/* version_set_internal.h -- the version set's fields, for version_set.c, version_recover.c and
+ * version_export.c. */
 #ifndef BL_VERSION_VERSION_SET_INTERNAL_H
 #define BL_VERSION_VERSION_SET_INTERNAL_H
 
@@ -40,14 +41,14 @@ struct bl_version_set {
     bl_manifest *manifest;   /* NULL: there is none that may be appended to */
     bl_id manifest_id;
     uint64_t snapshot_bytes; /* of the present manifest, with its header */
-    uint64_t retry_bytes;    /* a roll-over for size that failed is tried again when the manifest is that long */
+    uint64_t retry_bytes;    /* when to try again a roll-over for size that failed */
     uint64_t stale[BL_STALE_MAX]; /* manifests to remove once a newer one is in force */
     uint32_t stale_count;
 };
 
 /* Fields from parameters; out->state and the rest are zero. */
-BOLE_CHECKED bole_status bl_version_set_make(const bl_version_set_parameters *parameters, bl_version_set **out,
-                                             bole_error *error);
+BOLE_CHECKED bole_status bl_version_set_make(const bl_version_set_parameters *parameters,
+                                             bl_version_set **out, bole_error *error);
 /* The order with this name, from the parameters. false: not there. */
 bool bl_version_set_resolve(const bl_version_set *set, const char *name, const bole_comparator **out);
 
@@ -62,6 +63,7 @@ typedef struct bl_snapshot_source {
     uint64_t next_file_number, flushed_through, synced, next_sequence;
     uint32_t next_table_number;
 } bl_snapshot_source;
-BOLE_CHECKED bole_status bl_snapshot_encode(const bl_snapshot_source *source, bole_buffer *out, bole_error *error);
+BOLE_CHECKED bole_status bl_snapshot_encode(const bl_snapshot_source *source, bole_buffer *out,
+                                            bole_error *error);
 
 #endif
