@@ -22,7 +22,7 @@ typedef struct description {
     bool busy;
 } description;
 
-static bl_segment_environment environment;
+static bl_segment_environment environment = { .directory = "nowhere" }; /* handles open nothing here */
 
 static bl_version *version_of(const description *all, uint32_t count, uint32_t tables)
 {
