@@ -615,8 +615,10 @@ static void scalar_and_simd_count_the_same(void **state)
             if (count >= 16) {
                 uint64_t node[16];
                 memcpy(node, heads, sizeof node);
-                assert_int_equal(bl_head_search_16_scalar(node, head), bl_head_search_u64_scalar(heads, 16, head));
-                assert_int_equal(bl_head_search_8_scalar(node, head), bl_head_search_u64_scalar(heads, 8, head));
+                assert_int_equal(bl_head_search_16_scalar(node, head),
+                                 bl_head_search_u64_scalar(heads, 16, head));
+                assert_int_equal(bl_head_search_8_scalar(node, head),
+                                 bl_head_search_u64_scalar(heads, 8, head));
 #if defined(__x86_64__)
                 if (__builtin_cpu_supports("avx2"))
                     check_nodes(node, head);
