@@ -511,6 +511,43 @@ static void what_current_vouches_for_is_neither_exchanged_nor_torn(void **state)
     }
 }
 
+/* Goal: a manifest of another store, or of another life of this one, is never taken for the one that CURRENT
+ * names (class 22). Method: two stores exchange manifests; a store gets back an older manifest under the
+ * newer name. */
+static void another_manifest_in_its_place_is_refused(void **state)
+{
+    (void)state;
+    bole_vfs *disks[2] = { disk_make(13), disk_make(14) };
+    bole_error error = BOLE_ERROR_INIT;
+    bole_status status;
+    bole_buffer bytes[2];
+    for (int i = 0; i < 2; i++) {
+        free(make_store(disks[i], i == 1, 26));
+        bytes[i] = read_whole(disks[i], MANIFEST_PATH);
+    }
+    for (int i = 0; i < 2; i++) {
+        write_whole(disks[i], MANIFEST_PATH, bytes[1 - i].data, bytes[1 - i].size);
+        assert_null(open_store(disks[i], &status, &error));
+        assert_int_equal(status, BOLE_CORRUPT);
+        assert_non_null(strstr(error.message, "another manifest"));
+        write_whole(disks[i], MANIFEST_PATH, bytes[i].data, bytes[i].size);
+    }
+    bl_version_set *set; /* the first was not closed cleanly: the next edit rolls over */
+    bl_version_set_parameters parameters = set_parameters(disks[0]);
+    assert_ok(bl_version_set_recover(&parameters, &set, &error), &error);
+    assert_ok(set_apply(set, &(bl_version_edit){ .synced = BL_SEQUENCE_MAX - 1 }, &error), &error);
+    char path[BL_PATH_BYTES_MAX];
+    assert_true(bl_file_path(path, STORE_DIRECTORY, BL_FILE_MANIFEST, bl_version_set_manifest_number(set)));
+    bl_version_set_destroy(set);
+    write_whole(disks[0], path, bytes[0].data, bytes[0].size);
+    assert_null(open_store(disks[0], &status, &error));
+    assert_int_equal(status, BOLE_CORRUPT);
+    for (int i = 0; i < 2; i++) {
+        bole_buffer_free(&bytes[i]);
+        bole_vfs_destroy(disks[i]);
+    }
+}
+
 /* ---- The order of calls ---- */
 
 typedef struct told_lines {
@@ -729,6 +766,7 @@ int main(void)
         cmocka_unit_test(a_tail_made_to_be_searched_for_long_is_given_up),
         cmocka_unit_test(mutated_edits_with_right_checksums_do_no_harm),
         cmocka_unit_test(what_current_vouches_for_is_neither_exchanged_nor_torn),
+        cmocka_unit_test(another_manifest_in_its_place_is_refused),
         cmocka_unit_test(the_order_of_calls_is_golden),
         cmocka_unit_test(the_bytes_of_the_format_are_golden),
     };

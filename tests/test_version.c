@@ -277,6 +277,38 @@ static void untouched_runs_are_shared_between_versions(void **state)
     }
 }
 
+/* Goal: newcomers of a touched run fall into their places: before, between and behind what was there. */
+static void newcomers_are_merged_into_their_run(void **state)
+{
+    (void)state;
+    const placed segments[] = { { 0, 3, 0, 2, "d", "e", 1, 2 },
+                                { 0, 3, 0, 3, "h", "i", 1, 2 },
+                                { 0, 3, 0, 4, "m", "n", 1, 2 } };
+    static const char *const keys[] = { "z", "a", "f", "k", "b", "j" };
+    bl_version *base = make_version(segments, 3), *next = NULL;
+    bl_version_insertion insertions[6];
+    for (uint32_t i = 0; i < 6; i++) {
+        bl_segment_meta meta = make_meta(10 + i, 0, 3, 0, bl_slice(keys[i], 1), bl_slice(keys[i], 1), 1, 2);
+        insertions[i] = (bl_version_insertion){ 0, 3, 0, make_handle(&meta, NULL) };
+    }
+    bl_version_removal removal = { 0, 3, 0, 3 };
+    bl_version_change change = {
+        .base = base, .insertions = insertions, .insertion_count = 6, .removals = &removal, .removal_count = 1
+    };
+    bole_error error = BOLE_ERROR_INIT;
+    assert_ok(bl_version_build(&change, &next, &error), &error);
+    assert_ok(bl_version_check(next, &error), &error);
+    static const uint64_t order[] = { 11, 14, 2, 12, 15, 13, 4, 10 };
+    const bl_run *run = &next->tables[0].levels[3].runs[0];
+    assert_int_equal(run->count, 8);
+    for (uint32_t i = 0; i < 8; i++)
+        assert_int_equal(bl_segment_meta_of(run->segments[i])->number, order[i]);
+    for (uint32_t i = 0; i < 6; i++)
+        bl_segment_unref(insertions[i].segment);
+    bl_version_unref(base);
+    bl_version_unref(next);
+}
+
 /* Goal: a table of unknown order can be listed; nothing is said of the order of its keys. */
 static void a_table_of_unknown_order_is_not_checked_for_order(void **state)
 {
@@ -339,6 +371,7 @@ int main(void)
         cmocka_unit_test(a_broken_rule_is_found),
         cmocka_unit_test(lower_bound_is_what_a_walk_over_the_keys_finds),
         cmocka_unit_test(untouched_runs_are_shared_between_versions),
+        cmocka_unit_test(newcomers_are_merged_into_their_run),
         cmocka_unit_test(a_table_of_unknown_order_is_not_checked_for_order),
         cmocka_unit_test(a_build_without_memory_leaves_nothing_behind),
     };

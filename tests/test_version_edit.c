@@ -415,6 +415,30 @@ static void an_edit_that_does_not_fit_is_corrupt(void **state)
     bl_version_edit early = { .synced = 1 };
     assert_status(BOLE_CORRUPT, apply_to_fresh(&reached, &early, NULL, &error), &error);
     bl_manifest_state_deinit(&reached);
+    bl_table_description twice[] = { { .number = 2, .position = 5 }, { .number = 2, .position = 6 } },
+                         above = { .number = 4, .position = 5 };
+    const struct {
+        const bl_table_description *drops;
+        uint32_t count;
+    } remembered[] = { { twice, 2 }, { &above, 1 }, { &drop_full, 1 }, { &drop_default, 1 } };
+    snapshot.next_table_number = 3;
+    for (size_t i = 0; i < 4; i++) { /* drops that a snapshot cannot remember */
+        snapshot.tables_dropped = remembered[i].drops;
+        snapshot.tables_dropped_count = remembered[i].count;
+        assert_status(BOLE_CORRUPT, apply_to_fresh(&reached, &snapshot, NULL, &error), &error);
+        bl_manifest_state_deinit(&reached);
+    }
+    snapshot.tables_dropped_count = 0;
+    logs[0].end = UINT64_MAX; /* open, and then found to end behind the start of the next */
+    bl_log_description late = { .number = 12, .end = 151 };
+    bl_version_edit ending = { .logs_ended = &late, .logs_ended_count = 1 };
+    assert_status(BOLE_CORRUPT, apply_to_fresh(&reached, &snapshot, &ending, &error), &error);
+    bl_manifest_state_deinit(&reached);
+    late.end = 150;
+    assert_ok(apply_to_fresh(&reached, &snapshot, &ending, &error), &error);
+    assert_int_equal(bl_manifest_state_table(&reached, 1)->segments, 1);
+    assert_null(bl_manifest_state_table(&reached, 2));
+    bl_manifest_state_deinit(&reached);
     snapshot.tables_created = &tables[1];
     snapshot.tables_created_count = 1;
     assert_status(BOLE_CORRUPT, apply_to_fresh(&reached, &snapshot, NULL, &error),

@@ -492,6 +492,47 @@ static void positions_only_rise(void **state)
     bole_vfs_destroy(disk);
 }
 
+/* Goal: orphans are logs, segments and manifests that the state does not name, and temporary files; nothing
+ * else. */
+static void only_orphans_are_not_named(void **state)
+{
+    (void)state;
+    bole_vfs *disk = disk_make(15);
+    bl_version_set *set = make_set(disk);
+    bl_segment_meta meta = make_meta(set_new_number(set), 0, 3, 0, BOLE_STR("a"), BOLE_STR("b"), 1, 2);
+    bl_log_description log = make_log(set_new_number(set), 10);
+    apply_good(set, &(bl_version_edit){
+                        .added = &meta, .added_count = 1, .logs_added = &log, .logs_added_count = 1 });
+    static const struct {
+        const char *name;
+        bool named;
+    } files[] = { { "000002.seg", true },
+                  { "000003.seg", false },
+                  { "000003.log", true },
+                  { "000002.log", false },
+                  { "manifest-000001", true },
+                  { "manifest-000002", false },
+                  { "CURRENT", true },
+                  { "CURRENT.tmp", false },
+                  { "000002.seg.tmp", false },
+                  { "LOCK", true },
+                  { "readers", true },
+                  { "reserve", true },
+                  { "bole.conf", true },
+                  { "events.jsonl", true },
+                  { "events.3.jsonl", true },
+                  { "my-notes.txt", true },
+                  { "2.seg", true } };
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        uint64_t number;
+        bl_file_kind kind = bl_file_parse(files[i].name, &number);
+        if (bl_version_set_names_file(set, (int)kind, number) != files[i].named)
+            fail_msg("%s", files[i].name);
+    }
+    bl_version_set_destroy(set);
+    bole_vfs_destroy(disk);
+}
+
 /* ---- Threads ---- */
 
 typedef struct edit_thread {
@@ -747,6 +788,7 @@ int main(void)
         cmocka_unit_test(the_clean_mark_is_withdrawn_before_anything_else),
         cmocka_unit_test(an_edit_after_a_clean_close_withdraws_the_mark),
         cmocka_unit_test(positions_only_rise),
+        cmocka_unit_test(only_orphans_are_not_named),
 #ifdef BL_CHECKS
         cmocka_unit_test(a_second_edit_waits_for_the_first),
 #endif
