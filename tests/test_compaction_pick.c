@@ -22,7 +22,25 @@ typedef struct description {
     bool busy;
 } description;
 
-static bl_segment_environment environment = { .directory = "nowhere" }; /* handles open nothing here */
+/* Handles open nothing here, but they are counted by a cache. */
+static bl_memory_budget budget;
+static bl_segment_environment environment = { .directory = "nowhere", .budget = &budget };
+
+static int make_environment(void **state)
+{
+    (void)state;
+    bl_memory_budget_init(&budget, 1 << 20, 0);
+    return bl_scheduler_create(1, &environment.scheduler, NULL) != BOLE_OK ||
+           bl_frame_cache_create(&budget, environment.scheduler, &environment.cache, NULL) != BOLE_OK;
+}
+
+static int unmake_environment(void **state)
+{
+    (void)state;
+    bl_frame_cache_destroy(environment.cache);
+    bl_scheduler_destroy(environment.scheduler);
+    return 0;
+}
 
 static bl_version *version_of(const description *all, uint32_t count, uint32_t tables)
 {
@@ -782,5 +800,5 @@ int main(void)
         cmocka_unit_test(debt_rises_without_jumps),
         cmocka_unit_test(a_pick_without_memory_leaves_nothing),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_environment, unmake_environment);
 }

@@ -420,6 +420,8 @@ static bole_status finish_writing(bole_db *db, bole_error *error)
                          "the last flush failed, the log holds its data: %s", background.message);
     if (status == BOLE_OK)
         status = bl_sync_to(db, bl_position_visible(db), error);
+    if (status == BOLE_OK && db->log_failed) /* all is on disk, but for the mark that says so */
+        status = bl_fail(error, BOLE_FAILED, "%s closes after a failure; the next open recovers it", db->path);
     if (status != BOLE_OK)
         return status;
     bl_log_seal(db->log);
