@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* micro_segment.c -- nanoseconds of one segment's paths, everything in memory: get of a key that is there and of one
- * that is not, seek, next, prev, write. Not a benchmark of the store: a ruler for changes of segment/.
+/* micro_segment.c -- nanoseconds of one segment's paths, everything in memory: get of a key that is there and
+ * of one that is not, seek, next, prev, write. Not a benchmark of the store: a ruler for changes of segment/.
  *
- *     micro_segment [ENTRIES [ROUNDS]]       1,000,000 entries of 16 B decimal keys and 100 B values, 3 rounds
+ *     micro_segment [ENTRIES [ROUNDS]] 1,000,000 entries of 16 B decimal keys and 100 B values, 3 rounds
  *
  * The disk is the vfs in memory. The fastest round is the one to look at: a shared machine only adds. */
 #include "base/alloc.h"

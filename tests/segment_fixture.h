@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* segment_fixture.h -- what readers of segments need around them, over a disk in memory whose calls can fail; and
- * segments made of entries. Every store ends with its budget at zero and no allocation left. */
+/* segment_fixture.h -- what readers of segments need around them, over a disk in memory whose calls can fail;
+ * and segments made of entries. Every store ends with its budget at zero and no allocation left. */
 #ifndef BOLE_SEGMENT_FIXTURE_H
 #define BOLE_SEGMENT_FIXTURE_H
 
@@ -140,7 +140,8 @@ TEST_UNUSED static bl_lookup test_lookup(const bl_segment *segment, bole_slice k
                         .comparator = bl_segment_comparator(segment) };
 }
 
-/* As the engine reads: look, load what is absent, look again; after some rounds, or without room, uncached. */
+/* As the engine reads: look, load what is absent, look again; after some rounds, or without room, uncached.
+ * */
 TEST_UNUSED static bole_status test_get(bl_segment *segment, const bl_lookup *lookup, bool prefetched,
                                         uint64_t *tag, bole_buffer *value, bole_error *error)
 {

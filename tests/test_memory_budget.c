@@ -6,7 +6,8 @@
 
 #include <pthread.h>
 
-/* Goal: what asks gets exactly its share, to the byte. Method: fill it, ask for one more, release, ask again. */
+/* Goal: what asks gets exactly its share, to the byte. Method: fill it, ask for one more, release, ask again.
+ * */
 static void charges_fill_the_share_to_the_byte(void **state)
 {
     (void)state;
@@ -37,7 +38,8 @@ static void refused_charge_charges_nothing(void **state)
     assert_true(bl_memory_budget_charge(&budget, BL_MEMORY_CACHE, 1000));
 }
 
-/* Goal: memtables and logs never ask, and what they hold above their reserve comes out of the others' share. */
+/* Goal: memtables and logs never ask, and what they hold above their reserve comes out of the others' share.
+ * */
 static void forced_bytes_above_the_reserve_shrink_the_share(void **state)
 {
     (void)state;
@@ -59,7 +61,8 @@ static void forced_bytes_above_the_reserve_shrink_the_share(void **state)
     assert_int_equal(bl_memory_budget_excess(&budget), 0);
 }
 
-/* Goal: after the limit is lowered, excess says what cache and index must give back, and never more than they have. */
+/* Goal: after the limit is lowered, excess says what cache and index must give back, and never more than they
+ * have. */
 static void lowered_limit_makes_an_excess(void **state)
 {
     (void)state;

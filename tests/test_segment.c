@@ -10,7 +10,8 @@
 
 /* ---- Gets against the model ---- */
 
-/* Random keys, those of the model and others, at random sequences: all forms of a get give the model's answer. */
+/* Random keys, those of the model and others, at random sequences: all forms of a get give the model's
+ * answer. */
 static void check_gets(test_store *store, bl_segment *segment, const test_entries *entries, size_t first,
                        size_t end, bl_prng *prng, unsigned family, uint64_t spread, unsigned rounds)
 {
@@ -71,8 +72,8 @@ static void gets_agree_with_the_model_on(bole_vfs *disk, uint64_t limit, unsigne
     }
 }
 
-/* Goal: every form of get gives the model's newest visible version. Method: families of keys, few or many versions,
- * small or large values, each compression, with and without filter, byte order and another one. */
+/* Goal: every form of get gives the model's newest visible version. Method: families of keys, few or many
+ * versions, small or large values, each compression, with and without filter, byte order and another one. */
 static void gets_agree_with_the_model(void **state)
 {
     (void)state;
@@ -168,8 +169,8 @@ static uint64_t cached_blocks(bl_segment *segment)
     return shape.cached_blocks;
 }
 
-/* Goal: a cold segment opens nothing; the first read names the unit, then the block; each is loaded once; both go when
- * the limit is lowered, the unit only after its last frame. */
+/* Goal: a cold segment opens nothing; the first read names the unit, then the block; each is loaded once;
+ * both go when the limit is lowered, the unit only after its last frame. */
 static void unit_and_block_are_loaded_on_first_use_and_evicted_whole(void **state)
 {
     (void)state;
@@ -241,7 +242,8 @@ static void written_segment_is_warm(void **state)
     }
 }
 
-/* Goal: the writer keeps blocks within the limit only, and the handle works with what was kept, down to nothing. */
+/* Goal: the writer keeps blocks within the limit only, and the handle works with what was kept, down to
+ * nothing. */
 static void writer_keeps_blocks_within_the_limit(void **state)
 {
     (void)state;
@@ -415,8 +417,9 @@ static bl_segment *reopen(test_store *store, bl_segment *segment)
     return again;
 }
 
-/* Goal: a flipped bit anywhere is found or harmless: no read gives a wrong answer, and whatever is not found by the
- * check does not change one. Method: every byte where bytes mean something, by chance; some bits of each. */
+/* Goal: a flipped bit anywhere is found or harmless: no read gives a wrong answer, and whatever is not found
+ * by the check does not change one. Method: every byte where bytes mean something, by chance; some bits of
+ * each. */
 static void flipped_bits_are_found_or_harmless(void **state)
 {
     (void)state;
@@ -545,7 +548,8 @@ static void cut_file_is_corrupt(void **state)
     test_store_end(&store);
 }
 
-/* Goal: a segment that is whole, but not the one the manifest means, is refused: another file, other counts. */
+/* Goal: a segment that is whole, but not the one the manifest means, is refused: another file, other counts.
+ * */
 static void another_file_in_its_place_is_refused(void **state)
 {
     (void)state;
@@ -716,8 +720,8 @@ static bl_segment *retell(test_store *store, bl_segment *sound, lie what)
     return segment;
 }
 
-/* Goal: the check asks for more than checksums: each statement about a segment is compared with its entries. Method:
- * files that were written with one wrong statement and right checksums. */
+/* Goal: the check asks for more than checksums: each statement about a segment is compared with its entries.
+ * Method: files that were written with one wrong statement and right checksums. */
 static void check_finds_what_checksums_cannot(void **state)
 {
     (void)state;
@@ -771,7 +775,8 @@ static bole_status exercise(test_store *store, bl_segment *known, const test_ent
     return status;
 }
 
-/* Goal: a read that fails, wherever, is a status with the file's name, installs nothing, and is over with the cause. */
+/* Goal: a read that fails, wherever, is a status with the file's name, installs nothing, and is over with the
+ * cause. */
 static void failing_reads_are_statuses(void **state)
 {
     (void)state;
@@ -806,7 +811,8 @@ static void failing_reads_are_statuses(void **state)
     test_store_end(&store);
 }
 
-/* Goal: an allocation that fails, wherever, is BOLE_NO_MEMORY or does not matter; nothing leaks, nothing stays charged. */
+/* Goal: an allocation that fails, wherever, is BOLE_NO_MEMORY or does not matter; nothing leaks, nothing
+ * stays charged. */
 static void failing_allocations_are_statuses(void **state)
 {
     (void)state;
@@ -848,8 +854,8 @@ static bool file_exists(test_store *store, const char *path)
     return status == BOLE_OK;
 }
 
-/* Goal: an obsolete file goes with the last reference and not before; a cursor's reference counts; a read-only store
- * removes nothing; with a callback, the file is left to it. */
+/* Goal: an obsolete file goes with the last reference and not before; a cursor's reference counts; a
+ * read-only store removes nothing; with a callback, the file is left to it. */
 static void obsolete_file_goes_with_the_last_reference(void **state)
 {
     (void)state;
@@ -886,7 +892,8 @@ static void obsolete_file_goes_with_the_last_reference(void **state)
     }
 }
 
-/* Goal: never more open files than allowed, while all segments are read in turn; one is opened again when needed. */
+/* Goal: never more open files than allowed, while all segments are read in turn; one is opened again when
+ * needed. */
 static void open_files_are_bounded(void **state)
 {
     (void)state;
@@ -916,8 +923,8 @@ static void open_files_are_bounded(void **state)
     test_store_end(&store);
 }
 
-/* Goal: the limit holds also while a file is in use: the oldest idle one is closed before the next is opened; files in
- * use are never closed, even when they are more than the limit. */
+/* Goal: the limit holds also while a file is in use: the oldest idle one is closed before the next is opened;
+ * files in use are never closed, even when they are more than the limit. */
 static void idle_file_is_closed_before_another_is_opened(void **state)
 {
     (void)state;
@@ -1032,8 +1039,8 @@ static void build_many(test_store *store, const test_entries *entries, bl_segmen
     }
 }
 
-/* Goal: a block is read once, however many threads want it at the same time. Method: all threads read every key, with
- * room for all; then there were as many reads as blocks. */
+/* Goal: a block is read once, however many threads want it at the same time. Method: all threads read every
+ * key, with room for all; then there were as many reads as blocks. */
 static void loads_are_shared_by_threads(void **state)
 {
     (void)state;
@@ -1125,8 +1132,8 @@ static void run_reader(void *context)
     self->done = true;
 }
 
-/* Goal: under the seeded scheduler, whatever order the seed chooses, loads that wait for each other end, and read the
- * truth. */
+/* Goal: under the seeded scheduler, whatever order the seed chooses, loads that wait for each other end, and
+ * read the truth. */
 static void any_order_of_loads_ends_and_reads_the_truth(void **state)
 {
     (void)state;

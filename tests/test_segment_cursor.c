@@ -136,8 +136,9 @@ static void wander(test_run *run, bl_cursor *cursor, bl_prng *prng, unsigned fam
     }
 }
 
-/* Goal: all entries in order, both ways, and from any seek with turns anywhere. Method: families of keys, one or many
- * segments, compression, a user's order, cached or not, read-ahead or not, with memory and without. */
+/* Goal: all entries in order, both ways, and from any seek with turns anywhere. Method: families of keys, one
+ * or many segments, compression, a user's order, cached or not, read-ahead or not, with memory and without.
+ * */
 static void cursors_agree_with_the_model(void **state)
 {
     (void)state;
@@ -384,7 +385,8 @@ static void scan_does_not_mark_frames(void **state)
     run_end(&run);
 }
 
-/* Goal: from the third block on a sequential scan reads 256 KiB at a time, in both directions, and a seek does not. */
+/* Goal: from the third block on a sequential scan reads 256 KiB at a time, in both directions, and a seek
+ * does not. */
 static void sequential_scan_reads_ahead(void **state)
 {
     (void)state;
@@ -447,8 +449,8 @@ static void shown_block_survives_eviction(void **state)
 
 /* ---- Damage and faults ---- */
 
-/* Goal: damage in the middle stops a scan with file and offset, and is never taken for the end; before and behind it
- * the entries are the true ones. */
+/* Goal: damage in the middle stops a scan with file and offset, and is never taken for the end; before and
+ * behind it the entries are the true ones. */
 static void damage_is_an_error_and_not_the_end(void **state)
 {
     (void)state;

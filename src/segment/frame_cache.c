@@ -441,14 +441,17 @@ static uint64_t reserve_bytes(const bl_frame_cache *cache)
     return reserve < share / RESERVE_SHARE_MAX ? reserve : share / RESERVE_SHARE_MAX;
 }
 
-/* Room is below the reserve: start an eviction, so that the next miss finds its grace period over. */
+/* Room is below the reserve: free what limbo has ready, and when that is not enough start an eviction, so
+ * that the next miss finds its grace period over. A batch goes beyond the reserve: so only one miss in many
+ * has anything to do here. */
 static void top_up(bl_frame_cache *cache, uint64_t reserve)
 {
+    uint64_t batch = BATCH_FRAMES * BL_PAGE_BYTES < reserve ? BATCH_FRAMES * BL_PAGE_BYTES : reserve;
     bl_mutex_lock(&cache->lock);
     reap_locked(cache);
     uint64_t coming = bl_memory_budget_room(cache->budget) + cache->limbo_bytes;
     if (coming < reserve)
-        evict_locked(cache, reserve - coming, BATCH_FRAMES);
+        evict_locked(cache, reserve + batch - coming, BATCH_FRAMES);
     bl_mutex_unlock(&cache->lock);
 }
 
