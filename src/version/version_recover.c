@@ -261,22 +261,34 @@ static bole_status read_manifest(bl_version_set *set, const bl_current *current,
     return status;
 }
 
-/* CURRENT and its manifest. Beside a writing process either may move between the two looks, or in the middle
- * of one. */
+/* Did CURRENT or the manifest change between two looks? */
+static bool has_moved(const bl_current *a, const bl_manifest_scanned *seen_a, const bl_current *b,
+                      const bl_manifest_scanned *seen_b)
+{
+    return a->manifest_number != b->manifest_number || !bl_id_equal(a->manifest_id, b->manifest_id) ||
+           a->clean_bytes != b->clean_bytes || seen_a->bytes != seen_b->bytes ||
+           seen_a->file_bytes != seen_b->file_bytes;
+}
+
+/* CURRENT and its manifest. Beside a writing process either may move between the two looks, or in the middle of
+ * one; damage looks the same twice. */
 static bole_status read_files(bl_version_set *set, bl_current *current, bole_error *error)
 {
     bole_status status = BOLE_OK;
-    bl_manifest_scanned before = { .number = 0 };
+    bl_current current_before = { .manifest_number = 0 };
+    bl_manifest_scanned opened_before = { .number = 0 };
     for (int attempt = 0; attempt < READ_ATTEMPTS_MAX; attempt++) {
+        set->opened = (bl_manifest_scanned){ .number = 0 };
         status = bl_current_read(set->vfs, set->directory, current, error);
         if (status == BOLE_OK)
             status = read_manifest(set, current, error);
-        bool moved = attempt == 0 || before.bytes != set->opened.bytes ||
-                     before.file_bytes != set->opened.file_bytes || !bl_id_equal(before.id, set->opened.id);
-        if (status != BOLE_CORRUPT || !set->read_only || !moved)
+        if (status != BOLE_CORRUPT || !set->read_only)
+            break;
+        if (attempt > 0 && !has_moved(&current_before, &opened_before, current, &set->opened))
             break;
         BL_MARK("manifest read again");
-        before = set->opened;
+        current_before = *current;
+        opened_before = set->opened;
     }
     return status;
 }
