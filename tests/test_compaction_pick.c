@@ -24,19 +24,23 @@ typedef struct description {
 
 /* Handles open nothing here, but they are counted by a cache. */
 static bl_memory_budget budget;
-static bl_segment_environment environment = { .directory = "nowhere", .budget = &budget };
+static bl_segment_environment environment = { .directory = "nowhere",
+                                              .budget = &budget,
+                                              .open_files_max = 8 };
 
 static int make_environment(void **state)
 {
     (void)state;
     bl_memory_budget_init(&budget, 1 << 20, 0);
     return bl_scheduler_create(1, &environment.scheduler, NULL) != BOLE_OK ||
-           bl_frame_cache_create(&budget, environment.scheduler, &environment.cache, NULL) != BOLE_OK;
+           bl_frame_cache_create(&budget, environment.scheduler, &environment.cache, NULL) != BOLE_OK ||
+           bl_segment_environment_init(&environment, NULL) != BOLE_OK;
 }
 
 static int unmake_environment(void **state)
 {
     (void)state;
+    bl_segment_environment_deinit(&environment);
     bl_frame_cache_destroy(environment.cache);
     bl_scheduler_destroy(environment.scheduler);
     return 0;
