@@ -5,7 +5,8 @@
  *     cc -std=gnu11 -O2 -D_GNU_SOURCE -Iinclude -Isrc bench/micro_log.c libbole.a -lxxhash -lpthread -o micro_log
  *     ./micro_log DIRECTORY [record bytes, 140] [MiB of log, 64]
  * Each line is the best and the median of rounds on fresh logs; with "touched" all pages were touched before, so that
- * no page fault is counted (in the store a background job does that). The last lines are synced appends, and replay. */
+ * no page fault is counted (in the store a background job does that). The last lines are synced appends,
+ * and replay. */
 #include "log/write_ahead_log.h"
 
 #include <stdio.h>

@@ -3,7 +3,7 @@
 
 set(BOLE_TEST_SECONDS 120 CACHE STRING "a test that takes longer has failed")
 if(BOLE_SANITIZE)
-    set(test_seconds 600)
+    set(test_seconds 900)
 else()
     set(test_seconds ${BOLE_TEST_SECONDS})
 endif()

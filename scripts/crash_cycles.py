@@ -151,7 +151,8 @@ def compare(model, found):
     extra = [key for key in found if key not in least]
     other = [key for key in least if key in found and least[key] != found[key]]
     raise Failure(f"the store is at no prefix of the {len(model.sent)} operations that holds the "
-                  f"{model.acknowledged} acknowledged ones; against exactly those: {len(missing)} missing {missing[:3]}, "
+                  f"{model.acknowledged} acknowledged ones; against exactly those: "
+                  f"{len(missing)} missing {missing[:3]}, "
                   f"{len(extra)} extra {extra[:3]}, {len(other)} other {other[:3]}")
 
 

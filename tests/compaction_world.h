@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* compaction_world.h -- levels on a disk in memory, jobs on them, and a history that knows what every reader must see.
+/* compaction_world.h -- levels on a disk in memory, jobs on them, and a history that knows what every
+ * reader must see.
  * For test_flush.c and test_compaction.c. Header-only. */
 #ifndef BOLE_TEST_COMPACTION_WORLD_H
 #define BOLE_TEST_COMPACTION_WORLD_H

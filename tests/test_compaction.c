@@ -20,33 +20,58 @@ static const bl_pick_policy SMALL = { .level0_runs = 3,
                                       .last_level_ratio = 2,
                                       .oldest_snapshot = BL_SEQUENCE_MAX };
 
-/* Do one pick; false: there was nothing to do. */
+static unsigned outputs_to[BOLE_LEVELS_MAX][2]; /* merges by output level, and whether in the bottom */
+
+/* Run the pick and take what it made. */
+static void do_pick(world *w, bl_pick *pick)
+{
+    bole_error error = BOLE_ERROR_INIT;
+    bl_job_result result = { .metas = NULL };
+    world_look(w);
+    if (!pick->trivial_move) {
+        outputs_to[pick->output_level][pick->bottom]++;
+        assert_ok(bl_compaction_run(&w->job, w->version, pick, &result, &error), &error);
+        assert_int_equal(result.entries_in, result.entries_out + result.entries_dropped);
+        for (uint32_t i = 0; i < result.count; i++) {
+            assert_int_equal(pick->output_level, result.metas[i].level);
+            assert_int_equal(pick->output_level == 0 ? pick->runs[0].run : 0, result.metas[i].run);
+        }
+    }
+    world_apply(w, &result, pick);
+}
+
+/* Do what is picked; false: there was nothing to do. */
 static bool compact_once(world *w, bl_pick_policy policy, bool manual)
 {
     bole_error error = BOLE_ERROR_INIT;
     bl_pick pick;
-    bl_job_result result = { .metas = NULL };
+    bole_slice open = bl_slice(NULL, 0);
     policy.oldest_snapshot = w->snapshot_count == 0 ? BL_SEQUENCE_MAX : w->snapshots[0];
     if (manual)
-        assert_ok(bl_compaction_pick_manual(w->version, &policy, WORLD_TABLE, bl_slice(NULL, 0),
-                                            bl_slice(NULL, 0), &pick, &error),
+        assert_ok(bl_compaction_pick_manual(w->version, &policy, WORLD_TABLE, open, open, &pick, &error),
                   &error);
     else
         assert_ok(bl_compaction_pick(w->version, &policy, NULL, NULL, &pick, &error), &error);
     bool something = pick.reason != BL_PICK_NOTHING;
-    world_look(w);
-    if (something && !pick.trivial_move) {
-        assert_ok(bl_compaction_run(&w->job, w->version, &pick, &result, &error), &error);
-        assert_int_equal(result.entries_in, result.entries_out + result.entries_dropped);
-        for (uint32_t i = 0; i < result.count; i++) {
-            assert_int_equal(pick.output_level, result.metas[i].level);
-            assert_int_equal(pick.output_level == 0 ? pick.runs[0].run : 0, result.metas[i].run);
-        }
-    }
     if (something)
-        world_apply(w, &result, &pick);
+        do_pick(w, &pick);
     bl_pick_deinit(&pick);
     return something;
+}
+
+/* Join some runs of level 0 that are neighbours in age. */
+static void join_runs(world *w, bl_prng *prng)
+{
+    const bl_level *top = &world_table(w)->levels[0];
+    if (top->run_count < 2)
+        return;
+    uint32_t first = (uint32_t)bl_prng_below(prng, top->run_count - 1);
+    uint32_t count = 2 + (uint32_t)bl_prng_below(prng, top->run_count - first - 1);
+    struct bl_pick_run runs[64];
+    bl_pick pick = { .reason = BL_PICK_LEVEL0_RUNS, .table = WORLD_TABLE, .run_count = count, .runs = runs };
+    for (uint32_t i = 0; i < count; i++)
+        runs[i] = (struct bl_pick_run){ 0, top->runs[first + i].number, 0, top->runs[first + i].count };
+    do_pick(w, &pick);
 }
 
 static void write_some(world *w, bl_prng *prng, uint32_t most)
@@ -83,6 +108,9 @@ static void no_merge_changes_a_read(void **state)
         for (int step = 0; step < 40; step++) {
             bl_pick_policy policy = SMALL;
             policy.level0_runs = 1 + (uint32_t)bl_prng_below(&prng, 5);
+            policy.memtable_bytes = bl_prng_chance(&prng, 2) ? 1 << 10
+                                                             : 8 << 10; /* with or without a middle level */
+            policy.last_level_ratio = 1 + (uint32_t)bl_prng_below(&prng, 2);
             policy.segment_bytes = w->job.segment_bytes;
             policy.idle = bl_prng_chance(&prng, 5);
             if (bl_prng_chance(&prng, 2)) {
@@ -90,6 +118,8 @@ static void no_merge_changes_a_read(void **state)
                 world_flush(w);
             } else if (bl_prng_chance(&prng, 3) && w->snapshot_count != 0) {
                 world_drop_snapshot(w, (uint32_t)bl_prng_below(&prng, w->snapshot_count));
+            } else if (bl_prng_chance(&prng, 5)) {
+                join_runs(w, &prng);
             } else {
                 compact_once(w, policy, bl_prng_chance(&prng, 10));
             }
@@ -110,6 +140,11 @@ static void no_merge_changes_a_read(void **state)
         world_view_free(view);
         world_close(w);
     }
+    print_message("[  MERGES  ] into level 0 %u, middle %u, last %u\n", outputs_to[0][0],
+                  outputs_to[BL_LEVEL_MIDDLE][0] + outputs_to[BL_LEVEL_MIDDLE][1],
+                  outputs_to[BL_LEVEL_LAST][1]);
+    assert_true(outputs_to[0][0] > 5 && outputs_to[BL_LEVEL_MIDDLE][0] > 5 &&
+                outputs_to[BL_LEVEL_LAST][1] > 50);
 #ifdef BL_CHECKS
     assert_true(bl_mark_count("bottom tombstone dropped") > dropped_marks);
 #else
@@ -119,8 +154,8 @@ static void no_merge_changes_a_read(void **state)
 
 /* ---- The version filter ---- */
 
-/* Goal (VERSIONS-1), for small cases, up to 5 versions, up to 3 snapshots, any visible, bottom or not: what is kept reads
- * the same, and nothing is kept that nobody needs. */
+/* Goal (VERSIONS-1), for small cases, up to 5 versions, up to 3 snapshots, any visible, bottom or not: what is kept
+ * reads the same, and nothing is kept that nobody needs. */
 static void the_filter_keeps_what_somebody_sees_and_no_more(void **state)
 {
     (void)state;
@@ -255,6 +290,41 @@ static void outputs_are_alike_and_carry_no_sequences(void **state)
     world_close(w);
 }
 
+/* Goal: with a snapshot between them, of two versions the older one loses its sequence and the newer keeps
+ * it; above the
+ * last level none does. */
+static void sequences_go_where_no_snapshot_needs_them(void **state)
+{
+    (void)state;
+    bole_error error = BOLE_ERROR_INIT;
+    for (uint32_t level = BL_LEVEL_MIDDLE; level <= BL_LEVEL_LAST; level++) {
+        world *w = world_open(1, NULL);
+        fill_level0(w, 1, 50, 1);
+        world_snapshot(w);
+        fill_level0(w, 1, 50, 1);
+        bl_pick pick;
+        bl_job_result result;
+        pick_all(w, &pick);
+        pick.output_level = level;
+        world_look(w);
+        assert_ok(bl_compaction_run(&w->job, w->version, &pick, &result, &error), &error);
+        assert_int_equal(100, result.entries_out);
+        assert_false(result.metas[0].sequences_zeroed);
+        world_apply(w, &result, &pick);
+        bl_pick_deinit(&pick);
+        world_view *view = world_read(w);
+        for (uint32_t i = 0; i < 50; i++) {
+            const world_seen *seen = view->seen[i * 7 % WORLD_KEYS];
+            assert_int_equal(2, view->counts[i * 7 % WORLD_KEYS]);
+            assert_int_equal(seen[0].written, bl_tag_sequence(seen[0].tag));
+            assert_int_equal(level == BL_LEVEL_LAST ? 0 : seen[1].written, bl_tag_sequence(seen[1].tag));
+        }
+        world_view_free(view);
+        world_check(w);
+        world_close(w);
+    }
+}
+
 /* Goal (COM-4): many versions of one key, all held by snapshots, far above segment_bytes, stay in one output. */
 static void versions_of_a_key_stay_together(void **state)
 {
@@ -323,6 +393,36 @@ static void boundaries_of_the_last_level_stay(void **state)
             world_write_one(w, key, false);
         w->visible = w->next_sequence;
         world_flush(w);
+    }
+    world_check(w);
+    world_close(w);
+}
+
+/* Goal: a last-level segment that grows far beyond segment_bytes becomes several outputs alike. */
+static void a_segment_that_grows_is_split_alike(void **state)
+{
+    (void)state;
+    bole_error error = BOLE_ERROR_INIT;
+    world *w = world_open(1, NULL);
+    w->value_max = 3000;
+    w->job.segment_bytes = 64 << 10;
+    bl_pick pick;
+    bl_job_result result;
+    for (uint32_t round = 0; round < 2; round++) {
+        for (uint32_t key = 1; key < WORLD_KEYS; key++)
+            if (key % 4 == 0 || round == 1)
+                world_write_one(w, key, false);
+        w->visible = w->next_sequence;
+        world_flush(w);
+        pick_all(w, &pick);
+        world_look(w);
+        assert_ok(bl_compaction_run(&w->job, w->version, &pick, &result, &error), &error);
+        for (uint32_t i = 0; i < result.count; i++)
+            if (i + 1 < result.count) /* no crumb before a boundary */
+                assert_in_range(result.metas[i].file_bytes, 48 << 10, 80 << 10);
+        assert_true(round == 0 ? result.count >= 2 : result.count >= 6);
+        world_apply(w, &result, &pick);
+        bl_pick_deinit(&pick);
     }
     world_check(w);
     world_close(w);
@@ -570,7 +670,10 @@ static void a_job_stops_when_the_store_closes(void **state)
     assert_int_equal(1, w->progress_calls);
     assert_int_equal(files, world_files(w));
     w->stop_after = UINT32_MAX;
+    w->progress_bytes = w->progress_calls = 0;
     assert_ok(bl_compaction_run(&w->job, w->version, &pick, &result, &error), &error);
+    assert_in_range(w->progress_calls, 1, 2);
+    assert_in_range(w->progress_bytes, 1 << 20, 3 << 20);
     world_apply(w, &result, &pick);
     bl_pick_deinit(&pick);
     world_close(w);
@@ -582,8 +685,10 @@ int main(void)
         cmocka_unit_test(no_merge_changes_a_read),
         cmocka_unit_test(the_filter_keeps_what_somebody_sees_and_no_more),
         cmocka_unit_test(outputs_are_alike_and_carry_no_sequences),
+        cmocka_unit_test(sequences_go_where_no_snapshot_needs_them),
         cmocka_unit_test(versions_of_a_key_stay_together),
         cmocka_unit_test(boundaries_of_the_last_level_stay),
+        cmocka_unit_test(a_segment_that_grows_is_split_alike),
         cmocka_unit_test(a_merge_of_tombstones_makes_nothing),
         cmocka_unit_test(an_io_error_at_any_call_leaves_no_trace),
         cmocka_unit_test(no_memory_at_any_call_leaves_no_trace),

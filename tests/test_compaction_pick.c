@@ -633,7 +633,8 @@ static void game_drain(game *g, bl_prng *prng, bool manual, bole_slice begin, bo
     game_check(g);
 }
 
-/* Goal: whatever is flushed and however jobs overlap in time, no read changes, levels stay in order, and picking comes
+/* Goal: whatever is flushed and however jobs overlap in time, no read changes, levels stay in order, and
+ * picking comes
  * to an end: down to one run when idle, without a tombstone after a manual compaction. Method: up to two jobs run at a
  * time, begun and ended at random; flushes cut anywhere. */
 static void any_game_keeps_every_read_and_ends(void **state)

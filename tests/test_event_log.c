@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_event_log.c -- events.jsonl: every line whole and valid JSON, rotation, levels, and failures that only count. */
+/* test_event_log.c -- events.jsonl: every line whole and valid JSON, rotation, levels, and failures that
+ * only count. */
 #include "test.h"
 
 #include "base/alloc.h"

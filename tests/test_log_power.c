@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_log_power.c -- power cuts in the life of a log, on the memory disk: nothing synced is lost, nothing is torn. */
+/* test_log_power.c -- power cuts in the life of a log, on the memory disk: nothing synced is lost, nothing
+ * is torn. */
 #include "log_fixture.h"
 
 #include "base/assert.h"

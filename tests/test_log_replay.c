@@ -157,7 +157,8 @@ static void damaged_ranges_are_classified_rightly(void **state)
     }
 }
 
-/* Goal (REPLAY-4): a file that is shorter than it was made is damaged, even if no record is missing; unless its end is
+/* Goal (REPLAY-4): a file that is shorter than it was made is damaged, even if no record is missing;
+ * unless its end is
  * known and it reaches there. Method: every length. */
 static void every_truncation_is_found(void **state)
 {

@@ -2,7 +2,8 @@
 /* test_readers.c -- a process that reads beside one that writes: every view is a whole prefix of what was written,
  * views only move forward, and no call fails, whatever flush, merge and removal of files do meanwhile.
  *
- * Batch n sets a, b and z to n, and filler slot n % SLOTS to n and some bytes. So a view of prefix n is known in full:
+ * Batch n sets a, b and z to n, and filler slot n % SLOTS to n and some bytes. So a view of prefix n is
+ * known in full:
  * slot s holds the largest m <= n with m % SLOTS == s. BOLE_TEST_EFFORT multiplies the time. */
 #include "test.h"
 

@@ -81,7 +81,8 @@ static bole_status write_step(bole_db *db, const history *h, uint32_t n, bole_du
     return status;
 }
 
-/* Which prefix came back, and is it exactly that one? Returns the number of its last batch, or DIED when the disk died
+/* Which prefix came back, and is it exactly that one? Returns the number of its last batch, or DIED when
+ * the disk died
  * under the check. */
 static uint32_t check_prefix(bole_db *db, const history *h, uint64_t seed, const bole_fault_plan *plan)
 {

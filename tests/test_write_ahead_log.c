@@ -386,7 +386,8 @@ static void trace_line(void *context, const char *text)
     assert_true(trace->size < sizeof trace->text);
 }
 
-/* Goal (WAL-5): after a publish or sync that failed, nothing is written or synced any more, whatever is asked; what was
+/* Goal (WAL-5): after a publish or sync that failed, nothing is written or synced any more, whatever is
+ * asked; what was
  * synced before is still told as synced. Method: a failing call below a trace, which then must stay silent. */
 static void a_failed_log_is_never_written_again(void **state)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* bole_inspect.h -- read-only views of what is inside a store: the one source for stats, dump, explain, verify and the
+/* bole_inspect.h -- read-only views of what is inside a store: the one source for stats, dump, explain,
+ * verify and the
  * visualizer. Everything shown is read from the store's files and memory at the moment of the call.
  *
  * An open handle is looked at as it is; to look at a store that another process writes, open it with BOLE_READ_ONLY.
@@ -127,7 +128,8 @@ BOLE_CHECKED BOLE_API bole_status bole_verify(const char *path, const bole_optio
                                               void (*problem)(void *context, const bole_error *problem),
                                               void *context, bole_verify_report *report, bole_error *error);
 
-/** The C-like display form of any bytes: printable ASCII as is, \\ \n \t \xNN. Returns the length needed, as snprintf. */
+/** The C-like display form of any bytes: printable ASCII as is, \\ \n \t \xNN. Returns the length
+ *  needed, as snprintf. */
 BOLE_API size_t bole_escape(bole_slice bytes, char *out, size_t capacity);
 /** The way back: \\ \n \r \t \0 \xNN. BOLE_INVALID names the place of a bad escape. */
 BOLE_CHECKED BOLE_API bole_status bole_unescape(const char *text, size_t size, bole_buffer *out, bole_error *error);

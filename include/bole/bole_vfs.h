@@ -120,7 +120,8 @@ BOLE_API void bole_vfs_memory_capacity(bole_vfs *memory, uint64_t bytes);
 BOLE_API void bole_vfs_memory_advance(bole_vfs *memory, int64_t microseconds);
 
 /** Calls that fail. Every call that may fail is counted, from 0; see `calls`. A failing close, unmap or unlock is
- *  carried out all the same. After a failing sync over a disk in memory, what was dirty is not on the disk, and a later
+ *  carried out all the same. After a failing sync over a disk in memory, what was dirty is not on the
+ *  disk, and a later
  *  sync that succeeds does not bring it there: as in the kernel, only writing it again does. */
 typedef struct bole_fault_plan {
     uint64_t at;             /* index of the first call that fails; UINT64_MAX: none */

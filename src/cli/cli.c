@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* cli.c -- the table of commands, the store of an invocation, exit codes, and the one form in which bytes are shown. */
+/* cli.c -- the table of commands, the store of an invocation, exit codes, and the one form in which bytes
+ * are shown. */
 #include "cli/cli.h"
 
 #include <stdarg.h>

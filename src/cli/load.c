@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* load.c -- load and dump: JSONL and TSV in and out, `-` for pipes, progress with rate and time left.
  *
- * JSONL  one object a line: {"key": K, "value": V}, where K and V are strings, or {"hex": "00ff"} for bytes that are no
+ * JSONL  one object a line: {"key": K, "value": V}, where K and V are strings, or {"hex": "00ff"} for
+ * bytes that are no
  *        UTF-8. TSV: key TAB value, with the escapes \\ \n \t \xNN. Both ways are exact for any bytes.
  * A bad line ends the load with its number; what was loaded before stays, in whole batches. */
 #include "cli/cli.h"

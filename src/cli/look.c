@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* look.c -- stats, levels, segments, tables, config, explain: what is inside, as tables for people or JSON for programs.
+/* look.c -- stats, levels, segments, tables, config, explain: what is inside, as tables for people or JSON
+ * for programs.
  *
  * Every command builds its JSON first and prints the table from it, so both always say the same. */
 #include "cli/cli.h"

@@ -3,7 +3,8 @@
  * keys.
  *
  * A line is a command without the store: "get hello", "scan -n 5". Words are split as a Unix shell does (quotes and
- * backslashes), then read with the same escapes as on the command line. Lines that start with '.' are the shell's own. */
+ * backslashes), then read with the same escapes as on the command line. Lines that start with '.' are the
+ * shell's own. */
 #include "cli/cli.h"
 
 #include <histedit.h>

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* visualize.h -- the picture of a store: one model, several forms.
  *
- * The model is JSON ("bole-visualize/1"), built once from bole_inspect.h and bole_stats. Every form is drawn from it and
+ * The model is JSON ("bole-visualize/1"), built once from bole_inspect.h and bole_stats. Every form is
+ * drawn from it and
  * from nothing else, so that all forms show the same moment and the same numbers:
  *
  *   format, bole, path, generated, generated_us
  *   store       id, format_version, manifest_number, manifest_bytes, position_visible, flushed_through, synced, clean
  *   tables[]    name, ranks, segments, bytes, entries, tombstones,
  *               levels[] level, bytes, raw_bytes, entries, tombstones, filter, runs[] run, segments[]
- *     segment   number, level, run, smallest, largest (escaped), smallest_rank, largest_rank (place among all distinct
- *               boundary keys of the table, 0 to ranks-1), bytes, raw_bytes, entries, tombstones, blocks, sequence_min,
+ *     segment   number, level, run, smallest, largest (escaped), smallest_rank, largest_rank (place among
+ *     all distinct
+ *               boundary keys of the table, 0 to ranks-1), bytes, raw_bytes, entries, tombstones, blocks,
+ *               sequence_min,
  *               sequence_max, created_us, compression, cached_blocks, filter
- *     filter    bytes, bits_per_key, expected, measured (null without a filter), probes, false_positives, and since open:
+ *     filter    bytes, bits_per_key, expected, measured (null without a filter), probes, false_positives,
+ *               and since open:
  *               asked, negatives, true_positives, wrong
  *   memtables[] active, bytes, entries, tables           newest first
  *   logs[]      number, start, end, bytes, active        oldest first

@@ -2,7 +2,8 @@
 /* visualize_cairo.c -- the picture as SVG and PNG, from one drawing code.
  *
  * A drawing pass without a target measures the height, the next one draws. Each segment's rectangle is noted as it is
- * drawn; cairo's SVG can carry no data of ours, so the notes go into a <metadata> element, as JSON, behind cairo's own
+ * drawn; cairo's SVG can carry no data of ours, so the notes go into a <metadata> element, as JSON, behind
+ * cairo's own
  * opening tag: {"format", "segments": [{number, table, level, run, smallest, largest, bytes, entries, x, y, width,
  * height}]}. */
 #include "cli/visualize.h"

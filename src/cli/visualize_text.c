@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* visualize_text.c -- the picture as text: every run a bar over the key space, then memtables, log, filters, costs.
  *
- * Unicode blocks when the locale is UTF-8 and the terminal is not dumb, else ASCII. Neighbouring segments alternate in
+ * Unicode blocks when the locale is UTF-8 and the terminal is not dumb, else ASCII. Neighbouring segments
+ * alternate in
  * shade, so that each stays visible; where segments are narrower than a column, the widest in it is shown. */
 #include "cli/visualize.h"
 

@@ -2,7 +2,8 @@
 /* compaction.h -- the merge: whole segments in, new segments of the output level out.
  *
  * INVARIANTS (COM-1) Every entry that some reader can see before can be seen after, and no other. (COM-2) Outputs are
- * in strict internal order. (COM-3) entries in = entries out + entries dropped, and entries in = the sum of the inputs'
+ * in strict internal order. (COM-3) entries in = entries out + entries dropped, and entries in = the sum
+ * of the inputs'
  * counts in their metas, else the job fails with BOLE_CORRUPT and changes nothing. (COM-4) A key's versions are never
  * split over two outputs. */
 #ifndef BL_COMPACTION_COMPACTION_H

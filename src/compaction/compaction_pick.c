@@ -2,7 +2,8 @@
 /* compaction_pick.c -- which merge is next.
  *
  * LEVELS      0        runs, one a flush
- *             MIDDLE   at most one run, there only while the last level is large; holds sqrt(level 0's capacity x last
+ *             MIDDLE   at most one run, there only while the last level is large; holds sqrt(level 0's
+ *             capacity x last
  *                      level's bytes): rewriting an entry into the middle and then into the last level costs least
  *                      when both ratios are the same
  *             LAST     at most one run

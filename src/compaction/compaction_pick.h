@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* compaction_pick.h -- which merge is next: a pure function from a description of the levels to a job.
  *
- * Shape: up to `level0_runs` runs in level 0 (burst 2.5 times that), merged with one last level in partitioned jobs cut
- * at the last level's boundaries; a middle level appears only when the last exceeds `last_level_ratio` times level 0's
+ * Shape: up to `level0_runs` runs in level 0 (burst 2.5 times that), merged with one last level in
+ * partitioned jobs cut
+ * at the last level's boundaries; a middle level appears only when the last exceeds `last_level_ratio`
+ * times level 0's
  * capacity; when idle, or when reads dominate, down to one run. A flush cuts its outputs at the last level's boundaries
  * (segments of at least segment_bytes / 16), so level-0 runs fall into key groups and a job takes, for one group, the
  * segments of ALL level-0 runs and the last level's segments they overlap: whole segments only, closed under overlap.

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* flush.c -- a sealed memtable becomes segments.
  *
- * One walk over each table's tree, every version, newest first within a key: what somebody can still see is written, in
+ * One walk over each table's tree, every version, newest first within a key: what somebody can still see
+ * is written, in
  * a new level-0 run cut where the runs before were cut (job_output.c), so that it goes down group by group.
  *
  * INVARIANTS  (FLUSH-1) Every version that a reader at a snapshot, at `visible` or above it can see is in the outputs.
@@ -99,7 +100,7 @@ static bole_status flush_tree(bl_job_output *output, const bl_job_context *job, 
         .table = table,
         .run = top->run_count == 0 ? 1 : top->runs[0].number + 1,
         .entries = summary->versions,
-        .bytes = summary->key_bytes + summary->value_bytes + 8 * summary->versions,
+        .bytes = summary->key_bytes + summary->value_bytes + BL_ENTRY_OVERHEAD * summary->versions,
     };
     bool bottom = false;
     uint64_t shown = 0;

@@ -6,7 +6,8 @@
  *   In the last level boundaries stay where they are, because level-0 segments end there: a segment that is replaced
  *   becomes one output, as long as that is below 5/4 segment_bytes, else several alike. Outputs below half of
  *   segment_bytes go on across the boundary.
- *   Above it outputs end at the last level's boundaries too. All runs of level 0 should be cut at the same of them, or
+ *   Above it outputs end at the last level's boundaries too. All runs of level 0 should be cut at the same
+ *   of them, or
  *   their segments hang together in one long chain and cannot go down group by group. So a boundary at which some run
  *   is cut already is taken at 1/64 of segment_bytes, a free one at 1/16, and one that a segment of level 0 lies
  *   across at 1/8. While the last level is empty the oldest run gives the boundaries, and the very first run, which
@@ -57,8 +58,9 @@ static uint64_t bytes_before_cut(const bl_version_table *table, bole_slice key, 
 static uint64_t alike(uint64_t bytes, uint64_t most)
 {
     uint64_t count = bytes / most + (bytes % most != 0);
-    uint64_t each = count == 0 ? most
-                               : bytes / count + bytes / count / 50; /* 2 % more: no crumb at the end */
+    if (count <= 1)
+        return most;
+    uint64_t each = bytes / count + bytes / count / 50; /* 2 % more: no crumb at the end */
     return each < most ? each : most;
 }
 

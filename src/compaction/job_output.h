@@ -12,8 +12,12 @@ typedef struct bl_cut {
     uint64_t bytes_min, bytes_max;
 } bl_cut;
 
-/* About what a segment's entries take in blocks that are not compressed. */
-static inline uint64_t bl_output_bytes(const bl_segment_meta *meta) { return meta->raw_bytes + 8 * meta->entries; }
+/* About what a segment's entries take in blocks that are not compressed; rather more: see alike in job_output.c. */
+enum { BL_ENTRY_OVERHEAD = 16 }; /* tag, head, offset, lengths */
+static inline uint64_t bl_output_bytes(const bl_segment_meta *meta)
+{
+    return meta->raw_bytes + BL_ENTRY_OVERHEAD * meta->entries;
+}
 
 /* What is to be written of one table. */
 typedef struct bl_output_plan {

@@ -2,7 +2,8 @@
 /* job_search.c -- of all merges that the level map allows, the one that rewrites the least for what it brings down.
  *
  * A job is a span of ranks, begun and ended where no target segment is cut, and in it all that may go (MAP-2). Spans
- * begin with each source item and widen until the job is large enough: the narrow ones are many, the wide ones few, and
+ * begin with each source item and widen until the job is large enough: the narrow ones are many, the wide
+ * ones few, and
  * each is filled with binary searches over integers, a microsecond or so.
  * COST        bytes read for each byte that goes down, dearer by what the job exceeds two job_bytes: a job must be able
  *             to give way. A wider job can be cheaper, because segments that reach over a narrow one's edge fit in.

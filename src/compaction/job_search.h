@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* job_search.h -- of all merges that the level map allows, the one that rewrites the least for what it brings down. */
+/* job_search.h -- of all merges that the level map allows, the one that rewrites the least for what it
+ * brings down. */
 #ifndef BL_COMPACTION_JOB_SEARCH_H
 #define BL_COMPACTION_JOB_SEARCH_H
 

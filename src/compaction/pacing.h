@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* pacing.h -- debt makes writers slower, smoothly: one continuous function from debt to delay, no stop threshold in the
+/* pacing.h -- debt makes writers slower, smoothly: one continuous function from debt to delay, no stop
+ * threshold in the
  * normal range. Pure; the store-wide account that pays the delay in sleeps of at least 1 ms is engine/write.c's. */
 #ifndef BL_COMPACTION_PACING_H
 #define BL_COMPACTION_PACING_H

@@ -4,7 +4,8 @@
  * The positions at which readers may stand, snapshots and what was visible when the job began, cut the sequences into
  * stripes: stripe i holds the sequences from bound i - 1 up to below bound i. Of a key's versions in one stripe every
  * reader sees the newest or none, so the others go. What is not below `visible` stays: a reader may come to stand
- * anywhere there. In the bottom, where nothing older is left, a tombstone below all bounds hides nothing and goes, and
+ * anywhere there. In the bottom, where nothing older is left, a tombstone below all bounds hides nothing
+ * and goes, and
  * a put there needs no sequence.
  *
  * INVARIANT  (VERSIONS-1) For every snapshot, for `visible` and every position above it, the newest version below it

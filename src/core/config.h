@@ -2,7 +2,8 @@
 /* config.h -- the brief's Config: every setting of a store in one typed table, with the origin of each value.
  *
  * A value comes from one of these, the later ones winning:
- *     default < derived from others < file (bole.conf) < environment (BOLE_...) < option (bole_options) < flag (of the
+ *     default < derived from others < file (bole.conf) < environment (BOLE_...) < option (bole_options) <
+ *     flag (of the
  *     command) < live (bole_configure)
  * First the sources are applied in any order (bl_config_set here; files, environment and options in
  * config_source.h), then bl_config_resolve derives what is left open and checks that the values fit each other.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* event_log.h -- what happened, told twice: a line of events.jsonl in the store's directory, and the caller's callback.
+/* event_log.h -- what happened, told twice: a line of events.jsonl in the store's directory, and the
+ * caller's callback.
  *
  * One event is one JSON object on one line:
  *     {"time":"2026-03-01T12:00:00.123456Z","severity":"info","event":"flush","segment":12,"bytes":67108864}

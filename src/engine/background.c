@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* background.c -- the jobs behind the calls: flush, compaction, the tick, touching a log's next pages.
  *
- * One flush and one compaction run at a time, as jobs of the scheduler; flush has priority. A job that fails leaves the
+ * One flush and one compaction run at a time, as jobs of the scheduler; flush has priority. A job that
+ * fails leaves the
  * store as it was, tells the event log, and is tried again after a pause; while a flush fails, writers that need room
  * get its status at once and reads go on. Files of a job whose edit failed stay where they are (the edit may have
  * reached the disk) and go with the orphans after the next edit that succeeds.

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* checkpoint.c -- an independent store as of one moment, while writing goes on.
  *
- * The memtables are flushed first, so that the moment is the end of a log and the checkpoint needs none: it is a pinned
+ * The memtables are flushed first, so that the moment is the end of a log and the checkpoint needs none:
+ * it is a pinned
  * version. Its segments are linked (copied where links do not work; immutable files may be shared, logs never are)
  * into a temporary directory beside the target; manifest and CURRENT come last, with a store id of its own; everything
  * is synced; then the directory gets its name and the parent is synced.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* commit_group.c -- many writers, one leader: a combining lock (flat combining: Hendler, Incze, Shavit, Tzafrir, 2010).
+/* commit_group.c -- many writers, one leader: a combining lock (flat combining: Hendler, Incze, Shavit,
+ * Tzafrir, 2010).
  *
  * A writer that finds the lock free is the leader: it writes its own request and those that others have queued, and
  * publishes them together. A writer that finds it taken queues its request and waits for the leader; it never sleeps

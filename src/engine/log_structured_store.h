@@ -7,7 +7,8 @@
  * THE WAY OF A READ   bole.c -> read.c -> memory/memtable.c -> segment/segment.c (bloom_filter, block_index, block)
  *                     -> (absent block) segment/block_reader.c
  *
- * LOCK ORDER  commit lock (commit_group.c) -> mutex -> sync_mutex. None is held while waiting for I/O except: the commit
+ * LOCK ORDER  commit lock (commit_group.c) -> mutex -> sync_mutex. None is held while waiting for I/O
+ * except: the commit
  *             lock while a rotation makes the new log durable. Readers take none: they enter an epoch (epoch.h), load
  *             read_state, then visible.
  *
@@ -112,7 +113,7 @@ struct bole_db {
     bl_write_ahead_log *log;   /* active; NULL until begin_writing. The pointer changes with the mutex held too */
     bl_memtable *memtable;     /* active */
     bool writing;              /* begin_writing was done */
-    bool log_failed;           /* the active log is FAILED: its memtable must reach segments before any acknowledgement */
+    bool log_failed;           /* the active log is FAILED: its memtable must reach segments first */
     uint64_t next_log_bytes;
     uint64_t pacing_owed_ns;
     _Atomic uint64_t commit_groups, log_bytes_written, log_rotations, delayed_ns;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* multi_get.c -- many keys at one moment, their cache misses overlapped.
  *
- * The keys are looked up in groups: for each group the memtables' lines and then every candidate segment's filter lines
+ * The keys are looked up in groups: for each group the memtables' lines and then every candidate segment's
+ * filter lines
  * are fetched for all keys before the first key is looked at (staged prefetch: performance of several independent reads
  * is bound by memory parallelism, not latency). */
 #include "engine/read.h"

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* open.c -- a store's handle: made, refreshed, closed.
  *
- * ORDER of an open: settings -> directory -> lock (or a reader's slot) -> scheduler, budget, cache -> manifest -> logs ->
+ * ORDER of an open: settings -> directory -> lock (or a reader's slot) -> scheduler, budget, cache ->
+ * manifest -> logs ->
  * first read state -> background. Whatever fails undoes the rest in reverse; opening writes nothing into the store but
  * the LOCK file, the reader's slot and a line of events (STORE-5).
- * ORDER of a close: no live handles -> background stops -> a memtable worth it is flushed, so that the next open is fast
+ * ORDER of a close: no live handles -> background stops -> a memtable worth it is flushed, so that the next open is
+ * fast
  * -> log synced -> clean mark -> everything freed, whatever failed. */
 #include "engine/log_structured_store.h"
 
@@ -421,7 +423,8 @@ static bole_status finish_writing(bole_db *db, bole_error *error)
     if (status == BOLE_OK)
         status = bl_sync_to(db, bl_position_visible(db), error);
     if (status == BOLE_OK && db->log_failed) /* all is on disk, but for the mark that says so */
-        status = bl_fail(error, BOLE_FAILED, "%s closes after a failure; the next open recovers it", db->path);
+        status = bl_fail(error, BOLE_FAILED, "%s closes after a failure; the next open recovers it",
+                         db->path);
     if (status != BOLE_OK)
         return status;
     bl_log_seal(db->log);

@@ -2,7 +2,8 @@
 /* read.c -- the way of a read: epoch -> state -> position -> memtables -> filters, index, block of each candidate.
  *
  * A cached get takes no lock, allocates nothing but the caller's buffer, and writes no line that threads share. All
- * candidate segments' filter lines are fetched before the first is tested, so several runs cost about one miss. When a
+ * candidate segments' filter lines are fetched before the first is tested, so several runs cost about one
+ * miss. When a
  * block (or a segment's unit) is absent, the reader takes a count on its state, leaves the epoch, loads, and looks
  * again from the start at the same position.
  *

@@ -4,7 +4,8 @@
  * FILE "readers"  slot i: 64 bytes at offset 64 * i: u64 pid | u64 manifest number | u64 manifest position | zero.
  *                 A slot is taken while byte i of the file is locked; a dead process' lock is gone.
  *
- * A reader locks a slot and writes (0, 0) into it: from then on nothing is removed. It reads the manifest and the logs,
+ * A reader locks a slot and writes (0, 0) into it: from then on nothing is removed. It reads the manifest
+ * and the logs,
  * then writes how far it has read. The writer makes an edit durable, and only then asks the slots: a file that the
  * edit no longer names goes when every live slot stands at or above that edit; else it waits in a list.
  *

@@ -2,11 +2,13 @@
 /* recover.c -- the logs that were not flushed become memtables again.
  *
  * Recovery only reads. Each log named in the manifest is replayed, oldest first, into a memtable of its own, from
- * flushed_through on. Where a log ends before the next one starts, the tail was torn: everything behind it is dropped,
+ * flushed_through on. Where a log ends before the next one starts, the tail was torn: everything behind it
+ * is dropped,
  * unless a later log claims that it was synced: then it is corruption. The accepted ends are written, durably, by the
  * first write (rotation.c, bl_begin_writing), so recovery twice, or a crash in it, gives the same store.
  *
- * INVARIANTS  (REC-1) What is recovered is a prefix of what was written, and holds all that was acknowledged as synced.
+ * INVARIANTS  (REC-1) What is recovered is a prefix of what was written, and holds all that was
+ * acknowledged as synced.
  *             (REC-2) The next position is above every log's end, every segment's sequences and the manifest's last. */
 #include "engine/log_structured_store.h"
 

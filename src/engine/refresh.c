@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* refresh.c -- a read-only handle moves to what the writing process has made visible by now.
  *
- * The new state is read beside the old one and swapped in whole. While an iterator, view or snapshot of an older state
+ * The new state is read beside the old one and swapped in whole. While an iterator, view or snapshot of an
+ * older state
  * lives, the reader's slot keeps its old place, so the writer keeps the files of both. */
 #include "engine/log_structured_store.h"
 

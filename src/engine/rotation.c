@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* rotation.c -- a new log and a new memtable, born together; the old ones are sealed together, between two groups.
  *
- * ORDER of a rotation: wait for flushes if too many memtables are sealed -> make the new log's file (synced, named) ->
+ * ORDER of a rotation: wait for flushes if too many memtables are sealed -> make the new log's file
+ * (synced, named) ->
  * name it in the manifest, durably -> seal the old pair -> publish the new read state. Whatever fails before the
  * manifest's edit leaves the old pair in place. The edit does not give the old log an end: it may not be on disk yet
  * (a log with an end in the manifest must be whole up to it); the new log's start says where it must end.
@@ -22,13 +23,15 @@ typedef struct pair { /* a log and a memtable that are not the store's yet */
     bl_memtable *memtable;
 } pair;
 
-static void pair_abandon(bole_db *db, pair *fresh)
+/* `named`: an edit that names the log was tried and may come back after a crash: its file stays, as an orphan. */
+static void pair_abandon(bole_db *db, pair *fresh, bool named)
 {
     if (fresh->log != NULL) {
         char path[BL_PATH_BYTES_MAX];
         if (bl_file_path(path, db->path, BL_FILE_LOG, bl_log_number(fresh->log))) {
             bl_log_close(fresh->log);
-            (void)db->vfs->remove(db->vfs, path, NULL);
+            if (!named)
+                (void)db->vfs->remove(db->vfs, path, NULL);
         }
     }
     bl_memtable_unref(fresh->memtable);
@@ -74,7 +77,7 @@ static bole_status pair_create(bole_db *db, uint64_t start, uint64_t record_byte
         status = bl_memtable_create(&db->budget, bl_config_u64(&db->config, BL_SETTING_MEMTABLE_BYTES),
                                     &out->memtable, error);
     if (status != BOLE_OK)
-        pair_abandon(db, out);
+        pair_abandon(db, out, false);
     return status;
 }
 
@@ -189,7 +192,7 @@ out:
     bl_free(ended);
     bl_free(removed);
     if (status != BOLE_OK)
-        pair_abandon(db, &fresh);
+        pair_abandon(db, &fresh, true);
     return status;
 }
 
@@ -299,6 +302,6 @@ bole_status bl_rotate(bole_db *db, uint64_t record_bytes, bole_error *error)
 fail:
     bl_mutex_unlock(&db->mutex);
     bl_free(sealed);
-    pair_abandon(db, &fresh);
+    pair_abandon(db, &fresh, true);
     return status;
 }

@@ -288,7 +288,8 @@ static bool save_key(bole_iterator *iterator, bole_slice key)
     return false;
 }
 
-/* From the merge's current entry on: show the first that is to be shown. `skip`: entries of the saved key are passed. */
+/* From the merge's current entry on: show the first that is to be shown. `skip`: entries of the saved key
+ * are passed. */
 static bool settle_forward(bole_iterator *iterator, bool skip)
 {
     bl_merge *merge = &iterator->merge;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* snapshot.c -- one moment of the store, held.
  *
- * A snapshot is a sequence in a list under the mutex; flush and compaction read the list under the same mutex and keep
+ * A snapshot is a sequence in a list under the mutex; flush and compaction read the list under the same
+ * mutex and keep
  * what each live snapshot sees. It reads its sequence and registers under one lock, so no job can begin in between with
  * a bound above it. Snapshots of one sequence stand beside each other; the list is in order, oldest first. */
 #include "engine/log_structured_store.h"

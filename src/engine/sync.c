@@ -3,7 +3,8 @@
  *
  * A thread that needs a position on disk either leads a sync or waits for the one that runs and then looks again. The
  * leader syncs every log that holds positions below its target, oldest first: a sync of a position means every log
- * below it (WAL-1). Before it starts it gives as many writers as the last group had some tens of microseconds to join.
+ * below it (WAL-1). Before it starts it gives as many writers as the last group had some tens of
+ * microseconds to join.
  *
  * INVARIANTS  (SYNC-1) `synced` is written under sync_mutex, only rises, and never passes a byte that is not on disk.
  *             (SYNC-2) A log is closed only after it left unsynced_logs, which a running sync prevents.

@@ -2,7 +2,8 @@
 /* table.c -- named tables: create, open, drop, list.
  *
  * All tables share one log, so a batch over several is atomic. Creating and dropping lock writers out, sync the log,
- * and are durable in the manifest before they return. A number is never used twice. Handles of a dropped table keep the
+ * and are durable in the manifest before they return. A number is never used twice. Handles of a dropped
+ * table keep the
  * read state of the moment before the drop, and go on reading from it; writes through them are refused.
  *
  * INVARIANT (TABLE-1) A record of a table is in the log behind the edit that created it. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* write.c -- what a commit group's leader does: room, log records, memtable entries, publication.
  *
- * ORDER  reserve memtable memory and room in this log -> fill payloads -> finish record headers -> hand the log to the
+ * ORDER  reserve memtable memory and room in this log -> fill payloads -> finish record headers -> hand
+ * the log to the
  *        operating system -> insert into the memtable (cannot fail) -> visible = the group's end.
  * All that can fail comes before the first header is valid. When handing over fails, the log is FAILED: nothing of the
  * group becomes visible, its statuses say BOLE_IN_DOUBT (the operating system may have kept a part), and no further
@@ -35,7 +36,8 @@ static bool table_is_dropped(const bole_table *table)
     return atomic_load_explicit(&table->dropped, memory_order_relaxed) != NULL;
 }
 
-/* The comparator of a table that a batch names; false when the table is gone. Commit lock held: tables do not change. */
+/* The comparator of a table that a batch names; false when the table is gone. Commit lock held: tables do not
+ * change. */
 static bool batch_table(bole_db *db, uint32_t number, bl_comparator **comparator)
 {
     const bl_read_state *state = atomic_load_explicit(&db->read_state, memory_order_relaxed);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* log_reader.c -- the records of a log file, one after the other, and those beyond damage.
  *
- * The file is read in pieces of 1 MiB into a window that slides forward; a longer record grows it, to no more than the
+ * The file is read in pieces of 1 MiB into a window that slides forward; a longer record grows it, to no
+ * more than the
  * bytes that remain below the limit.
  * The search looks at every byte, because records begin at any byte. Length and claim of a candidate are judged
  * before its checksum: a claim must lie in a range no wider than the log, so that of other data hardly anything, of

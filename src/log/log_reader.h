@@ -44,7 +44,8 @@ static inline uint64_t bl_log_reader_position(const bl_log_reader *reader, uint6
 /* The bytes [offset, offset + bytes), which lie below the limit, until the next call on the reader. */
 BOLE_CHECKED bole_status bl_log_reader_view(bl_log_reader *reader, uint64_t offset, uint64_t bytes,
                                             const uint8_t **out, bole_error *error);
-/* The record at `offset`, or *found = false when the bytes there are none. A read error is an error, never the end. */
+/* The record at `offset`, or *found = false when the bytes there are none. A read error is an error, never
+ * the end. */
 BOLE_CHECKED bole_status bl_log_reader_record(bl_log_reader *reader, uint64_t offset, bl_log_record *out, bool *found,
                                               bole_error *error);
 /* The record at `offset` as the file is now, not as it was when the window was read. The log of a writer that is alive

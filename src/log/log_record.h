@@ -25,7 +25,8 @@ void bl_log_record_seal(uint8_t *record, uint64_t payload_bytes, uint64_t synced
 bool bl_log_record_verify(const uint8_t *record, uint64_t payload_bytes, uint64_t seed, uint64_t position);
 
 /* Of `size` bytes that begin at `position`, the index of the first that could begin a record whose header is among
- * them: its length is at least 1 and at most what `remaining` (bytes from the first one to the end of the log) leaves,
+ * them: its length is at least 1 and at most what `remaining` (bytes from the first one to the end of the
+ * log) leaves,
  * and it claims a sync of at least `claim_min` and at most its own position. `size` when there is none. Only such
  * candidates are worth a checksum; the longest run of bytes looked at is `size`. */
 size_t bl_log_record_search(const uint8_t *bytes, size_t size, uint64_t position, uint64_t remaining,

@@ -13,7 +13,8 @@
  *                        header promises, is damaged: the length was synced before the log was named.
  *             (REPLAY-5) A read that fails is an error, never the end of the log.
  *             (REPLAY-6) The file is only read; replay twice gives the same.
- *             (REPLAY-7) A log that grows meanwhile, in the hands of a living writer, is not called corrupt: before it
+ *             (REPLAY-7) A log that grows meanwhile, in the hands of a living writer, is not called
+ *             corrupt: before it
  *                        is, the place of the damage is read once more, after what bears witness against it.
  * CONTENT     The checksum of a log's content is a chain over its records: c = seed, then for each record
  *             c = bl_checksum(c, position, the 8 bytes of the record's checksum).

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* log_replay.h -- reading the logs of earlier lives: replay at open, and a look inside for tools. See log_replay.c. */
+/* log_replay.h -- reading the logs of earlier lives: replay at open, and a look inside for tools. See
+ * log_replay.c. */
 #ifndef BL_LOG_LOG_REPLAY_H
 #define BL_LOG_LOG_REPLAY_H
 

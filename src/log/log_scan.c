@@ -58,7 +58,8 @@ static bole_status show_tail(scanner *scan, uint64_t offset, bool searched, bole
     return status != BOLE_OK ? status : scan->visit(scan->context, &item, error);
 }
 
-/* No record was seen at `offset`, but one at `next`: damage, or a log that grew between the two looks. Gives the record
+/* No record was seen at `offset`, but one at `next`: damage, or a log that grew between the two looks.
+ * Gives the record
  * at whichever place there is one. */
 static bole_status look_again(scanner *scan, uint64_t offset, uint64_t next, bl_log_record *record,
                               bole_error *error)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* write_ahead_log.c -- a write is in the log before it is acknowledged: the life of a log, and its two ways of writing.
+/* write_ahead_log.c -- a write is in the log before it is acknowledged: the life of a log, and its two
+ * ways of writing.
  *
  * LIFE        CREATED -> ACTIVE -> SEALED -> FLUSHED -> RETIRED             all moves go through move_to
  *                  \________\_________\_________\_________\__-> FAILED      a write or sync failed: the end

@@ -102,7 +102,8 @@ bool bl_log_touch_ahead(bl_write_ahead_log *log);
 bool bl_log_wants_touch(const bl_write_ahead_log *log); /* cheap; asked by the leader: less than half the window left */
 
 /* ---- Syncing: any thread, one at a time per log; no lock held (it waits, and is a simulation point) ---- */
-/* All published records below `position` (a record's end, published) are on disk when it returns BOLE_OK; so are those
+/* All published records below `position` (a record's end, published) are on disk when it returns BOLE_OK;
+ * so are those
  * published when it began: see bl_log_synced. Returns at once when `position` is synced already. Failure: FAILED. */
 BOLE_CHECKED bole_status bl_log_sync(bl_write_ahead_log *log, uint64_t position, bole_error *error);
 

@@ -35,7 +35,8 @@ typedef struct bl_head_leaf {
     bl_ref next; /* the leaf behind it, 0: none */
 } bl_head_leaf;
 
-/* The searches, instantiated per instruction set and for a user's order (head_paths.h). A null record or ref: none. */
+/* The searches, instantiated per instruction set and for a user's order (head_paths.h). A null record or
+ * ref: none. */
 typedef struct bl_head_paths {
     const char *name;
     const uint8_t *(*get)(const bl_head_tree *tree, bole_slice key); /* the newest version */

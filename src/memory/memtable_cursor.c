@@ -8,7 +8,8 @@
  *
  * WHY NOTHING IS MISSED  Let S be the cursor's sequence. All versions below S were inserted before the cursor was
  * made, and nothing is ever removed. A leaf is responsible for the keys from its lower bound, which never moves
- * (NODE-3), to the lower bound of the leaf that its `next` names. A copy is consistent, so at the moment it was taken,
+ * (NODE-3), to the lower bound of the leaf that its `next` names. A copy is consistent, so at the moment
+ * it was taken,
  * after the cursor was made, it held every key below S of that range. The leaf may split afterwards: what moves to
  * the new neighbour is in the copy, and `next` in the copy is the leaf behind that range, not behind what is left.
  * So a walk forward along `next` shows each version below S once, whenever the copies were taken. Backward the cursor

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* verify.c -- prove every checksum and every invariant of a store (bole_verify).
  *
- * Opening for reading already proves the manifest, the versions' invariants and the logs that recovery needs; verify goes
+ * Opening for reading already proves the manifest, the versions' invariants and the logs that recovery
+ * needs; verify goes
  * on behind the first problem where it can: every segment with every block, order, counts and filter, and every log
  * record by record. A directory that cannot be opened at all is one problem, with its message. */
 #include <bole/bole_inspect.h>
