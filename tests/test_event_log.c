@@ -99,7 +99,7 @@ static void event_is_one_line_of_json(void **state)
         BL_EVENT_TEXT("not_utf8", "a\xff"),
         BL_EVENT_BYTES("key", BOLE_STR("k\0\x01z")),
     };
-    bl_event_log(log, BOLE_LOG_INFO, "flush", fields, sizeof fields / sizeof fields[0]);
+    bl_event_log_add(log, BOLE_LOG_INFO, "flush", fields, sizeof fields / sizeof fields[0]);
     bl_event_log_close(log);
 
     char *text = content(vfs, "s/events.jsonl");
@@ -130,8 +130,8 @@ static void long_keys_are_cut(void **state)
     bole_vfs *vfs = memory_with_directory();
     bl_event_log *log = open_log(vfs, BOLE_LOG_INFO);
     static char key[65535];
-    bl_event_log(log, BOLE_LOG_INFO, "e",
-                 (bl_event_field[]){ BL_EVENT_BYTES("key", BOLE_SLICE(key, sizeof key)) }, 1);
+    bl_event_log_add(log, BOLE_LOG_INFO, "e",
+                     (bl_event_field[]){ BL_EVENT_BYTES("key", BOLE_SLICE(key, sizeof key)) }, 1);
     bl_event_log_close(log);
     char *text = content(vfs, "s/events.jsonl");
     assert_true(strlen(text) < 1500);
@@ -146,10 +146,10 @@ static void less_important_events_are_not_told(void **state)
     bole_vfs *vfs = memory_with_directory();
     bl_event_log *log = open_log(vfs, BOLE_LOG_WARN);
     assert_false(bl_event_log_wants(log, BOLE_LOG_INFO));
-    bl_event_log(log, BOLE_LOG_INFO, "quiet", NULL, 0);
-    bl_event_log(log, BOLE_LOG_WARN, "told", NULL, 0);
+    bl_event_log_add(log, BOLE_LOG_INFO, "quiet", NULL, 0);
+    bl_event_log_add(log, BOLE_LOG_WARN, "told", NULL, 0);
     bl_event_log_set_level(log, BOLE_LOG_DEBUG);
-    bl_event_log(log, BOLE_LOG_DEBUG, "told_too", NULL, 0);
+    bl_event_log_add(log, BOLE_LOG_DEBUG, "told_too", NULL, 0);
     bl_event_log_close(log);
     char *text = content(vfs, "s/events.jsonl");
     assert_int_equal(count_lines(text, NULL), 2);
@@ -179,7 +179,7 @@ static void callback_gets_the_line_of_the_file(void **state)
     heard all = { 0 };
     bl_event_log *log;
     assert_ok(bl_event_log_open(vfs, "s", BOLE_LOG_INFO, hear, &all, &log, NULL), NULL);
-    bl_event_log(log, BOLE_LOG_ERROR, "sync_failed", (bl_event_field[]){ BL_EVENT_U64("log", 7) }, 1);
+    bl_event_log_add(log, BOLE_LOG_ERROR, "sync_failed", (bl_event_field[]){ BL_EVENT_U64("log", 7) }, 1);
     bl_event_log_close(log);
     char *text = content(vfs, "s/events.jsonl");
     assert_int_equal(all.count, 1);
@@ -198,11 +198,11 @@ static void without_a_directory_only_the_callback_hears(void **state)
     heard all = { 0 };
     bl_event_log *log;
     assert_ok(bl_event_log_open(vfs, NULL, BOLE_LOG_INFO, hear, &all, &log, NULL), NULL);
-    bl_event_log(log, BOLE_LOG_INFO, "open", NULL, 0);
+    bl_event_log_add(log, BOLE_LOG_INFO, "open", NULL, 0);
     assert_int_equal(all.count, 1);
     assert_int_equal(bl_event_log_lost(log), 0);
     bl_event_log_close(log);
-    bl_event_log(NULL, BOLE_LOG_INFO, "open", NULL, 0);
+    bl_event_log_add(NULL, BOLE_LOG_INFO, "open", NULL, 0);
     assert_int_equal(bl_event_log_lost(NULL), 0);
     bl_event_log_close(NULL);
     assert_status(BOLE_NOT_FOUND, vfs->exists(vfs, "s/events.jsonl", &(bool){ false }, NULL), NULL);
@@ -216,10 +216,10 @@ static void next_run_goes_on_behind_a_torn_line(void **state)
     bole_vfs *vfs = memory_with_directory();
     bole_file *file;
     bl_event_log *log = open_log(vfs, BOLE_LOG_INFO);
-    bl_event_log(log, BOLE_LOG_INFO, "first", NULL, 0);
+    bl_event_log_add(log, BOLE_LOG_INFO, "first", NULL, 0);
     bl_event_log_close(log);
     log = open_log(vfs, BOLE_LOG_INFO);
-    bl_event_log(log, BOLE_LOG_INFO, "second", NULL, 0);
+    bl_event_log_add(log, BOLE_LOG_INFO, "second", NULL, 0);
     bl_event_log_close(log);
     char *text = content(vfs, "s/events.jsonl");
     assert_int_equal(count_lines(text, NULL), 2);
@@ -229,8 +229,8 @@ static void next_run_goes_on_behind_a_torn_line(void **state)
     free(text);
 
     log = open_log(vfs, BOLE_LOG_INFO);
-    bl_event_log(log, BOLE_LOG_INFO, "third", NULL, 0);
-    bl_event_log(log, BOLE_LOG_INFO, "fourth", NULL, 0);
+    bl_event_log_add(log, BOLE_LOG_INFO, "third", NULL, 0);
+    bl_event_log_add(log, BOLE_LOG_INFO, "fourth", NULL, 0);
     bl_event_log_close(log);
     text = content(vfs, "s/events.jsonl");
     char *torn = strstr(text, "{\"time\n");
@@ -248,7 +248,7 @@ static void files_are_rotated_at_their_size(void **state)
     bl_event_log *log = open_log(vfs, BOLE_LOG_INFO);
     bl_event_log_set_bytes(log, 4096);
     for (uint64_t i = 0; i < 1000; i++)
-        bl_event_log(log, BOLE_LOG_INFO, "tick", (bl_event_field[]){ BL_EVENT_U64("n", i) }, 1);
+        bl_event_log_add(log, BOLE_LOG_INFO, "tick", (bl_event_field[]){ BL_EVENT_U64("n", i) }, 1);
     assert_int_equal(bl_event_log_lost(log), 0);
     bl_event_log_close(log);
     char *now = content(vfs, "s/events.jsonl"), *before = content(vfs, "s/events.1.jsonl");
@@ -283,8 +283,8 @@ static void every_failing_call_only_loses_its_line(void **state)
             bl_event_log *log = open_log(vfs, BOLE_LOG_INFO);
             bl_event_log_set_bytes(log, 1500);
             for (uint64_t i = 0; i < EVENTS; i++)
-                bl_event_log(log, BOLE_LOG_INFO, "tick",
-                             (bl_event_field[]){ BL_EVENT_TEXT("text", i % 2 == 0 ? even : "") }, 1);
+                bl_event_log_add(log, BOLE_LOG_INFO, "tick",
+                                 (bl_event_field[]){ BL_EVENT_TEXT("text", i % 2 == 0 ? even : "") }, 1);
             uint64_t lost = bl_event_log_lost(log);
             bl_event_log_close(log);
             if (plan.failed == 0) {
@@ -313,11 +313,11 @@ static void lost_lines_are_counted(void **state)
     bl_event_log *log;
     assert_ok(bl_event_log_open(vfs, "s", BOLE_LOG_INFO, hear, &all, &log, NULL), NULL);
     for (int i = 0; i < 5; i++)
-        bl_event_log(log, BOLE_LOG_INFO, "tick", NULL, 0);
+        bl_event_log_add(log, BOLE_LOG_INFO, "tick", NULL, 0);
     assert_int_equal(bl_event_log_lost(log), 5);
     assert_int_equal(all.count, 5);
     plan.at = UINT64_MAX;
-    bl_event_log(log, BOLE_LOG_INFO, "tick", NULL, 0);
+    bl_event_log_add(log, BOLE_LOG_INFO, "tick", NULL, 0);
     assert_int_equal(bl_event_log_lost(log), 5);
     bl_event_log_close(log);
     bole_vfs_destroy(vfs);
@@ -335,7 +335,7 @@ static void failing_allocations_lose_lines_not_memory(void **state)
         bl_alloc_fail_at(at, UINT64_MAX);
         bole_status status = bl_event_log_open(vfs, "s", BOLE_LOG_INFO, NULL, NULL, &log, NULL);
         if (status == BOLE_OK) {
-            bl_event_log(log, BOLE_LOG_INFO, "tick", NULL, 0);
+            bl_event_log_add(log, BOLE_LOG_INFO, "tick", NULL, 0);
             bl_alloc_fail_at(UINT64_MAX, 0);
             assert_true(bl_event_log_lost(log) <= 1);
             bl_event_log_close(log);
@@ -354,7 +354,7 @@ enum { THREADS = 4, EVENTS_A_THREAD = 200 };
 static void *tell(void *context)
 {
     for (uint64_t i = 0; i < EVENTS_A_THREAD; i++)
-        bl_event_log(context, BOLE_LOG_INFO, "tick", (bl_event_field[]){ BL_EVENT_U64("n", i) }, 1);
+        bl_event_log_add(context, BOLE_LOG_INFO, "tick", (bl_event_field[]){ BL_EVENT_U64("n", i) }, 1);
     return NULL;
 }
 
@@ -399,7 +399,7 @@ static void times_are_right_at_the_edges_of_the_calendar(void **state)
         assert_ok(bl_event_log_open(vfs, NULL, BOLE_LOG_INFO, hear, &all, &log, NULL), NULL);
         int64_t now = vfs->realtime_us(vfs);
         bole_vfs_memory_advance(vfs, moments[i].us - now);
-        bl_event_log(log, BOLE_LOG_INFO, "tick", NULL, 0);
+        bl_event_log_add(log, BOLE_LOG_INFO, "tick", NULL, 0);
         json_t *object;
         strcat(all.json, "\n");
         assert_int_equal(count_lines(all.json, &object), 1);

@@ -56,7 +56,7 @@ typedef enum bl_setting_applies {
       "runs in level 0 that start a merge; more write less often, fewer read faster")                        \
     X(BACKGROUND_THREADS, background_threads, COUNT, 2, 1, 64, none, OPEN,                                   \
       "threads for flush and compaction")                                                                    \
-    X(DURABILITY, durability, CHOICE, BOLE_DURABILITY_PROCESS, 1, 2, durability, NEW_FILES,                  \
+    X(DURABILITY, durability, CHOICE, BOLE_DURABILITY_PROCESS, 1, 2, durability, OPEN,                       \
       "what a write survives before it is acknowledged: the process' death, or a power cut")                 \
     X(SYNC_INTERVAL_MS, sync_interval_ms, MILLISECONDS, 1000, 1, 3600 * 1000, none, NOW,                     \
       "how often process-durable writes are synced in the background")                                       \
@@ -72,7 +72,7 @@ typedef enum bl_setting_applies {
       "descriptors for segments; default: three quarters of the process' limit")                             \
     X(LOG_LEVEL, log_level, CHOICE, BOLE_LOG_INFO, 1, 4, log_level, NOW,                                     \
       "least important event that is told of")                                                               \
-    X(EVENTS_BYTES, events_bytes, BYTES, 4 * BL_MIB, 4 * BL_KIB, 1 * BL_GIB, none, NOW,                      \
+    X(EVENTS_BYTES, events_bytes, BYTES, 4 * BL_MIB, 4 * BL_KIB, 1 * BL_GIB, none, OPEN,                     \
       "size at which events.jsonl becomes events.1.jsonl")
 
 typedef enum bl_setting {
