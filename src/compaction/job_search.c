@@ -5,8 +5,9 @@
  * begin with each source item and widen until the job is large enough: the narrow ones are many, the wide
  * ones few, and
  * each is filled with binary searches over integers, a microsecond or so.
- * COST        bytes read for each byte that goes down, dearer by what the job exceeds two job_bytes: a job must be able
- *             to give way. A wider job can be cheaper, because segments that reach over a narrow one's edge fit in.
+ * COST        bytes read for each byte that goes down, and a quarter of job_bytes for the job itself; dearer by what it
+ *             exceeds two job_bytes: a job must be able to give way. A wider job can be cheaper, because segments that
+ *             reach over a narrow one's edge fit in.
  * NOT HERE    Which level is due, and whether a merge is worth it: compaction_pick.c. */
 #include "compaction/job_search.h"
 
@@ -137,12 +138,14 @@ static void collect_spans(bl_level_map *map, const bl_map_scope *scope, uint32_t
     sort_ranks(map->ends, end_count);
 }
 
-/* Bytes read for each byte that goes down, more for a job that is too long to give way. */
+/* Bytes read for each byte that goes down. A job costs something by itself, so a small one is dearer; and so is one
+ * that is too long to give way. */
 static double cost_of(const bl_picker *p, const bl_map_job *job)
 {
+    double job_bytes = (double)p->policy->job_bytes;
     double source = job->source_bytes == 0 ? 1 : (double)job->source_bytes;
-    double input = source + (double)job->target_bytes, limit = 2 * (double)p->policy->job_bytes;
-    return input / source * (input > limit ? input / limit : 1);
+    double input = source + (double)job->target_bytes;
+    return (input + job_bytes / 4) / source * (input > 2 * job_bytes ? input / (2 * job_bytes) : 1);
 }
 
 bool bl_picker_wants(const bl_picker *p, const bl_map_item *item)
