@@ -175,7 +175,7 @@ static void draw_table(picture *p, const json_t *model, const json_t *table)
     text(p, MARGIN, p->y, 15, true, ink, 0, words);
     p->y += 26;
     draw_bounds(p, table);
-    draw_memtables(p, model, height);
+    draw_memtables(p, model, height < 20 ? 20 : height);
     json_array_foreach(visualize_at(table, "levels"), l, level)
     {
         json_array_foreach(visualize_at(level, "runs"), r, run)
@@ -195,7 +195,7 @@ static void draw_table(picture *p, const json_t *model, const json_t *table)
 
 static void bar(picture *p, double x, const char *name, double share, const char *value, double mark)
 {
-    const double left = x + 90, width = 400;
+    const double left = x + 90, width = 380;
     text(p, x, p->y + 9, 12, false, soft, 0, name);
     box(p, left, p->y, width, 10, lane);
     box(p, left, p->y, width * (share > 1 ? 1 : share), 10, accent);
