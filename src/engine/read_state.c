@@ -38,10 +38,18 @@ bl_read_state *bl_read_state_acquire(bole_db *db, uint64_t *visible)
     return state;
 }
 
+/* Its segments are in the present version, though the flush that made them has not yet taken it out of the list. */
+static bool is_flushed(const bole_db *db, const bl_sealed *sealed)
+{
+    return sealed->description.end <= bl_version_set_flushed_through(db->versions);
+}
+
 bole_status bl_read_state_publish_locked(bole_db *db, bole_error *error)
 {
     bl_mutex_assert_held(&db->mutex);
-    uint32_t count = db->sealed_count + (db->memtable != NULL);
+    uint32_t count = db->memtable != NULL;
+    for (const bl_sealed *sealed = db->sealed_oldest; sealed != NULL; sealed = sealed->newer)
+        count += !is_flushed(db, sealed);
     bl_read_state *state = bl_alloc(sizeof(*state) + count * sizeof(state->memtables[0]));
     if (state == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "list of memtables");
@@ -52,8 +60,9 @@ bole_status bl_read_state_publish_locked(bole_db *db, bole_error *error)
     if (db->memtable != NULL)
         state->memtables[0] = db->memtable;
     uint32_t at = count;
-    for (bl_sealed *sealed = db->sealed_oldest; sealed != NULL; sealed = sealed->newer)
-        state->memtables[--at] = sealed->memtable;
+    for (const bl_sealed *sealed = db->sealed_oldest; sealed != NULL; sealed = sealed->newer)
+        if (!is_flushed(db, sealed))
+            state->memtables[--at] = sealed->memtable;
     bl_assert(at == (db->memtable != NULL));
     for (uint32_t i = 0; i < count; i++)
         bl_memtable_ref(state->memtables[i]);

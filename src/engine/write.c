@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "platform/epoch.h"
 
 static uint64_t payload_bytes_of(const bl_write_request *request)
 {
@@ -40,12 +41,13 @@ static bool table_is_dropped(const bole_table *table)
  * change. */
 static bool batch_table(bole_db *db, uint32_t number, bl_comparator **comparator)
 {
-    const bl_read_state *state = atomic_load_explicit(&db->read_state, memory_order_relaxed);
+    bl_epoch_enter(); /* background jobs swap states meanwhile */
+    const bl_read_state *state = atomic_load_explicit(&db->read_state, memory_order_acquire);
     const bl_version_table *table = bl_version_table_by_number(state->version, number);
-    if (table == NULL)
-        return false;
-    *comparator = table->comparator;
-    return true;
+    if (table != NULL)
+        *comparator = table->comparator;
+    bl_epoch_leave();
+    return table != NULL;
 }
 
 /* Every table of the batch exists and has its tree, so that inserting cannot fail. */
