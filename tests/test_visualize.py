@@ -21,7 +21,8 @@ from xml.etree import ElementTree
 
 BOLE = os.path.abspath(sys.argv.pop(1))
 HOSTILE = [b"</script><script>document.title='taken'</script>", b"<img src=x onerror=alert(1)>", b"&quot;\"'",
-           b"\x00\x01\xff\xfe", b"back\\slash", b"line\nbreak", b"]]></metadata>", "\u202egnp".encode(), b"", b"z" * 3000]
+           b"\x00\x01\xff\xfe", b"back\\slash", b"line\nbreak", b"]]></metadata>", "\u202egnp".encode(), b"",
+           b"z" * 3000]
 
 
 def escape(key):

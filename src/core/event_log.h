@@ -60,7 +60,8 @@ void bl_event_log_close(bl_event_log *log); /* NULL is allowed */
 void bl_event_log_set_level(bl_event_log *log, bole_log_level level);
 void bl_event_log_set_bytes(bl_event_log *log, uint64_t bytes); /* size at which the file is rotated */
 
-/* Tell of an event: bl_event_log_add(log, BOLE_LOG_INFO, "flush", (bl_event_field[]){ BL_EVENT_U64("segment", 12) }, 1).
+/* Tell of an event: bl_event_log_add(log, BOLE_LOG_INFO, "flush", (bl_event_field[]){
+ * BL_EVENT_U64("segment", 12) }, 1).
  * Nothing happens where `log` is NULL or its level is below `level`. The callback runs in this thread, without the
  * lock. */
 void bl_event_log_add(bl_event_log *log, bole_log_level level, const char *event, const bl_event_field *fields,
