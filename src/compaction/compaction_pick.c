@@ -199,6 +199,41 @@ static bole_status try_join_runs(bl_picker *p, bl_pick *out, bole_error *error)
     return bl_picker_emit(p, &p->trial, 0, scope.end, out, error);
 }
 
+/* Mark what lies over a key that `depth` runs of level 0 lie over. The deepest places begin where a segment does. */
+static bool mark_deep(bl_level_map *map, uint32_t depth)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < map->level0_count; i++) {
+        for (uint32_t j = 0; j < map->layers[i].count; j++) {
+            uint32_t at = map->layers[i].items[j].low, found = 0;
+            for (uint32_t k = 0; k < map->level0_count; k++)
+                found += bl_level_map_overlap(&map->layers[k], at, at).count;
+            if (found < depth)
+                continue;
+            any = true;
+            for (uint32_t k = 0; k < map->level0_count; k++) {
+                bl_map_range over = bl_level_map_overlap(&map->layers[k], at, at);
+                if (over.count != 0)
+                    map->layers[k].items[over.first].deep = true;
+            }
+        }
+    }
+    return any;
+}
+
+/* Half of the runs that are too many somewhere, or more of them: the newest may reach too far. */
+static bool takes_from_deep_place(const bl_picker *p, const bl_map_job *job)
+{
+    uint32_t runs = 0;
+    bool deep = false;
+    for (uint32_t i = 0; i < p->map.level0_count; i++) {
+        runs += job->ranges[i].count != 0;
+        for (uint32_t j = job->ranges[i].first; j < job->ranges[i].first + job->ranges[i].count; j++)
+            deep = deep || p->map.layers[i].items[j].deep;
+    }
+    return deep && 2 * runs >= p->policy->level0_runs;
+}
+
 static bole_status pick_level0(bl_picker *p, bl_pick *out, bole_error *error)
 {
     const bl_version_table *table = p->map.table;
@@ -215,13 +250,22 @@ static bole_status pick_level0(bl_picker *p, bl_pick *out, bole_error *error)
     }
     if (status != BOLE_OK || out->run_count != 0)
         return status;
-    /* A hot group can be best for ever; from twice the runs on the oldest run must get shorter. */
-    p->accepts = p->map.level0_count >= 2 * p->policy->level0_runs ? takes_from_oldest_run : NULL;
-    bl_picker_find_best(p, &scope);
-    if (p->best.sources == 0 && p->accepts != NULL) {
-        p->accepts = NULL;
+    /* What a read meets is how many runs lie over its key: a job must begin where they are `level0_runs`, else a hot
+     * group would go down with every flush. But cold groups could then keep old runs for ever, so from twice the runs
+     * on the oldest one must get shorter. */
+    bool too_many = p->map.level0_count >= 2 * p->policy->level0_runs;
+    bool deep = mark_deep(&p->map, p->policy->level0_runs);
+    p->best.sources = 0;
+    if (too_many) {
+        p->accepts = takes_from_oldest_run;
         bl_picker_find_best(p, &scope);
     }
+    if (deep && p->best.sources == 0) {
+        p->accepts = takes_from_deep_place;
+        bl_picker_find_best(p, &scope);
+    }
+    if (!deep && !too_many)
+        return BOLE_OK;
     double dear = (double)DEAR * p->policy->last_level_ratio * (double)p->best.source_bytes;
     if (p->best.sources == 0 || (double)p->best.target_bytes > dear) {
         status = try_join_runs(p, out, error);

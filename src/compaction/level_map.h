@@ -13,6 +13,7 @@ typedef struct bl_map_item {
     const bl_segment_meta *meta; /* the version's */
     uint32_t low, high;
     bool busy; /* input of a running job */
+    bool deep; /* level 0: lies over a key that many runs lie over; the picker's */
 } bl_map_item;
 
 typedef struct bl_map_layer {
