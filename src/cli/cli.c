@@ -232,3 +232,28 @@ int cli_run(invocation *cli, const cli_command *command)
     }
     return code;
 }
+
+static void free_texts(char **texts)
+{
+    for (char **text = texts; text != NULL && *text != NULL; text++)
+        free(*text);
+    free(texts);
+}
+
+void cli_forget_options(struct poptOption *options)
+{
+    for (struct poptOption *o = options; o != NULL && o->longName != NULL; o++) {
+        switch (o->argInfo & POPT_ARG_MASK) {
+        case POPT_ARG_STRING:
+            free(*(char **)o->arg);
+            *(char **)o->arg = NULL;
+            break;
+        case POPT_ARG_ARGV:
+            free_texts(*(char ***)o->arg);
+            *(char ***)o->arg = NULL;
+            break;
+        case POPT_ARG_LONG: *(long *)o->arg = 0; break;
+        default: *(int *)o->arg = 0; break;
+        }
+    }
+}

@@ -86,6 +86,8 @@ json_t *cli_json_bytes(bole_slice bytes);
 bole_status cli_parse_bytes(invocation *cli, const char *text, bole_buffer *out);
 bool cli_color(FILE *out);
 extern volatile int cli_interrupted; /* set by Ctrl-C */
+/* Free the texts that popt gave to these options, and set them all as they were before a line was read. */
+void cli_forget_options(struct poptOption *options);
 /* Dispatch one command line that is split already; used by main and by the shell. */
 int cli_run(invocation *cli, const cli_command *command);
 

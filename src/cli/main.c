@@ -171,14 +171,18 @@ static int dispatch(const cli_command *command, const char **words)
     while (words != NULL && words[count] != NULL)
         count++;
     int at = 1; /* behind the command's own word */
-    if (now.store == NULL && getenv("BOLE_DB") != NULL && getenv("BOLE_DB")[0] != 0)
-        now.store = getenv("BOLE_DB");
-    if (now.store == NULL && at < count)
-        now.store = (char *)(uintptr_t)words[at++];
+    const char *named = now.store != NULL ? now.store : getenv("BOLE_DB");
+    if (named == NULL || named[0] == 0)
+        named = at < count ? words[at++] : NULL;
+    char *given = now.store; /* popt's, for cli_forget_options */
+    now.store = (char *)(uintptr_t)named;
     now.arguments = words + at;
     now.argument_count = count - at;
     int code = apply_settings(&now);
-    return code != EXIT_OK ? code : cli_run(&now, command);
+    if (code == EXIT_OK)
+        code = cli_run(&now, command);
+    now.store = given;
+    return code;
 }
 
 int main(int argc, const char **argv)
@@ -225,5 +229,8 @@ int main(int argc, const char **argv)
         code = dispatch(command, words);
     }
     poptFreeContext(context);
+    cli_forget_options(global_options);
+    if (command != NULL)
+        cli_forget_options(command->options);
     return cli_interrupted ? EXIT_INTERRUPTED : code;
 }

@@ -171,19 +171,12 @@ static void run_command(int count, const char **words)
     poptContext context = NULL;
     const char **arguments = words + 1;
     if (command->options != NULL) {
-        for (struct poptOption *o = command->options; o->longName != NULL; o++) { /* as new for each line */
-            if ((o->argInfo & POPT_ARG_MASK) == POPT_ARG_STRING)
-                *(char **)o->arg = NULL;
-            else if ((o->argInfo & POPT_ARG_MASK) == POPT_ARG_LONG)
-                *(long *)o->arg = 0;
-            else if ((o->argInfo & POPT_ARG_MASK) == POPT_ARG_NONE)
-                *(int *)o->arg = 0;
-        }
         context = poptGetContext("bole", count, words, command->options, 0);
         int next = poptGetNextOpt(context);
         if (next < -1) {
             (void)cli_usage_error("%s: %s", poptBadOption(context, 0), poptStrerror(next));
             poptFreeContext(context);
+            cli_forget_options(command->options);
             return;
         }
         arguments = poptGetArgs(context);
@@ -202,6 +195,7 @@ static void run_command(int count, const char **words)
                 (double)(end.tv_sec - begin.tv_sec) * 1e3 + (double)(end.tv_nsec - begin.tv_nsec) / 1e6);
     if (context != NULL)
         poptFreeContext(context);
+    cli_forget_options(command->options); /* the next line begins anew */
     cli_interrupted = 0;
 }
 
