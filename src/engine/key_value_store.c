@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* key_value_store.c -- bole behind the brief's key-value-store interface (bole/key_value_store.h).
+ *
+ * Nothing but forwarding to the public calls: a put is bole_put, a get is a pinned view, a cursor an iterator.
+ * THREADS     As bole.h says.
+ * NOT HERE    Any engine work. */
+#include <bole/key_value_store.h>
+
+#include "base/alloc.h"
+#include "base/status.h"
+
+typedef struct adapter {
+    bole_key_value_store base; /* first */
+    bole_db *db;
+    bool owns_db;
+} adapter;
+
+typedef struct adapter_cursor {
+    bole_key_value_cursor base; /* first */
+    bole_iterator *iterator;
+    bole_read_options options;
+    bole_error error;
+} adapter_cursor;
+
+static bole_db *db_of(bole_key_value_store *store) { return ((adapter *)store)->db; }
+
+static bole_write_options options_of(bool durable, bole_error *error)
+{
+    bole_write_options options = BOLE_WRITE_OPTIONS_INIT;
+    options.durability = durable ? BOLE_DURABILITY_POWER : BOLE_DURABILITY_DEFAULT;
+    options.error = error;
+    return options;
+}
+
+static bole_status put(bole_key_value_store *store, bole_slice key, bole_slice value, bool durable,
+                       bole_error *error)
+{
+    bole_write_options options = options_of(durable, error);
+    return bole_put(db_of(store), &options, key, value);
+}
+
+static bole_status remove_key(bole_key_value_store *store, bole_slice key, bool durable, bole_error *error)
+{
+    bole_write_options options = options_of(durable, error);
+    return bole_delete(db_of(store), &options, key);
+}
+
+static bole_status write_all(bole_key_value_store *store, const bole_key_value_operation *operations,
+                             size_t count, bool durable, bole_error *error)
+{
+    bole_write_options options = options_of(durable, error);
+    bole_batch *batch;
+    bole_status status = bole_batch_create(&batch);
+    for (size_t i = 0; status == BOLE_OK && i < count; i++) {
+        const bole_key_value_operation *operation = &operations[i];
+        status = operation->removes ? bole_batch_delete(batch, NULL, operation->key)
+                                    : bole_batch_put(batch, NULL, operation->key, operation->value);
+    }
+    if (status == BOLE_OK)
+        status = bole_write(db_of(store), &options, batch);
+    else
+        (void)bl_fail(error, status, "a batch of %zu operations", count);
+    bole_batch_destroy(batch);
+    return status;
+}
+
+static bole_status get(bole_key_value_store *store, bole_slice key,
+                       void (*visit)(void *context, bole_slice value), void *context, bole_error *error)
+{
+    bole_read_options options = BOLE_READ_OPTIONS_INIT;
+    options.error = error;
+    bole_view view;
+    bole_status status = bole_get_view(db_of(store), &options, key, &view);
+    if (status != BOLE_OK)
+        return status;
+    visit(context, view.value);
+    bole_view_release(&view);
+    return BOLE_OK;
+}
+
+/* ---- cursors ---- */
+
+static bole_status cursor_open(bole_key_value_store *store, bole_key_value_cursor **out, bole_error *error)
+{
+    *out = NULL;
+    adapter_cursor *cursor = bl_new(adapter_cursor);
+    if (cursor == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "cursor");
+    cursor->base.store = store;
+    cursor->options = BOLE_READ_OPTIONS_INIT;
+    cursor->options.error = &cursor->error;
+    bole_status status = bole_iterator_create(db_of(store), &cursor->options, &cursor->iterator);
+    if (status != BOLE_OK) {
+        if (error != NULL)
+            *error = cursor->error;
+        bl_free(cursor);
+        return status;
+    }
+    *out = &cursor->base;
+    return BOLE_OK;
+}
+
+static bool show(bole_key_value_cursor *base, bool stands)
+{
+    const adapter_cursor *cursor = (const adapter_cursor *)base;
+    if (!stands) {
+        base->status = bole_iterator_status(cursor->iterator);
+        return false;
+    }
+    base->key = bole_iterator_key(cursor->iterator);
+    base->value = bole_iterator_value(cursor->iterator);
+    return true;
+}
+
+static bole_iterator *iterator_of(bole_key_value_cursor *cursor)
+{
+    return ((adapter_cursor *)cursor)->iterator;
+}
+
+static bool cursor_seek(bole_key_value_cursor *cursor, bole_slice key)
+{
+    return show(cursor, bole_iterator_seek(iterator_of(cursor), key));
+}
+
+static bool cursor_first(bole_key_value_cursor *cursor)
+{
+    return show(cursor, bole_iterator_seek_first(iterator_of(cursor)));
+}
+
+static bool cursor_last(bole_key_value_cursor *cursor)
+{
+    return show(cursor, bole_iterator_seek_last(iterator_of(cursor)));
+}
+
+static bool cursor_next(bole_key_value_cursor *cursor)
+{
+    return show(cursor, bole_iterator_next(iterator_of(cursor)));
+}
+
+static bool cursor_previous(bole_key_value_cursor *cursor)
+{
+    return show(cursor, bole_iterator_prev(iterator_of(cursor)));
+}
+
+static void cursor_close(bole_key_value_cursor *cursor)
+{
+    if (cursor == NULL)
+        return;
+    bole_iterator_destroy(iterator_of(cursor));
+    bl_free(cursor);
+}
+
+/* ---- the whole ---- */
+
+static bole_status settle(bole_key_value_store *store, bole_error *error)
+{
+    return bole_wait_idle(db_of(store), error);
+}
+
+static bole_status compact(bole_key_value_store *store, bole_error *error)
+{
+    return bole_compact(db_of(store), NULL, (bole_slice){ NULL, 0 }, (bole_slice){ NULL, 0 }, error);
+}
+
+static bole_status close_store(bole_key_value_store *store, bole_error *error)
+{
+    const adapter *self = (const adapter *)store;
+    bole_status status = self->owns_db ? bole_close(self->db, error) : BOLE_OK;
+    bl_free(store);
+    return status;
+}
+
+static const bole_key_value_methods methods = {
+    .name = "bole",
+    .put = put,
+    .remove = remove_key,
+    .write = write_all,
+    .get = get,
+    .cursor_open = cursor_open,
+    .cursor_seek = cursor_seek,
+    .cursor_first = cursor_first,
+    .cursor_last = cursor_last,
+    .cursor_next = cursor_next,
+    .cursor_previous = cursor_previous,
+    .cursor_close = cursor_close,
+    .settle = settle,
+    .compact = compact,
+    .close = close_store,
+};
+
+BOLE_API bole_status bole_key_value_store_create(bole_db *db, bool owns_db, bole_key_value_store **out)
+{
+    *out = NULL;
+    adapter *self = bl_new(adapter);
+    if (self == NULL)
+        return BOLE_NO_MEMORY;
+    self->base.methods = &methods;
+    self->db = db;
+    self->owns_db = owns_db;
+    *out = &self->base;
+    return BOLE_OK;
+}
