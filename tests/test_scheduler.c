@@ -315,7 +315,8 @@ static void background_threads_are_nice_and_take_no_signals(void **state)
     bl_job_node node = { .run = look_at_thread, .context = &seen };
     bl_scheduler_submit(scheduler, BL_PRIORITY_LOW, &node);
     counter_wait(&seen.c, 1);
-    assert_int_equal(seen.nice, getpriority(PRIO_PROCESS, 0) + 5);
+    int own = getpriority(PRIO_PROCESS, 0); /* the gate itself may run nicely */
+    assert_int_equal(seen.nice, own + 5 < 19 ? own + 5 : 19);
     assert_true(seen.blocks_terminate);
     assert_false(seen.blocks_bus);
     bl_scheduler_destroy(scheduler);

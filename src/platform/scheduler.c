@@ -2,7 +2,7 @@
 /* scheduler.c -- background jobs, locks and waits on threads; the simulation's half is in scheduler_sim.c.
  *
  * A fixed set of threads takes jobs from two queues. Thread 0 of two or more takes only high priority jobs,
- * so there is always one for a flush; the others take high before low and run at nice 5. Delayed jobs wait in
+ * so there is always one for a flush; the others take high before low and run 5 steps nicer than the process. Delayed jobs wait in
  * a list by due time and move to the high queue; the idle threads sleep until the first is due.
  * INVARIANTS  (SCHEDULER-1) A job is in one queue until it starts, and starts once.
  *             (SCHEDULER-2) destroy returns only when every job that was not delayed has run to its end.
@@ -26,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { THREADS_MAX = 64, LOW_NICE = 5, NS_PER_SECOND = 1000000000 };
+enum { THREADS_MAX = 64, NICER_BY = 5, NICE_MAX = 19, NS_PER_SECOND = 1000000000 };
 
 typedef struct worker {
     struct thread_scheduler *scheduler;
@@ -163,8 +163,11 @@ static void *work(void *argument)
 {
     worker *self = argument;
     thread_scheduler *scheduler = self->scheduler;
-    if (self->is_nice) /* on Linux the nice value is the thread's; refused: run as the others do */
-        (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOW_NICE);
+    if (self->is_nice) { /* on Linux the nice value is the thread's; refused: run as the others do */
+        int nice_now = getpriority(PRIO_PROCESS, 0);
+        (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid),
+                          nice_now > NICE_MAX - NICER_BY ? NICE_MAX : nice_now + NICER_BY);
+    }
     pthread_mutex_lock(&scheduler->lock);
     bl_job_node *node;
     while ((node = next_job(scheduler, self->only_high)) != NULL) {
