@@ -3,7 +3,8 @@
  *
  * A fixed set of threads takes jobs from two queues. Thread 0 of two or more takes only high priority jobs,
  * so there is always one for a flush; the others take high before low and run 5 steps nicer than the
- * process. Delayed jobs wait in a list by due time and move to the high queue; the idle threads sleep until the first is due.
+ * process. Delayed jobs wait in a list by due time and move to the high queue; the idle threads sleep until
+ * the first is due.
  * INVARIANTS  (SCHEDULER-1) A job is in one queue until it starts, and starts once.
  *             (SCHEDULER-2) destroy returns only when every job that was not delayed has run to its end.
  * THREADS     Any. One lock over the queues. A node is not touched any more once its job has started.
