@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* keys.c -- keys and values as functions of a number: whatever a benchmark reads can be checked.
+ *
+ * BINARY   8 bytes big-endian of number * 2, and 8 more that are mixed from it: in order of number
+ * DECIMAL  "%016llu" of number * 2, as db_bench has them
+ * PATHS    the real paths below /usr/include, /usr/share and /usr/lib, with "#" and a count behind */
+#include "bench.h"
+
+#include <ftw.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char **paths;
+static uint64_t path_count;
+enum { PATHS_MAX = 200000, WORD = 8 };
+
+static uint64_t mix(uint64_t x) /* splitmix64's finalizer */
+{
+    x ^= x >> 30;
+    x *= UINT64_C(0xbf58476d1ce4e5b9);
+    x ^= x >> 27;
+    x *= UINT64_C(0x94d049bb133111eb);
+    return x ^ x >> 31;
+}
+
+static int note_path(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+    (void)status, (void)walk;
+    if (kind != FTW_F || path_count == PATHS_MAX || strlen(path) > BENCH_KEY_BYTES_MAX - 32)
+        return 0;
+    paths[path_count] = strdup(path);
+    path_count += paths[path_count] != NULL;
+    return 0;
+}
+
+bool bench_keys_load(void)
+{
+    if (path_count != 0)
+        return true;
+    paths = malloc(PATHS_MAX * sizeof(char *));
+    if (paths == NULL)
+        return false;
+    (void)nftw("/usr/include", note_path, 16, FTW_PHYS);
+    (void)nftw("/usr/share", note_path, 16, FTW_PHYS);
+    (void)nftw("/usr/lib", note_path, 16, FTW_PHYS);
+    if (path_count == 0)
+        fprintf(stderr, "bench: no files below /usr to take paths from\n");
+    return path_count != 0;
+}
+
+static void put_big_endian(char *out, uint64_t value)
+{
+    for (int i = WORD - 1; i >= 0; i--, value >>= 8)
+        out[i] = (char)(value & 0xff);
+}
+
+static size_t make_key(bench_keyset keyset, uint64_t number, bool absent, char *out)
+{
+    uint64_t place = number * 2 + absent;
+    switch (keyset) {
+    case BENCH_BINARY:
+        put_big_endian(out, place);
+        put_big_endian(out + WORD, mix(place));
+        return 2 * WORD;
+    case BENCH_DECIMAL:
+        return (size_t)snprintf(out, BENCH_KEY_BYTES_MAX, "%016llu", (unsigned long long)place);
+    default:
+        return (size_t)snprintf(out, BENCH_KEY_BYTES_MAX, "%s#%llu", paths[number % path_count],
+                                (unsigned long long)(number / path_count * 2 + absent));
+    }
+}
+
+size_t bench_key(bench_keyset keyset, uint64_t number, char *out)
+{
+    return make_key(keyset, number, false, out);
+}
+
+size_t bench_absent_key(bench_keyset keyset, uint64_t number, char *out)
+{
+    return make_key(keyset, number, true, out);
+}
+
+/* number, generation, then words; every second of them mixed, the others the same one. */
+void bench_value(uint64_t number, uint32_t generation, char *out, size_t bytes)
+{
+    uint64_t seed = mix(number ^ (uint64_t)generation << 40);
+    memcpy(out, &number, WORD);
+    memcpy(out + WORD, &generation, sizeof generation);
+    size_t at = WORD + sizeof generation;
+    for (uint64_t i = 0; at < bytes; i++) {
+        uint64_t word = i % 2 == 0 ? mix(seed + i) : seed;
+        size_t piece = bytes - at < WORD ? bytes - at : WORD;
+        memcpy(out + at, &word, piece);
+        at += piece;
+    }
+}
+
+bool bench_value_is_right(uint64_t number, uint32_t generation_max, bole_slice value)
+{
+    uint64_t said;
+    uint32_t generation;
+    if (value.size < WORD + sizeof generation)
+        return false;
+    memcpy(&said, value.data, WORD);
+    memcpy(&generation, (const char *)value.data + WORD, sizeof generation);
+    if (said != number || generation > generation_max)
+        return false;
+    /* the first mixed word, and the last bytes: a value of another number, or a torn one, has others */
+    uint64_t seed = mix(number ^ (uint64_t)generation << 40), word = mix(seed), got = 0;
+    size_t at = WORD + sizeof generation;
+    if (value.size >= at + WORD) {
+        memcpy(&got, (const char *)value.data + at, WORD);
+        if (got != word)
+            return false;
+        uint64_t last = (value.size - at - 1) / WORD;
+        size_t piece = value.size - at - last * WORD;
+        word = last % 2 == 0 ? mix(seed + last) : seed;
+        return memcmp((const char *)value.data + at + last * WORD, &word, piece) == 0;
+    }
+    return true;
+}
