@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* engine_leveldb.c -- LevelDB through its C interface. A third of the budget is the write buffer, the rest the cache. */
+/* engine_leveldb.c -- LevelDB through its C interface. A third of the budget goes to write buffers, the
+ * rest is the cache. */
 #include "bench.h"
 
 #include <leveldb/c.h>

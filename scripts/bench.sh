@@ -8,6 +8,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/build.sh release bole_bench
 mkdir -p build/bench
+scripts/build.sh release bole_bench >build/bench-build.log 2>&1 || { cat build/bench-build.log >&2; exit 1; }
 exec build/release/bench/bole_bench --json build/bench/result.json "$@"

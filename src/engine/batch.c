@@ -104,14 +104,14 @@ static bole_status commit_timed(bole_db *db, bl_write_request *request, uint64_t
                                 uint64_t user_bytes)
 {
     bl_counters *counters = bl_my_counters(db);
-    uint64_t before = atomic_fetch_add_explicit(&counters->puts, puts, memory_order_relaxed);
+    uint64_t before = bl_tally(db, counters, &counters->puts, puts);
     bool timed = ((before + puts) >> 6) != (before >> 6);
     uint64_t start = bl_unlikely(timed) ? db->vfs->monotonic_ns(db->vfs) : 0;
     bole_status status = bl_commit(db, request);
     if (deletes != 0)
-        bl_count(&counters->deletes, deletes);
+        (void)bl_tally(db, counters, &counters->deletes, deletes);
     if (bl_likely(status == BOLE_OK))
-        bl_count(&counters->user_bytes, user_bytes);
+        (void)bl_tally(db, counters, &counters->user_bytes, user_bytes);
     if (bl_unlikely(timed))
         bl_histogram_add(&db->put_latency, db->vfs->monotonic_ns(db->vfs) - start);
     return status;

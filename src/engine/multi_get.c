@@ -58,8 +58,8 @@ BOLE_API bole_status bole_multi_get(bole_db *db, const bole_read_options *option
             sequence = moment->sequence, pinned = moment->state;
     }
     bl_counters *counters = bl_my_counters(db);
-    bl_count(&counters->multi_gets, 1);
-    bl_count(&counters->gets, count);
+    (void)bl_tally(db, counters, &counters->multi_gets, 1);
+    (void)bl_tally(db, counters, &counters->gets, count);
     for (size_t begin = 0; begin < count; begin += GROUP) {
         size_t size = count - begin < GROUP ? count - begin : GROUP;
         bl_lookup lookups[GROUP];
@@ -81,7 +81,8 @@ BOLE_API bole_status bole_multi_get(bole_db *db, const bole_read_options *option
                                                    &from_memtable, error)
                                      : result;
             if (status == BOLE_OK)
-                bl_count(from_memtable ? &counters->get_memtable_hits : &counters->get_hits, 1);
+                (void)bl_tally(db, counters,
+                               from_memtable ? &counters->get_memtable_hits : &counters->get_hits, 1);
             else
                 value->size = 0;
             statuses[begin + i] = status;

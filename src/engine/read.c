@@ -68,10 +68,12 @@ static bool look_in_memtables(const bl_read_state *state, const bl_lookup *looku
     return false;
 }
 
-static bool look_in_segment(bl_segment *segment, const bl_lookup *lookup, look *out)
+/* `prefetched`: the filter's line and the index group are on their way already. */
+static bool look_in_segment(bl_segment *segment, const bl_lookup *lookup, bool prefetched, look *out)
 {
     bl_found found;
-    out->find = bl_segment_find(segment, lookup, &found);
+    out->find = prefetched ? bl_segment_find_prefetched(segment, lookup, &found)
+                           : bl_segment_find(segment, lookup, &found);
     if (out->find == BL_FIND_ABSENT)
         return false;
     out->segment = segment;
@@ -92,11 +94,11 @@ static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uin
         return;
     candidates list;
     if (bl_likely(collect(table, lookup, &list))) {
-        if (list.count > 1)
-            for (uint32_t i = 0; i < list.count; i++)
-                bl_segment_prefetch(list.segments[i], lookup);
+        bool several = list.count > 1;
+        for (uint32_t i = 0; several && i < list.count; i++)
+            bl_segment_prefetch(list.segments[i], lookup);
         for (uint32_t i = 0; i < list.count; i++)
-            if (look_in_segment(list.segments[i], lookup, out))
+            if (look_in_segment(list.segments[i], lookup, several, out))
                 return;
         return;
     }
@@ -104,7 +106,7 @@ static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uin
         for (uint32_t run = 0; run < table->levels[level].run_count; run++) {
             bl_segment *segment = bl_run_find(&table->levels[level].runs[run], lookup->comparator,
                                               lookup->key);
-            if (segment != NULL && look_in_segment(segment, lookup, out))
+            if (segment != NULL && look_in_segment(segment, lookup, false, out))
                 return;
         }
 }
@@ -240,7 +242,7 @@ static bole_status read_key(bole_db *db, const bole_read_options *options, bole_
         return status;
     bl_counters *counters = bl_my_counters(db);
     uint64_t begin = 0;
-    bool timed = (atomic_fetch_add_explicit(&counters->gets, 1, memory_order_relaxed) & 63) == 0;
+    bool timed = (bl_tally(db, counters, &counters->gets, 1) & 63) == 0;
     if (bl_unlikely(timed))
         begin = db->vfs->monotonic_ns(db->vfs);
     bool from_memtable = false;
@@ -252,7 +254,7 @@ static bole_status read_key(bole_db *db, const bole_read_options *options, bole_
         status = bl_read_one(db, table, pinned, &lookup, value, view, &from_memtable, error);
     }
     if (status == BOLE_OK)
-        bl_count(from_memtable ? &counters->get_memtable_hits : &counters->get_hits, 1);
+        (void)bl_tally(db, counters, from_memtable ? &counters->get_memtable_hits : &counters->get_hits, 1);
     if (bl_unlikely(timed))
         bl_histogram_add(&db->get_latency, db->vfs->monotonic_ns(db->vfs) - begin);
     return status;
@@ -280,7 +282,8 @@ BOLE_API bole_status bole_get_view(bole_db *db, const bole_read_options *options
     bole_status status = read_key(db, options, key, NULL, view);
     if (status == BOLE_OK) {
         view->pin[0] = db;
-        bl_count(&bl_my_counters(db)->views_opened, 1);
+        bl_counters *counters = bl_my_counters(db);
+        (void)bl_tally(db, counters, &counters->views_opened, 1);
     }
     return status;
 }
@@ -295,7 +298,8 @@ BOLE_API void bole_view_release(bole_view *view)
             bl_memtable_unref(view->pin[1]);
         if (view->pin[2] != NULL)
             bl_frame_unpin(view->pin[2]);
-        bl_count(&bl_my_counters(db)->views_released, 1);
+        bl_counters *counters = bl_my_counters(db);
+        (void)bl_tally(db, counters, &counters->views_released, 1);
     }
     *view = (bole_view)BOLE_VIEW_INIT;
 }

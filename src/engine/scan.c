@@ -136,8 +136,8 @@ static bole_status open_cursors(bole_iterator *iterator, bl_cursor **cursors, ui
     return status;
 }
 
-/* There is one cursor: is it a run in which every entry is a put with sequence 0? Two versions of one key cannot both
- * have sequence 0, so no key stands in it twice; and every position sees them. */
+/* There is one cursor: is it a run in which every entry is stored as a put with sequence 0? Two versions of one key
+ * cannot both be, so no key stands in it twice; and they were below every position when they were stored so. */
 static bool state_is_plain(const bole_iterator *iterator, const bl_version_table *table)
 {
     for (uint32_t level = 0; table != NULL && level < BOLE_LEVELS_MAX; level++)
@@ -145,7 +145,7 @@ static bool state_is_plain(const bole_iterator *iterator, const bl_version_table
             const bl_run *here = &table->levels[level].runs[run];
             for (uint32_t i = 0; i < here->count; i++) {
                 const bl_segment_meta *meta = bl_segment_meta_of(here->segments[i]);
-                if (meta->sequence_max != 0 || meta->tombstones != 0)
+                if (!meta->sequences_zeroed || meta->tombstones != 0)
                     return false;
             }
             return iterator->sequence > 0;
@@ -228,8 +228,8 @@ BOLE_API void bole_iterator_destroy(bole_iterator *iterator)
             bl_merge_deinit(&iterator->merge);
         bl_read_state_unref(iterator->state);
         bl_counters *counters = bl_my_counters(db);
-        bl_count(&counters->nexts, iterator->steps);
-        bl_count(&counters->skipped, iterator->skipped);
+        (void)bl_tally(db, counters, &counters->nexts, iterator->steps);
+        (void)bl_tally(db, counters, &counters->skipped, iterator->skipped);
         atomic_fetch_sub_explicit(&db->iterators, 1, memory_order_relaxed);
     }
     bole_buffer_free(&iterator->lower);
@@ -367,12 +367,29 @@ static bool ready(bole_iterator *iterator)
     return !iterator->empty;
 }
 
+/* A seek is counted, and one in 64 is timed: not 0 when this one is. */
+static uint64_t begin_seek(bole_iterator *iterator, bool forward)
+{
+    bole_db *db = iterator->db;
+    bl_counters *counters = bl_my_counters(db);
+    iterator->forward = forward;
+    bool timed = (bl_tally(db, counters, &counters->seeks, 1) & 63) == 0;
+    return bl_unlikely(timed) ? db->vfs->monotonic_ns(db->vfs) : 0;
+}
+
+static bool end_seek(bole_iterator *iterator, uint64_t begin, bool stands)
+{
+    bole_db *db = iterator->db;
+    if (bl_unlikely(begin != 0))
+        bl_histogram_add(&db->seek_latency, db->vfs->monotonic_ns(db->vfs) - begin);
+    return stands;
+}
+
 static bool seek_from(bole_iterator *iterator, bole_slice key)
 {
-    bl_count(&bl_my_counters(iterator->db)->seeks, 1);
-    iterator->forward = true;
+    uint64_t begin = begin_seek(iterator, true);
     bl_merge_seek(&iterator->merge, key);
-    return settle_forward(iterator, false);
+    return end_seek(iterator, begin, settle_forward(iterator, false));
 }
 
 BOLE_API bool bole_iterator_seek_first(bole_iterator *iterator)
@@ -381,10 +398,9 @@ BOLE_API bool bole_iterator_seek_first(bole_iterator *iterator)
         return false;
     if (iterator->has_lower)
         return seek_from(iterator, lower_of(iterator));
-    bl_count(&bl_my_counters(iterator->db)->seeks, 1);
-    iterator->forward = true;
+    uint64_t begin = begin_seek(iterator, true);
     bl_merge_seek_first(&iterator->merge);
-    return settle_forward(iterator, false);
+    return end_seek(iterator, begin, settle_forward(iterator, false));
 }
 
 BOLE_API bool bole_iterator_seek(bole_iterator *iterator, bole_slice key)
@@ -398,13 +414,12 @@ BOLE_API bool bole_iterator_seek_last(bole_iterator *iterator)
 {
     if (!ready(iterator))
         return false;
-    bl_count(&bl_my_counters(iterator->db)->seeks, 1);
-    iterator->forward = false;
+    uint64_t begin = begin_seek(iterator, false);
     if (iterator->has_upper)
         bl_merge_seek_before(&iterator->merge, upper_of(iterator));
     else
         bl_merge_seek_last(&iterator->merge);
-    return settle_backward(iterator);
+    return end_seek(iterator, begin, settle_backward(iterator));
 }
 
 BOLE_API bool bole_iterator_seek_for_prev(bole_iterator *iterator, bole_slice key)
