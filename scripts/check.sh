@@ -9,7 +9,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-steps=(format layers style gcc clang asan tsan simulation crash install)
+steps=(format layers style gcc clang asan tsan simulation crash readers large install)
 
 step_format() { scripts/format.sh --check; }                                  # C files as .clang-format says
 step_layers() { scripts/check_layers.py --self-test && scripts/check_layers.py; } # who may include whom
@@ -18,15 +18,18 @@ step_gcc() { scripts/build.sh gcc; }                                          # 
 step_clang() { scripts/build.sh clang; }                                      # the same with the other compiler
 step_asan() { scripts/build.sh asan && scripts/run_tests.sh asan; }           # all tests, address and undefined
 step_tsan() { scripts/build.sh tsan && scripts/run_tests.sh tsan; }           # all tests, threads
-step_simulation() { simulate; }                                               # seeded power cuts, ten times as many
-step_crash() { scripts/build.sh release bole && scripts/crash_cycles.py --cycles "${CRASH_CYCLES:-60}"; } # kill -9
+step_simulation() { scripts/build.sh release && more test_simulation 10; }     # 1,000 seeded histories with power cuts
+step_crash() { # 200 kill -9 of a writing process, and 60 of the command that loads
+    scripts/build.sh release && more test_crash 10 && scripts/crash_cycles.py --cycles "${CRASH_CYCLES:-60}"
+}
+step_readers() { scripts/build.sh release && more test_readers 20; }           # a minute of readers beside a writer
+step_large() { scripts/build.sh release && more test_large_store 10; }         # 10 million entries in bounded memory
 step_install() { scripts/build.sh release && scripts/check_install.sh; }      # others can build against it
 
-# Each run of the gate takes other seeds than the last one; the programs print theirs.
-simulate() {
-    local seed=${BOLE_TEST_SEED:-$(date +%s)}
-    scripts/build.sh gcc && BOLE_TEST_STATES=${BOLE_TEST_STATES:-3000} BOLE_TEST_SEED=$seed \
-        scripts/run_tests.sh gcc 'power|simulation'
+# A test program with more of the same, outside of ctest and its time limit. Each run of the gate takes other seeds
+# than the last one; the programs print theirs.
+more() {
+    BOLE_TEST_EFFORT=$2 BOLE_TEST_SEED=${BOLE_TEST_SEED:-$(date +%s)} "build/release/$1"
 }
 
 case ${1:-} in

@@ -234,7 +234,7 @@ static void one_state(uint64_t seed)
     cuts_total += 3;
 }
 
-/* Goal: G1 of the reliability figures, in the size that BOLE_TEST_STATES asks for. */
+/* Goal: G1 of the reliability figures, in the size that BOLE_TEST_EFFORT asks for. */
 static void a_power_cut_loses_nothing_durable_and_tears_nothing(void **state)
 {
     (void)state;
