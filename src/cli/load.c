@@ -183,8 +183,12 @@ static bole_status load_lines(invocation *cli, FILE *file, const char *name, cha
                                     BOLE_SLICE(value.data, value.size));
         if (status != BOLE_OK) {
             char story[512];
-            snprintf(story, sizeof(story), "%.500s",
-                     cli->error.message[0] != 0 ? cli->error.message : bole_status_text(status));
+            if (status == BOLE_TOO_LARGE)
+                snprintf(story, sizeof(story), "key of %zu bytes, value of %zu; the most is %u and %u",
+                         key.size, value.size, BOLE_KEY_BYTES_MAX, BOLE_VALUE_BYTES_MAX);
+            else
+                snprintf(story, sizeof(story), "%.500s",
+                         cli->error.message[0] != 0 ? cli->error.message : bole_status_text(status));
             snprintf(cli->error.message, sizeof(cli->error.message), "%.200s line %llu: %s", name,
                      (unsigned long long)number, story);
             break;
