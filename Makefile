@@ -29,7 +29,7 @@ format: ## lay out the C files as .clang-format says
 
 demo: ## see it work: write, kill -9, recover, look inside
 	@scripts/install_dependencies.sh demo
-	@scripts/build.sh release
+	@scripts/build.sh release bole bole_demo
 	@scripts/demo.sh
 
 bench: ## a few minutes of measuring beside other engines

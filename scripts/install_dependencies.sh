@@ -16,8 +16,9 @@ build=(cmake ninja-build pkg-config libc6-dev
     libinih-dev libjansson-dev             # bole.conf, JSON
     libpopt-dev libedit-dev libcsv-dev     # the command: options, shell, CSV
     libcairo2-dev                          # the visualizer's SVG and PNG
-    scdoc)                                 # manual pages
-test=(libcmocka-dev python3)
+    scdoc                                  # manual pages
+    libcmocka-dev python3)                 # CMake looks for both once, for the tests
+test=()
 demo=()
 check=(clang clang-format g++ gcovr libclang-rt-dev llvm chromium)
 bench=(librocksdb-dev libleveldb-dev liblmdb-dev libwiredtiger-dev libsqlite3-dev g++)
