@@ -75,6 +75,8 @@ class BadInput(unittest.TestCase):
         self.refused(USAGE, ["memory_limt", "'memory_limit'"], "--set", "memory_limt=1", "get", self.whole, "k")
         self.refused(USAGE, ["memory_limit", "'abc'"], "--set", "memory_limit=abc", "get", self.whole, "k")
         self.refused(USAGE, ["put"], "put", self.whole)
+        self.refused(USAGE, ["--limit -1"], "scan", self.whole, "--limit", "-1")
+        self.assertNotIn("000000.seg", self.must("explain", self.whole, "zz").stdout)
 
     def test_what_is_no_store_is_told_apart(self):
         here = os.path.join(self.folder, "no such")

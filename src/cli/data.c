@@ -155,7 +155,7 @@ static struct poptOption scan_options[] = {
     { "prefix", 'p', POPT_ARG_STRING, &scanning.prefix, 0, "only keys that start so", "BYTES" },
     { "reverse", 'r', POPT_ARG_NONE, &scanning.reverse, 0, "from the last key to the first", NULL },
     { "keys", 'k', POPT_ARG_NONE, &scanning.keys_only, 0, "show keys only", NULL },
-    { "limit", 'n', POPT_ARG_LONG, &scanning.limit, 0, "at most this many", "N" },
+    { "limit", 'n', POPT_ARG_LONG, &scanning.limit, 0, "at most this many; 0: all", "N" },
     POPT_TABLEEND,
 };
 
@@ -197,7 +197,14 @@ static bole_status walk(invocation *cli, void (*show)(invocation *cli, bole_slic
     bounds b = { BOLE_BUFFER_INIT, BOLE_BUFFER_INIT, BOLE_BUFFER_INIT };
     bole_read_options options = read_options(cli);
     bole_iterator *iterator = NULL;
-    bole_status status = parse_bound(cli, scanning.from, &b.from, &options.lower_bound);
+    bole_status status = BOLE_OK;
+    if (scanning.limit < 0) {
+        snprintf(cli->error.message, sizeof(cli->error.message), "--limit %ld: it cannot be below 0",
+                 scanning.limit);
+        status = BOLE_INVALID;
+    }
+    if (status == BOLE_OK)
+        status = parse_bound(cli, scanning.from, &b.from, &options.lower_bound);
     if (status == BOLE_OK)
         status = parse_bound(cli, scanning.to, &b.to, &options.upper_bound);
     if (status == BOLE_OK)

@@ -329,8 +329,10 @@ static bool print_probe(void *context, const bole_inspect_probe *p)
     }
     if (memtable)
         printf("memtable %llu", (unsigned long long)p->number);
-    else
+    else if (p->number != 0)
         printf("level %u run %u, %06llu.seg", p->level, p->run, (unsigned long long)p->number);
+    else /* no segment of the run may hold the key */
+        printf("level %u run %u", p->level, p->run);
     printf(": %s", p->verdict);
     if (p->sequence != 0 || p->value_bytes != 0)
         printf(" (sequence %llu, %llu bytes)", (unsigned long long)p->sequence,
