@@ -22,7 +22,7 @@ step_simulation() { scripts/build.sh release && more test_simulation 10; }     #
 step_crash() { # 200 kill -9 of a writing process, and 60 of the command that loads
     scripts/build.sh release && more test_crash 10 && scripts/crash_cycles.py --cycles "${CRASH_CYCLES:-60}"
 }
-step_readers() { scripts/build.sh release && more test_readers 20; }           # a minute of readers beside a writer
+step_readers() { scripts/build.sh release && more test_readers 50; }           # a minute of readers beside a writer
 step_large() { scripts/build.sh release && more test_large_store 10; }         # 10 million entries in bounded memory
 step_install() { scripts/build.sh release && scripts/check_install.sh; }      # others can build against it
 

@@ -91,7 +91,8 @@ BOLE_API bole_status bole_configure(bole_db *db, const char *name, const char *v
     if (status == BOLE_OK) {
         uint64_t limit = bl_config_u64(&db->config, BL_SETTING_MEMORY_LIMIT);
         uint64_t memtable = bl_config_u64(&db->config, BL_SETTING_MEMTABLE_BYTES);
-        bl_memory_budget_limit(&db->budget, limit, 3 * memtable < limit / 2 ? 3 * memtable : limit / 2);
+        bl_memory_budget_limit(&db->budget, bl_ledger_bytes(limit),
+                               3 * memtable < limit / 2 ? 3 * memtable : limit / 2);
         bl_event_log_set_level(db->events, (bole_log_level)bl_config_u64(&db->config, BL_SETTING_LOG_LEVEL));
         bl_event_log_add(db->events, BOLE_LOG_INFO, "configured",
                          (bl_event_field[]){ BL_EVENT_TEXT("name", name), BL_EVENT_TEXT("value", value) }, 2);

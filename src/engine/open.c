@@ -162,7 +162,7 @@ static bole_status make_parts(bole_db *db, const bole_options *options, bole_err
     uint64_t limit = bl_config_u64(&db->config, BL_SETTING_MEMORY_LIMIT);
     uint64_t memtable = bl_config_u64(&db->config, BL_SETTING_MEMTABLE_BYTES);
     uint64_t reserved = 3 * memtable < limit / 2 ? 3 * memtable : limit / 2;
-    bl_memory_budget_init(&db->budget, limit, reserved);
+    bl_memory_budget_init(&db->budget, bl_ledger_bytes(limit), reserved);
     db->environment = (bl_segment_environment){
         .vfs = db->vfs,
         .directory = db->path,

@@ -72,10 +72,12 @@ static void add_shape(const bl_version *version, bole_statistics *out)
                                                              : (double)all / (double)out->level_bytes[lowest];
 }
 
-static void add_memory(const bole_db *db, bole_statistics *out)
+static void add_memory(bole_db *db, bole_statistics *out)
 {
     const bl_memory_budget *budget = &db->budget;
-    out->memory_limit = atomic_load_explicit(&budget->limit, memory_order_relaxed);
+    bl_mutex_lock(&db->mutex);
+    out->memory_limit = bl_config_u64(&db->config, BL_SETTING_MEMORY_LIMIT);
+    bl_mutex_unlock(&db->mutex);
     out->memory_used = bl_memory_budget_total(budget);
     out->memory_memtable = bl_memory_budget_used(budget, BL_MEMORY_MEMTABLE);
     out->memory_log = bl_memory_budget_used(budget, BL_MEMORY_LOG);

@@ -86,7 +86,7 @@ static bole_status make_room(bole_db *db, bl_write_request *request, bool group_
     uint64_t memory = memtable_bytes_of(request);
     if (record_bytes > limit / 4 || memory > limit / 4)
         return bl_fail(request->error, BOLE_TOO_LARGE,
-                       "batch of %llu bytes is above a quarter of the memory limit (%llu)",
+                       "batch of %llu bytes is above a quarter of the memory that the limit leaves (%llu)",
                        (unsigned long long)record_bytes, (unsigned long long)limit);
     if (bl_log_room(db->log) < record_bytes || bl_memtable_is_full(db->memtable)) {
         if (group_has_records)
