@@ -216,6 +216,43 @@ static void threads_share_an_arena(void **state)
     bl_page_arena_destroy(shared_arena);
 }
 
+/* Goal (ARENA-4): holes give their memory back, and what lies between them stays. Method: every second of many frames is
+ * freed, so no chunk empties; then the holes are filled again. */
+static void holes_between_frames_take_no_memory(void **state)
+{
+    (void)state;
+    enum { FRAMES = 16384 }; /* 64 MiB */
+    bl_page_arena *arena;
+    assert_ok(bl_page_arena_create(&arena, NULL), NULL);
+    uint64_t **frames = calloc(FRAMES, sizeof *frames);
+    assert_non_null(frames);
+    for (uint64_t i = 0; i < FRAMES; i++) {
+        frames[i] = bl_page_arena_alloc(arena, BL_PAGE_BYTES);
+        assert_non_null(frames[i]);
+        frames[i][0] = frames[i][511] = i;
+    }
+    uint64_t full = bl_page_arena_committed(arena);
+    for (uint64_t i = 0; i < FRAMES; i += 2)
+        bl_page_arena_free(arena, frames[i], BL_PAGE_BYTES);
+    uint64_t half = bl_page_arena_committed(arena);
+    assert_true(half <= full / 2 + full / 16 + (4 << 20));
+    for (uint64_t i = 1; i < FRAMES; i += 2)
+        assert_true(frames[i][0] == i && frames[i][511] == i);
+    for (uint64_t i = 0; i < FRAMES; i += 2) {
+        frames[i] = bl_page_arena_alloc(arena, BL_PAGE_BYTES);
+        assert_non_null(frames[i]);
+        frames[i][0] = i;
+    }
+    assert_int_equal(bl_page_arena_committed(arena), full);
+    for (uint64_t i = 0; i < FRAMES; i++) {
+        assert_int_equal(frames[i][0], i);
+        bl_page_arena_free(arena, frames[i], BL_PAGE_BYTES);
+    }
+    assert_true(bl_page_arena_committed(arena) <= BL_CHUNK_BYTES);
+    free(frames);
+    bl_page_arena_destroy(arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +262,7 @@ int main(void)
         cmocka_unit_test(regions_are_zeroed_aligned_and_counted),
         cmocka_unit_test(no_memory_is_told),
         cmocka_unit_test(threads_share_an_arena),
+        cmocka_unit_test(holes_between_frames_take_no_memory),
     };
     return cmocka_run_group_tests_name("page arena", tests, NULL, NULL);
 }
