@@ -216,8 +216,8 @@ static void threads_share_an_arena(void **state)
     bl_page_arena_destroy(shared_arena);
 }
 
-/* Goal (ARENA-4): holes give their memory back, and what lies between them stays. Method: every second of many frames is
- * freed, so no chunk empties; then the holes are filled again. */
+/* Goal (ARENA-4): holes give their memory back, and what lies between them stays. Method: every second of
+ * many frames is freed, so no chunk empties; then the holes are filled again. */
 static void holes_between_frames_take_no_memory(void **state)
 {
     (void)state;
