@@ -576,7 +576,7 @@ static void another_file_in_its_place_is_refused(void **state)
     meta.entries--;
     meta.number = 9;
     assert_ok(bl_segment_create_handle(&store.environment, &meta, NULL, &wrong, NULL), NULL);
-    assert_status(BOLE_NOT_FOUND, bl_segment_load(wrong, BL_SEGMENT_UNIT, &error), &error);
+    assert_status(BOLE_CORRUPT, bl_segment_load(wrong, BL_SEGMENT_UNIT, &error), &error);
     bl_segment_unref(wrong);
     bl_segment_meta_deinit(&meta);
     bl_segment_unref(one);

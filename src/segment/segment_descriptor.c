@@ -105,6 +105,8 @@ static bole_status open_file(bl_descriptor_cache *cache, const char *path, bole_
             bl_mutex_unlock(&cache->lock);
         }
         if (victim == NULL) {
+            if (status == BOLE_NOT_FOUND) /* to a get this status says that there is no such key */
+                return bl_corrupt(error, path, BL_NO_OFFSET, "the segment is missing");
             if (status != BOLE_OK && error != NULL)
                 *error = story;
             return status;
