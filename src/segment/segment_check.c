@@ -129,6 +129,43 @@ static bole_status check_totals(checker *check)
     return BOLE_OK;
 }
 
+/* What fills up to the next block or section is zero: rot in it harms nobody, and is told all the same. */
+static bole_status check_gap(const bl_segment *segment, bole_file *file, uint64_t from, uint64_t to,
+                             bole_error *error)
+{
+    uint8_t bytes[512];
+    while (from < to) {
+        size_t wanted = to - from < sizeof bytes ? (size_t)(to - from) : sizeof bytes, got = 0;
+        bole_status status = file->vfs->read(file, from, bytes, wanted, &got, error);
+        if (status != BOLE_OK)
+            return status;
+        for (size_t i = 0; i < wanted; i++)
+            if (i >= got || bytes[i] != 0)
+                return bl_corrupt(error, segment->path, from + i,
+                                  "what fills up to the next block or section is not zero; no entry is "
+                                  "concerned");
+        from += wanted;
+    }
+    return BOLE_OK;
+}
+
+static bole_status check_block_gaps(bl_segment *segment, const bl_unit *unit, bole_error *error)
+{
+    bl_descriptor_cache *descriptors = segment->environment->descriptors;
+    bole_file *file;
+    bole_status status = bl_descriptor_use(descriptors, &segment->descriptor, segment->path, &file, error);
+    if (status != BOLE_OK)
+        return status;
+    const bl_block_index *index = &unit->index;
+    uint64_t end = BL_SEGMENT_HEADER_BYTES;
+    for (uint64_t i = 0; i < index->count && status == BOLE_OK; i++) {
+        status = check_gap(segment, file, end, index->offsets[i], error);
+        end = index->offsets[i] + index->stored_bytes[i];
+    }
+    bl_descriptor_done(descriptors, &segment->descriptor);
+    return status;
+}
+
 /* Blocks lie one behind the other from the header's end on; `frame` has room for the largest. */
 static bole_status check_blocks(checker *check, uint8_t *frame)
 {
@@ -163,12 +200,17 @@ static bole_status check_all_blocks(bl_segment *segment, const bl_unit *unit, bo
     return status;
 }
 
-/* Sections that no reader needs are checked against their checksums too. */
+/* Sections that no reader needs are checked against their checksums too, and what lies between them. */
 static bole_status check_sections(bl_segment *segment, bole_file *file, const bl_segment_footer *footer,
                                   bole_error *error)
 {
+    uint64_t end = footer->blocks_end;
     for (uint32_t i = 0; i < footer->section_count; i++) {
         const bl_segment_section *section = &footer->sections[i];
+        bole_status gap = check_gap(segment, file, end, section->offset, error);
+        if (gap != BOLE_OK)
+            return gap;
+        end = section->offset + section->length;
         if (section->length == 0)
             continue;
         void *bytes = bl_alloc(section->length);
@@ -182,7 +224,7 @@ static bole_status check_sections(bl_segment *segment, bole_file *file, const bl
         if (status != BOLE_OK)
             return status;
     }
-    return BOLE_OK;
+    return check_gap(segment, file, end, footer->offset, error);
 }
 
 static bole_status check_ends(bl_segment *segment, bole_error *error)
@@ -211,6 +253,8 @@ bole_status bl_segment_check(bl_segment *segment, bool all_blocks, bole_error *e
         return status;
     bl_unit *unit; /* from the file, not from memory */
     status = bl_unit_load_private(segment, &unit, error);
+    if (status == BOLE_OK && all_blocks)
+        status = check_block_gaps(segment, unit, error);
     if (status == BOLE_OK && all_blocks)
         status = check_all_blocks(segment, unit, error);
     bl_unit_put(segment, unit);

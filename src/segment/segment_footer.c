@@ -160,6 +160,7 @@ bool bl_segment_footer_encode(bl_segment_footer *footer, uint64_t offset, bole_b
     bl_put_u32(data + 4, fields);
 
     uint8_t tail[BL_SEGMENT_TAIL_BYTES] = { 0 };
+    footer->offset = offset;
     footer->meta.footer_checksum = bl_checksum(seed, offset, data, length);
     footer->meta.file_bytes = offset + length + BL_SEGMENT_TAIL_BYTES;
     bl_put_u64(tail, offset);
@@ -375,6 +376,7 @@ static bole_status take_numbers(const source *from, uint64_t footer_at, const bo
     out->compression = (uint8_t)field_or(fields, FIELD_COMPRESSION, BL_COMPRESSED_NONE);
     out->filter_bits_per_key_tenths = (uint32_t)field_or(fields, FIELD_FILTER_BITS, 0);
     out->blocks_end = number_of(fields[FIELD_BLOCKS_END]);
+    out->offset = footer_at;
     uint64_t sections_begin = out->section_count == 0 ? footer_at : out->sections[0].offset;
     if (out->blocks_end < BL_SEGMENT_HEADER_BYTES || out->blocks_end > sections_begin || meta->entries == 0 ||
         meta->blocks == 0 || meta->blocks > meta->entries || meta->tombstones > meta->entries ||

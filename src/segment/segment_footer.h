@@ -63,6 +63,7 @@ typedef struct bl_segment_footer {
     uint64_t blocks_end;                 /* blocks lie in [BL_SEGMENT_HEADER_BYTES, blocks_end) */
     bl_segment_section sections[BL_SEGMENT_SECTIONS_MAX]; /* in order of offset */
     uint32_t section_count;
+    uint64_t offset; /* of the footer in the file */
 } bl_segment_footer;
 
 /* Read and check header, tail and footer. Damage is BOLE_CORRUPT, a newer format BOLE_UNSUPPORTED. */
