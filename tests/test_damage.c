@@ -76,7 +76,8 @@ static uint64_t log_end(bole_vfs *disk, const damage_file *file)
     bl_log_scanned scanned;
     bole_error error = BOLE_ERROR_INIT;
     snprintf(path, sizeof path, DAMAGE_STORE "/%s", file->name);
-    assert_ok(bl_log_scan(disk, path, stop_at_tail, &end, &scanned, &error), &error);
+    if (bl_log_scan(disk, path, stop_at_tail, &end, &scanned, &error) != BOLE_OK)
+        return file->size; /* its header is no header: only a crash leaves such a file */
     return end;
 }
 
@@ -138,22 +139,23 @@ static void assert_untouched(const subject *s)
     damage_files_free(&now);
 }
 
-/* The verdict over `disk`, which differs from the subject's by `what`, all of it in `file` (NULL: in several).
+/* The verdict over `disk`, which differs from the subject's by `what`, all of it in `file`.
  * Fails the test when the store believes it. */
 static void judge(const subject *s, bole_vfs *disk, const damage_file *file, bool uncovered, const char *what,
                   tally *t)
 {
     char why[1024];
     damage_verdict verdict;
-    bole_status also = file != NULL && file->kind == BL_FILE_CONFIG ? BOLE_INVALID : BOLE_OK;
+    bole_status also = file->kind == BL_FILE_CONFIG ? BOLE_INVALID : BOLE_OK;
     if (!damage_judge(disk, &s->model, also, &verdict, why, sizeof why))
         fail_msg("seed %" PRIu64 ", %s: %s", s->seed, what, why);
     t->tried++;
     t->refused += verdict.refused;
     t->told += !verdict.refused && verdict.told;
     t->harmless += !verdict.refused && !verdict.told;
-    if (verdict.first.status == BOLE_CORRUPT && file != NULL &&
-        strstr(verdict.first.file, file->name) == NULL)
+    /* what a whole CURRENT of another store says shows in the manifest */
+    if (verdict.first.status == BOLE_CORRUPT && strstr(verdict.first.file, file->name) == NULL &&
+        file->kind != BL_FILE_CURRENT)
         fail_msg("seed %" PRIu64 ", %s: another file is blamed: %s", s->seed, what, verdict.first.message);
     bole_verify_report report;
     bole_error error = BOLE_ERROR_INIT;
@@ -446,6 +448,330 @@ static void coarse_damage_is_told_or_harmless(void **state)
     tell_tally("coarse damages", &t);
 }
 
+/* ---- Damage under a store that goes on ---------------------------------------------------------------------- */
+
+/* Writes, flushes, merges of everything, a clean close: each succeeds or tells. Returns whether all did. */
+static bool live_on(bole_vfs *disk, damage_model *model, bl_prng *prng, const char *what)
+{
+    bole_options options = damage_options(disk);
+    bole_error error = BOLE_ERROR_INIT;
+    bole_db *db;
+    bole_table *second = NULL;
+    options.flags = BOLE_NO_SIGBUS_HANDLER;
+    bole_status status = bole_open(DAMAGE_STORE, &options, &db, &error);
+    bool whole = status == BOLE_OK;
+    if (whole) {
+        assert_ok(bole_table_open(db, "second", &second, &error), &error);
+        for (uint32_t i = 0; i < 3; i++)
+            damage_write(db, second, model, prng, BOLE_DURABILITY_POWER);
+        status = bole_flush(db, &error);
+        whole = status == BOLE_OK;
+        for (uint32_t t = 0; t < DAMAGE_TABLES; t++) {
+            bole_status merged = bole_compact(db, t == 0 ? NULL : second, (bole_slice){ NULL, 0 },
+                                              (bole_slice){ NULL, 0 }, &error);
+            whole = whole && merged == BOLE_OK;
+            status = status == BOLE_OK ? merged : status;
+        }
+        bole_table_close(second);
+        bole_status closed = bole_close(db, &error);
+        whole = whole && closed == BOLE_OK;
+        status = status == BOLE_OK ? closed : status;
+    }
+    if (status != BOLE_OK && status != BOLE_CORRUPT)
+        fail_msg("%s: the store that goes on says %s: %s", what, bole_status_name(status), error.message);
+    return whole;
+}
+
+/* Goal: nothing damaged is copied into a new file with a good checksum, and nothing is dropped. Method: damage one
+ * bit, write, flush and merge everything, open again: still only the truth, or BOLE_CORRUPT. */
+static void a_merge_never_makes_damage_look_whole(void **state)
+{
+    (void)state;
+    uint64_t seed = test_seed(11), whole = 0;
+    tally t = { .tried = 0 };
+    for (uint64_t part = 0; part < effort(); part++) {
+        subject s;
+        bl_prng prng;
+        subject_make(&s, seed + part, BATCHES);
+        bl_prng_init(&prng, seed + part);
+        for (uint32_t i = 0; i < MERGED; i++) {
+            uint32_t index;
+            uint64_t offset;
+            draw_place(&s, &prng, &index, &offset);
+            damage_file *file = &s.files.file[index];
+            if (file->kind == BL_FILE_CONFIG) /* text: may be refused as such */
+                continue;
+            uint8_t mask = (uint8_t)(1u << bl_prng_below(&prng, 8));
+            char what[160], why[1024];
+            file->bytes[offset] ^= mask;
+            bole_vfs *disk = damage_disk_of(&s.files);
+            file->bytes[offset] ^= mask;
+            damage_model model = s.model;
+            damage_verdict verdict;
+            snprintf(what, sizeof what, "seed %" PRIu64 ", byte %" PRIu64 " of %s", seed + part, offset,
+                     file->name);
+            whole += live_on(disk, &model, &prng, what);
+            if (!damage_judge(disk, &model, BOLE_OK, &verdict, why, sizeof why))
+                fail_msg("%s, after a merge: %s", what, why);
+            t.tried++;
+            t.refused += verdict.refused;
+            t.told += !verdict.refused && verdict.told;
+            t.harmless += !verdict.refused && !verdict.told;
+            bole_vfs_destroy(disk);
+        }
+        subject_free(&s);
+    }
+    tell_tally("flipped bits under a store that goes on", &t);
+    print_message("in %" PRIu64 " of them it never met the damage\n", whole);
+}
+
+/* ---- Crashed stores ----------------------------------------------------------------------------------------- */
+
+enum { CRASH_BATCHES = 60, RECORDS_MAX = 4096 };
+
+/* Batch n of a crashed store puts n under "n" and under "n<number>"; so what came back is a number. */
+static bole_status write_number(bole_db *db, uint64_t number, bole_durability durability, bole_error *error)
+{
+    char key[32], bytes[200];
+    bole_batch *batch;
+    bl_prng prng;
+    bl_prng_init(&prng, number);
+    bl_prng_fill(&prng, bytes, sizeof bytes);
+    assert_ok(bole_batch_create(&batch), NULL);
+    snprintf(key, sizeof key, "n%" PRIu64, number);
+    assert_ok(bole_batch_put(batch, NULL, BOLE_STR("n"), BOLE_SLICE(&number, sizeof number)), NULL);
+    assert_ok(bole_batch_put(batch, NULL, BOLE_SLICE(key, strlen(key)), BOLE_SLICE(bytes, number % 200)),
+              NULL);
+    bole_write_options options = BOLE_WRITE_OPTIONS_INIT;
+    options.durability = durability;
+    options.error = error;
+    bole_status status = bole_write(db, &options, batch);
+    bole_batch_destroy(batch);
+    return status;
+}
+
+/* How many batches came back; fails the test when they are no prefix. UINT64_MAX: refused. */
+static uint64_t read_numbers(bole_vfs *disk, const char *what)
+{
+    bole_options options = damage_options(disk);
+    bole_error error = BOLE_ERROR_INIT;
+    bole_db *db;
+    bole_status status = bole_open(DAMAGE_STORE, &options, &db, &error);
+    if (status == BOLE_CORRUPT)
+        return UINT64_MAX;
+    if (status != BOLE_OK)
+        fail_msg("%s: open gives %s: %s", what, bole_status_name(status), error.message);
+    bole_buffer value = BOLE_BUFFER_INIT;
+    uint64_t number = 0;
+    status = bole_get(db, NULL, BOLE_STR("n"), &value);
+    bool told = status == BOLE_CORRUPT;
+    assert_true(status == BOLE_OK || status == BOLE_NOT_FOUND || told);
+    if (status == BOLE_OK)
+        memcpy(&number, value.data, sizeof number);
+    for (uint64_t n = 1; n <= number + 20 && !told; n++) {
+        char key[32], bytes[200];
+        bl_prng prng;
+        bl_prng_init(&prng, n);
+        bl_prng_fill(&prng, bytes, sizeof bytes);
+        snprintf(key, sizeof key, "n%" PRIu64, n);
+        status = bole_get(db, NULL, BOLE_SLICE(key, strlen(key)), &value);
+        told = status == BOLE_CORRUPT;
+        if (!told &&
+            (status != (n <= number ? BOLE_OK : BOLE_NOT_FOUND) ||
+             (status == BOLE_OK && (value.size != n % 200 || memcmp(value.data, bytes, value.size) != 0))))
+            fail_msg("%s: %" PRIu64 " batches came back, and number %" PRIu64 " of them is wrong (%s)", what,
+                     number, n, bole_status_name(status));
+    }
+    bole_buffer_free(&value);
+    assert_ok(bole_close(db, &error), &error);
+    return told ? UINT64_MAX : number;
+}
+
+/* A store after a crash: `durable` batches were acknowledged as being on disk. */
+typedef struct crashed {
+    damage_files files;
+    uint64_t tried, durable;
+} crashed;
+
+static void crashed_make(crashed *c, bl_prng *prng)
+{
+    bole_vfs *disk, *survived;
+    bole_db *db;
+    bole_error error = BOLE_ERROR_INIT;
+    assert_ok(bole_vfs_memory_create(bl_prng_next(prng), &disk), NULL);
+    bole_options options = damage_options(disk);
+    options.memtable_bytes = 4096u << bl_prng_below(prng, 5);
+    options.flags = BOLE_CREATE | (bl_prng_chance(prng, 2) ? BOLE_NO_SIGBUS_HANDLER : 0);
+    assert_ok(bole_open(DAMAGE_STORE, &options, &db, &error), &error);
+    *c = (crashed){ .tried = 0 };
+    uint64_t batches = 2 + bl_prng_below(prng, CRASH_BATCHES);
+    for (uint64_t n = 1; n <= batches; n++) {
+        bool power = bl_prng_chance(prng, 3);
+        assert_ok(write_number(db, n, power ? BOLE_DURABILITY_POWER : BOLE_DURABILITY_PROCESS, &error),
+                  &error);
+        c->tried = n;
+        if (power)
+            c->durable = n;
+    }
+    bole_crash_mode mode = bl_prng_chance(prng, 2) ? BOLE_CRASH_KEEP_ALL : BOLE_CRASH_RANDOM;
+    assert_ok(bole_vfs_memory_crash(disk, mode, bl_prng_next(prng), &survived), NULL);
+    damage_files_read(survived, &c->files);
+    bole_vfs_destroy(survived);
+    (void)bole_close(db, NULL);
+    bole_vfs_destroy(disk);
+}
+
+/* What all the logs' records claim as synced, but for those that bytes [from, to) of the log `damaged` touch. */
+typedef struct claims {
+    uint64_t from, to; /* file offsets; 0, 0: nothing is damaged */
+    uint64_t synced;
+    uint64_t position_first; /* of the first record that is touched; UINT64_MAX: none is */
+    uint64_t records;
+} claims;
+
+static bole_status note_claim(void *context, const bl_log_item *item, bole_error *error)
+{
+    claims *c = context;
+    (void)error;
+    if (item->kind != BL_LOG_ITEM_RECORD)
+        return BOLE_OK;
+    c->records++;
+    if (item->offset < c->to && c->from < item->offset + item->bytes) {
+        if (item->position < c->position_first)
+            c->position_first = item->position;
+    } else if (item->synced > c->synced) {
+        c->synced = item->synced;
+    }
+    return BOLE_OK;
+}
+
+/* Goal: G8. Method: in stores that were not closed, damage one place of a log below what any other record, or the
+ * header of a log, says was on disk. Then the store refuses, or the log was not needed any more and all is there. */
+static void damage_below_what_was_synced_never_passes_for_a_torn_tail(void **state)
+{
+    (void)state;
+    uint64_t seed = test_seed(12), tried = 0, refused = 0, not_needed = 0, above = 0;
+    for (uint64_t store = 0; store < CRASHED_STORES * effort(); store++) {
+        bl_prng prng;
+        crashed c;
+        bl_prng_init(&prng, seed + store);
+        crashed_make(&c, &prng);
+        bole_vfs *whole = damage_disk_of(&c.files);
+        char what[200];
+        snprintf(what, sizeof what, "seed %" PRIu64 ", undamaged", seed + store);
+        uint64_t back = read_numbers(whole, what);
+        if (back < c.durable || back > c.tried)
+            fail_msg("%s: %" PRIu64 " of %" PRIu64 " durable batches came back", what, back, c.durable);
+        for (uint32_t i = 0, misses = 0; i < CRASHED_DAMAGES && misses < 1000; misses++) {
+            damage_file *log = &c.files.file[bl_prng_below(&prng, c.files.count)];
+            if (log->kind != BL_FILE_LOG)
+                continue;
+            uint64_t from = bl_prng_below(&prng, bl_prng_chance(&prng, 8) ? log->size : log_end(whole, log));
+            uint64_t length = bl_prng_chance(&prng, 2) ? 1 : 1 + bl_prng_below(&prng, 600);
+            uint64_t to = from + length < log->size ? from + length : log->size;
+            claims claim = { from, to, 0, UINT64_MAX, 0 };
+            for (uint32_t j = 0; j < c.files.count; j++) {
+                char path[128];
+                bl_log_scanned scanned;
+                if (c.files.file[j].kind != BL_FILE_LOG)
+                    continue;
+                claims other = { 0, 0, 0, UINT64_MAX, 0 };
+                claims *mine = &c.files.file[j] == log ? &claim : &other;
+                snprintf(path, sizeof path, DAMAGE_STORE "/%s", c.files.file[j].name);
+                if (bl_log_scan(whole, path, note_claim, mine, &scanned, NULL) != BOLE_OK)
+                    continue; /* made, and never named: the power went before its header was there */
+                if (scanned.header.synced > claim.synced && mine == &other)
+                    claim.synced = scanned.header.synced;
+                if (mine == &other && other.synced > claim.synced)
+                    claim.synced = other.synced;
+            }
+            if (claim.position_first >= claim.synced) {
+                above++; /* nothing but what it says itself says that it was on disk */
+                continue;
+            }
+            uint8_t *bytes = malloc(log->size), *kept = log->bytes;
+            memcpy(bytes, kept, log->size);
+            if (to - from == 1)
+                bytes[from] ^= (uint8_t)(1u << bl_prng_below(&prng, 8));
+            else
+                memset(bytes + from, bl_prng_chance(&prng, 2) ? 0 : (int)bl_prng_below(&prng, 256),
+                       to - from);
+            bool changed = memcmp(bytes + from, kept + from, to - from) != 0;
+            log->bytes = bytes;
+            bole_vfs *disk = damage_disk_of(&c.files);
+            log->bytes = kept;
+            free(bytes);
+            snprintf(what, sizeof what, "seed %" PRIu64 ", bytes %" PRIu64 " to %" PRIu64 " of %s",
+                     seed + store, from, to, log->name);
+            uint64_t came = changed ? read_numbers(disk, what) : back;
+            if (changed) {
+                i++, tried++;
+                refused += came == UINT64_MAX;
+                not_needed += came == back;
+            }
+            if (came != UINT64_MAX && came != back)
+                fail_msg("%s: %" PRIu64 " batches, where %" PRIu64 " were and %" PRIu64 " were durable", what,
+                         came, back, c.durable);
+            bole_vfs_destroy(disk);
+        }
+        bole_vfs_destroy(whole);
+        damage_files_free(&c.files);
+    }
+    print_message("%" PRIu64 " damages below what was synced: %" PRIu64 " refused, %" PRIu64
+                  " in logs that were not needed any more; 0 taken for a torn tail (%" PRIu64
+                  " places were not below)\n",
+                  tried, refused, not_needed, above);
+    assert_true(refused > tried / 3);
+}
+
+/* Goal: the manifest of a store that crashed is not believed when it lost its last edit, as long as anything shows
+ * that it had been durable: the log that it named has records. Method: each byte of the manifest, or a cut there. */
+static void an_edit_that_was_in_force_never_passes_for_a_torn_one(void **state)
+{
+    (void)state;
+    uint64_t seed = test_seed(13), tried = 0, refused = 0, harmless = 0;
+    for (uint64_t store = 0; store < CRASHED_STORES * effort(); store++) {
+        bl_prng prng;
+        crashed c;
+        bl_prng_init(&prng, seed + store);
+        crashed_make(&c, &prng);
+        for (uint32_t i = 0; i < 4 * CRASHED_DAMAGES; i++) {
+            damage_file *manifest = NULL;
+            for (uint32_t j = 0; j < c.files.count; j++)
+                if (c.files.file[j].kind == BL_FILE_MANIFEST)
+                    manifest = &c.files.file[j]; /* the newest */
+            assert_non_null(manifest);
+            uint64_t back = manifest->size < 60 ? manifest->size : 60;
+            uint64_t at = bl_prng_chance(&prng, 2) ? manifest->size - 1 - bl_prng_below(&prng, back)
+                                                   : bl_prng_below(&prng, manifest->size);
+            uint8_t mask = (uint8_t)(1u << bl_prng_below(&prng, 8));
+            size_t size = manifest->size;
+            char what[200];
+            bool cuts = bl_prng_chance(&prng, 3);
+            snprintf(what, sizeof what, "seed %" PRIu64 ", %s %s byte %" PRIu64 " of %zu", seed + store,
+                     manifest->name, cuts ? "cut at" : "flipped in", at, size);
+            manifest->bytes[at] ^= mask;
+            if (cuts)
+                manifest->size = at;
+            bole_vfs *disk = damage_disk_of(&c.files);
+            manifest->bytes[at] ^= mask;
+            manifest->size = size;
+            uint64_t came = read_numbers(disk, what);
+            tried++;
+            refused += came == UINT64_MAX;
+            harmless += came != UINT64_MAX;
+            if (came != UINT64_MAX && (came < c.durable || came > c.tried))
+                fail_msg("%s: %" PRIu64 " batches came back, %" PRIu64 " were durable", what, came,
+                         c.durable);
+            bole_vfs_destroy(disk);
+        }
+        damage_files_free(&c.files);
+    }
+    print_message("%" PRIu64 " damages of the manifest of a crashed store: %" PRIu64 " refused, %" PRIu64
+                  " harmless, 0 believed\n",
+                  tried, refused, harmless);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -453,6 +779,9 @@ int main(void)
         cmocka_unit_test(every_cut_is_told_or_harmless),
         cmocka_unit_test(every_lost_file_is_told_or_harmless),
         cmocka_unit_test(coarse_damage_is_told_or_harmless),
+        cmocka_unit_test(a_merge_never_makes_damage_look_whole),
+        cmocka_unit_test(damage_below_what_was_synced_never_passes_for_a_torn_tail),
+        cmocka_unit_test(an_edit_that_was_in_force_never_passes_for_a_torn_one),
         cmocka_unit_test(every_bit_of_a_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,7 +9,10 @@
  *
  * INVARIANTS  (REC-1) What is recovered is a prefix of what was written, and holds all that was
  * acknowledged as synced.
- *             (REC-2) The next position is above every log's end, every segment's sequences and the manifest's last. */
+ *             (REC-2) The next position is above every log's end, every segment's sequences and the manifest's last.
+ *             (REC-3) A log takes records only once the edit that names it is on disk. So one that has records, is
+ *                     newer than every named log and is not named itself proves that the manifest lost its end:
+ *                     corruption, though the end alone would pass for torn. */
 #include "engine/log_structured_store.h"
 
 #include <stdio.h>
@@ -157,9 +160,73 @@ void bl_sealed_free_all(bole_db *db)
     db->sealed_count = 0;
 }
 
+/* ---- logs that the manifest does not name ---- */
+
+typedef struct next_log { /* the lowest number of a log that is above `above` */
+    uint64_t above, lowest;
+} next_log;
+
+static bool note_log(void *context, const char *name)
+{
+    next_log *next = context;
+    uint64_t number;
+    if (bl_file_parse(name, &number) == BL_FILE_LOG && number > next->above && number < next->lowest)
+        next->lowest = number;
+    return true;
+}
+
+static bole_status stop_at_record(void *context, const bl_log_item *item, bole_error *error)
+{
+    (void)context;
+    (void)error;
+    return item->kind == BL_LOG_ITEM_RECORD ? BOLE_EXISTS : BOLE_OK;
+}
+
+/* Has log `number`, which no edit names, a record? One that was made when its writer died is empty, or no log yet. */
+static bool holds_records(bole_db *db, uint64_t number)
+{
+    char path[BL_PATH_BYTES_MAX];
+    bl_log_scanned scanned;
+    return bl_file_path(path, db->path, BL_FILE_LOG, number) &&
+           bl_log_scan(db->vfs, path, stop_at_record, NULL, &scanned, NULL) == BOLE_EXISTS &&
+           bl_id_equal(scanned.header.store_id, bl_version_set_store_id(db->versions));
+}
+
+/* (REC-3). Beside a writing process the manifest may have grown since it was read: then nothing is proved. */
+static bole_status check_unnamed_logs(bole_db *db, bole_error *error)
+{
+    next_log next = { .above = 0 };
+    for (uint32_t i = 0; i < bl_version_set_log_count(db->versions); i++) {
+        uint64_t number = bl_version_set_log_at(db->versions, i)->number;
+        next.above = number > next.above ? number : next.above;
+    }
+    for (;;) {
+        next.lowest = UINT64_MAX;
+        bole_status status = db->vfs->list(db->vfs, db->path, note_log, &next, error);
+        if (status != BOLE_OK || next.lowest == UINT64_MAX)
+            return status;
+        bool changed = false;
+        if (holds_records(db, next.lowest) &&
+            (!db->read_only ||
+             (bl_version_set_look_again(db->versions, &changed, NULL) == BOLE_OK && !changed))) {
+            char path[BL_PATH_BYTES_MAX];
+            if (!bl_file_path(path, db->path, BL_FILE_MANIFEST, bl_version_set_manifest_number(db->versions)))
+                return bl_fail(error, BOLE_TOO_LARGE, "path of the manifest");
+            return bl_corrupt(error, path, bl_version_set_manifest_position(db->versions),
+                              "log %llu holds records, but the edit that named it is not there: the manifest "
+                              "lost its end",
+                              (unsigned long long)next.lowest);
+        }
+        next.above = next.lowest;
+    }
+}
+
 bole_status bl_recover_logs(bole_db *db, bole_error *error)
 {
     bl_mutex_assert_held(&db->mutex);
+    bole_status named = check_unnamed_logs(db, error);
+    if (named != BOLE_OK)
+        return named;
     uint64_t end = bl_version_set_next_sequence(db->versions);
     uint64_t accepted = 0; /* end of the log before; 0: there is none */
     bool torn = false;
