@@ -14,12 +14,19 @@
 #include "base/prng.h"
 #include "version/file_name.h"
 
-enum { DAMAGE_TABLES = 2, DAMAGE_SLOTS = 300, DAMAGE_VALUE_BYTES_MAX = 700, DAMAGE_FILES_MAX = 64 };
+enum {
+    DAMAGE_TABLES = 2,
+    DAMAGE_SLOTS = 300,
+    DAMAGE_VALUE_BYTES_MAX = 700,
+    DAMAGE_FILES_MAX = 64,
+    DAMAGE_WRITERS_MAX = 1 << 14,
+};
 #define DAMAGE_STORE "store"
 
 typedef struct damage_model {
     uint64_t writer[DAMAGE_TABLES][DAMAGE_SLOTS]; /* 0: absent */
     uint64_t writers;                             /* numbers given so far */
+    uint16_t slot_of[DAMAGE_WRITERS_MAX];         /* what each writer wrote: table * DAMAGE_SLOTS + slot */
 } damage_model;
 
 typedef struct damage_file {
@@ -87,6 +94,8 @@ TEST_UNUSED static void damage_write(bole_db *db, bole_table *second, damage_mod
         uint32_t slot = (uint32_t)bl_prng_below(prng, DAMAGE_SLOTS);
         bole_table *handle = table == 0 ? NULL : second;
         uint64_t writer = ++model->writers;
+        assert_true(writer < DAMAGE_WRITERS_MAX);
+        model->slot_of[writer] = (uint16_t)(table * DAMAGE_SLOTS + slot);
         if (bl_prng_chance(prng, 5)) {
             assert_ok(bole_batch_delete(batch, handle, damage_key(slot, key)), NULL);
             writer = 0;

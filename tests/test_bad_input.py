@@ -3,6 +3,7 @@
 """What the command says to bad input: one clear line that names the thing, its own exit code, and the store as it was.
 Usage: test_bad_input.py BOLE"""
 
+import json
 import os
 import resource
 import shutil
@@ -12,7 +13,7 @@ import tempfile
 import unittest
 
 BOLE = os.path.abspath(sys.argv.pop(1))
-USAGE, ABSENT, NOT_FOUND = 2, 3, 1
+USAGE, ABSENT, NOT_FOUND, CORRUPT = 2, 3, 1, 4
 
 
 def contents(store):
@@ -139,6 +140,29 @@ class BadInput(unittest.TestCase):
         self.must("put", store, "after", "room again")
         self.assertEqual(self.must("get", store, "after").stdout, "room again\n")
         self.must("verify", store)
+
+    def test_repair_says_what_it_keeps_and_loses(self):
+        store = self.copy("broken")
+        mended = os.path.join(self.folder, "mended")
+        self.assertEqual(self.bole("repair", store).returncode, USAGE, "it never writes in place")
+        whole = self.must("repair", store, "--dry-run").stdout
+        self.assertIn("; 0 losses", whole)
+        self.assertFalse(os.path.exists(mended))
+        os.remove(os.path.join(store, "CURRENT"))
+        for name in os.listdir(store):
+            if name.startswith("manifest"):
+                os.remove(os.path.join(store, name))
+        self.must("repair", store, "-o", mended)
+        self.assertEqual(self.must("dump", mended).stdout, self.must("dump", self.whole).stdout)
+        self.assertEqual(self.bole("repair", store, "-o", mended).returncode, 6, "it is there")
+        segment = max(name for name in os.listdir(store) if name.endswith(".seg"))
+        with open(os.path.join(store, segment), "r+b") as file:
+            file.seek(4096 + 100)
+            file.write(b"rot")
+        lossy = self.bole("repair", store, "--dry-run", "--json")
+        self.assertEqual(lossy.returncode, CORRUPT)
+        lost = [line for line in map(json.loads, lossy.stdout.splitlines()) if line.get("kind") == "LOST"]
+        self.assertEqual([(line["file"], line["offset"], line["table"]) for line in lost], [(segment, 4096, "default")])
 
     def damaged(self, name, change):
         store = self.copy("damaged")

@@ -9,10 +9,10 @@
 #include <unistd.h>
 
 const cli_command *const cli_commands[] = {
-    &cli_put,       &cli_get,     &cli_del,        &cli_exists,   &cli_scan,   &cli_count,   &cli_load,
-    &cli_dump,      &cli_stats,   &cli_levels,     &cli_segments, &cli_tables, &cli_config,  &cli_explain,
-    &cli_flush,     &cli_compact, &cli_checkpoint, &cli_verify,   &cli_drop,   &cli_destroy, &cli_shell,
-    &cli_visualize, NULL,
+    &cli_put,    &cli_get,     &cli_del,     &cli_exists,  &cli_scan,       &cli_count,
+    &cli_load,   &cli_dump,    &cli_stats,   &cli_levels,  &cli_segments,   &cli_tables,
+    &cli_config, &cli_explain, &cli_flush,   &cli_compact, &cli_checkpoint, &cli_verify,
+    &cli_repair, &cli_drop,    &cli_destroy, &cli_shell,   &cli_visualize,  NULL,
 };
 
 volatile int cli_interrupted;

@@ -163,7 +163,8 @@ static bool run_dot(int count, const char **words)
 static void run_command(int count, const char **words)
 {
     const cli_command *command = cli_find_command(words[0]);
-    if (command == NULL || command == &cli_shell || command == &cli_verify || command == &cli_destroy) {
+    if (command == NULL || command == &cli_shell || command == &cli_verify || command == &cli_repair ||
+        command == &cli_destroy) {
         (void)cli_usage_error("there is no command \"%s\" in the shell; .help and bole help list them",
                               words[0]);
         return;

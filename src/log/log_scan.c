@@ -99,28 +99,48 @@ static bole_status show_items(scanner *scan, uint64_t offset, bole_error *error)
     return BOLE_OK;
 }
 
-bole_status bl_log_scan(bole_vfs *vfs, const char *path, bl_log_item_visit visit, void *context,
-                        bl_log_scanned *out, bole_error *error)
+/* `header` NULL: the file's own. */
+static bole_status scan(bole_vfs *vfs, const char *path, const bl_log_header *header, bl_log_item_visit visit,
+                        void *context, bl_log_scanned *out, bole_error *error)
 {
     *out = (bl_log_scanned){ 0 };
     bole_file *file = NULL;
     bole_status status = vfs->open(vfs, path, BOLE_VFS_READ, &file, error);
     if (status != BOLE_OK)
         return status;
-    scanner scan = { .visit = visit, .context = context, .out = out };
-    status = bl_log_file_read_header(file, path, &out->header, error);
+    scanner look = { .visit = visit, .context = context, .out = out };
+    if (header != NULL)
+        out->header = *header;
+    else
+        status = bl_log_file_read_header(file, path, &out->header, error);
     if (status == BOLE_OK)
         status = vfs->length(file, &out->file_bytes, error);
     if (status != BOLE_OK)
         goto done;
+    if (header != NULL)
+        out->header.room = out->file_bytes < BL_LOG_FILE_HEADER_BYTES
+                               ? 0
+                               : out->file_bytes - BL_LOG_FILE_HEADER_BYTES;
     out->end = out->header.start;
     out->synced = out->header.synced;
     uint64_t limit = BL_LOG_FILE_HEADER_BYTES + out->header.room;
     limit = out->file_bytes < limit ? out->file_bytes : limit;
-    bl_log_reader_init(&scan.reader, file, path, &out->header, limit);
-    status = show_items(&scan, BL_LOG_FILE_HEADER_BYTES, error);
+    bl_log_reader_init(&look.reader, file, path, &out->header, limit);
+    status = show_items(&look, BL_LOG_FILE_HEADER_BYTES, error);
 done:
-    bl_log_reader_deinit(&scan.reader);
+    bl_log_reader_deinit(&look.reader);
     vfs->close(file, NULL);
     return status;
+}
+
+bole_status bl_log_scan(bole_vfs *vfs, const char *path, bl_log_item_visit visit, void *context,
+                        bl_log_scanned *out, bole_error *error)
+{
+    return scan(vfs, path, NULL, visit, context, out, error);
+}
+
+bole_status bl_log_scan_as(bole_vfs *vfs, const char *path, const bl_log_header *header,
+                           bl_log_item_visit visit, void *context, bl_log_scanned *out, bole_error *error)
+{
+    return scan(vfs, path, header, visit, context, out, error);
 }
