@@ -28,13 +28,13 @@ typedef enum cli_form { FORM_ESCAPED, FORM_RAW, FORM_HEX } cli_form;
 
 typedef struct invocation {
     /* from the options before or behind the command */
-    char *store;      /* --db, BOLE_DB, or the first argument */
-    char *table_name; /* --table */
+    char *store;       /* --db, BOLE_DB, or the first argument */
+    char *table_name;  /* --table */
     int json;
-    int hex, raw; /* how keys and values are shown; see cli_form_of */
+    int hex, raw;      /* how keys and values are shown; see cli_form_of */
     char *durability;
-    int create;      /* --create: make the store when it is missing */
-    char **settings; /* --set NAME=VALUE, NULL-terminated */
+    int create;        /* --create: make the store when it is missing */
+    char **settings;   /* --set NAME=VALUE, NULL-terminated */
     bole_options options;
     /* the command's arguments, behind the store */
     const char **arguments;
@@ -50,26 +50,24 @@ typedef struct cli_command {
     const char *name;
     const char *synopsis; /* arguments behind the store: "KEY VALUE" */
     const char *summary;
-    const char *examples;             /* lines, each starting with "bole" */
+    const char *examples; /* lines, each starting with "bole" */
     int arguments_min, arguments_max; /* -1: any number */
     struct poptOption *options;       /* of the command alone, or NULL */
     int (*run)(invocation *cli);
 } cli_command;
-extern const cli_command *const cli_commands[];        /* NULL-terminated, in the order of the help */
+extern const cli_command *const cli_commands[]; /* NULL-terminated, in the order of the help */
 const cli_command *cli_find_command(const char *name); /* NULL: none */
 /* The nearest of NULL-terminated words, or NULL when none is near. */
 const char *cli_nearest(const char *word, const char *const *words);
 
 /* ---- commands, by file ---- */
-extern const cli_command cli_put, cli_get, cli_del, cli_exists, cli_scan, cli_count; /* data.c */
-extern const cli_command cli_load, cli_dump;                                         /* load.c */
-extern const cli_command cli_stats, cli_levels, cli_segments, cli_tables, cli_config,
-    cli_explain; /* look.c */
-extern const cli_command cli_flush, cli_compact, cli_checkpoint, cli_verify, cli_drop,
-    cli_destroy;                        /* upkeep.c */
-extern const cli_command cli_repair;    /* repair.c */
-extern const cli_command cli_shell;     /* shell.c */
-extern const cli_command cli_visualize; /* visualize.c */
+extern const cli_command cli_put, cli_get, cli_del, cli_exists, cli_scan, cli_count;     /* data.c */
+extern const cli_command cli_load, cli_dump;                                             /* load.c */
+extern const cli_command cli_stats, cli_levels, cli_segments, cli_tables, cli_config, cli_explain; /* look.c */
+extern const cli_command cli_flush, cli_compact, cli_checkpoint, cli_verify, cli_drop, cli_destroy; /* upkeep.c */
+extern const cli_command cli_repair;                                                     /* repair.c */
+extern const cli_command cli_shell;                                                      /* shell.c */
+extern const cli_command cli_visualize;                                                  /* visualize.c */
 
 /* ---- shared ---- */
 int cli_exit_code(bole_status status);

@@ -12,36 +12,8 @@
 
 #include <stdio.h>
 
-#include "base/alloc.h"
 #include "base/assert.h"
-
-static bole_status copy_file(bole_vfs *vfs, const char *from, const char *to, bole_error *error)
-{
-    enum { PIECE = 1 << 20 };
-    bole_file *in = NULL, *out = NULL;
-    void *piece = bl_alloc(PIECE);
-    bole_status status = piece == NULL ? bl_fail(error, BOLE_NO_MEMORY, "copy of %s", from) : BOLE_OK;
-    if (status == BOLE_OK)
-        status = vfs->open(vfs, from, BOLE_VFS_READ, &in, error);
-    if (status == BOLE_OK)
-        status = vfs->open(vfs, to, BOLE_VFS_WRITE | BOLE_VFS_CREATE | BOLE_VFS_EXCLUSIVE, &out, error);
-    size_t got = PIECE;
-    for (uint64_t offset = 0; status == BOLE_OK && got == PIECE; offset += got) {
-        status = vfs->read(in, offset, piece, PIECE, &got, error);
-        if (status == BOLE_OK && got > 0)
-            status = vfs->write(out, offset, piece, got, error);
-    }
-    if (status == BOLE_OK)
-        status = vfs->sync(out, error);
-    if (in != NULL)
-        (void)vfs->close(in, NULL);
-    if (out != NULL) {
-        bole_status closed = vfs->close(out, status == BOLE_OK ? error : NULL);
-        status = status == BOLE_OK ? closed : status;
-    }
-    bl_free(piece);
-    return status;
-}
+#include "platform/vfs_files.h"
 
 static bole_status take_segment(bole_db *db, const char *directory, uint64_t number, bole_error *error)
 {
@@ -52,7 +24,7 @@ static bole_status take_segment(bole_db *db, const char *directory, uint64_t num
     if (db->vfs->link(db->vfs, from, to, NULL) == BOLE_OK)
         return BOLE_OK;
     BL_MARK("checkpoint copies a segment");
-    return copy_file(db->vfs, from, to, error);
+    return bl_vfs_copy_file(db->vfs, from, to, error);
 }
 
 static bole_status take_segments(bole_db *db, const char *directory, const bl_version *version,
@@ -70,23 +42,6 @@ static bole_status take_segments(bole_db *db, const char *directory, const bl_ve
                 }
         }
     return status;
-}
-
-static bool remove_one(void *context, const char *name)
-{
-    char path[BL_PATH_BYTES_MAX];
-    bole_vfs *vfs = ((void **)context)[0];
-    const char *directory = ((void **)context)[1];
-    if (snprintf(path, sizeof(path), "%s/%s", directory, name) < (int)sizeof(path))
-        (void)vfs->remove(vfs, path, NULL);
-    return true;
-}
-
-static void remove_directory(bole_vfs *vfs, const char *directory)
-{
-    void *context[2] = { vfs, (void *)(uintptr_t)directory };
-    (void)vfs->list(vfs, directory, remove_one, context, NULL);
-    (void)vfs->remove_directory(vfs, directory, NULL);
 }
 
 static bole_status build(bole_db *db, const char *directory, const bl_version_export *pinned,
@@ -130,7 +85,7 @@ BOLE_API bole_status bole_checkpoint(bole_db *db, const char *path, bole_error *
     bl_mutex_unlock(&db->mutex);
     if (status != BOLE_OK)
         return status;
-    remove_directory(db->vfs, temporary); /* left by a checkpoint that did not end */
+    bl_vfs_remove_all(db->vfs, temporary); /* left by a checkpoint that did not end */
     status = db->vfs->make_directory(db->vfs, temporary, error);
     if (status == BOLE_OK) {
         bl_parent_directory(parent, path);
@@ -140,7 +95,7 @@ BOLE_API bole_status bole_checkpoint(bole_db *db, const char *path, bole_error *
         if (status == BOLE_OK)
             status = db->vfs->sync_directory(db->vfs, parent, error);
         else
-            remove_directory(db->vfs, temporary);
+            bl_vfs_remove_all(db->vfs, temporary);
     }
     bl_version_export_destroy(pinned);
     if (status == BOLE_OK)

@@ -215,7 +215,7 @@ BOLE_CHECKED bole_status bl_begin_writing(bole_db *db, bole_error *error);
 BOLE_CHECKED bole_status bl_rotate(bole_db *db, uint64_t record_bytes, bole_error *error);
 
 /* Of a memory limit, what the ledger may give out: an eighth is for what it does not see, holes between frames in the
- * arena's chunks, the C library's heap, stacks of threads (measured: 41 MiB at 256, tests/test_large_store.c). */
+ * arena's chunks, the C library's heap, stacks of threads (measured: about 30 MiB at 256, tests/test_large_store.c). */
 static inline uint64_t bl_ledger_bytes(uint64_t memory_limit) { return memory_limit - memory_limit / 8; }
 
 /* ---- background.c ---- */

@@ -43,8 +43,10 @@ BL_STATIC_ASSERT(CLASSES < UINT8_MAX, "a class is a byte");
 
 /* The reservation: four times the machine's memory, in these bounds; less where the system refuses. */
 static const uint64_t RESERVE_BYTES_MIN = (uint64_t)64 << 20;
-static const uint64_t SPARE_BYTES_MIN = (uint64_t)4 << 20;
 static const uint64_t RESERVE_BYTES_USUAL = (uint64_t)64 << 30;
+
+/* Holes below that are never worth a call of the kernel. */
+static const uint64_t SPARE_BYTES_MIN = (uint64_t)4 << 20;
 
 typedef struct chunk {
     uint64_t free_frames[BITMAP_WORDS];

@@ -17,7 +17,7 @@ typedef void (*bl_job)(void *context);
 typedef enum bl_priority { BL_PRIORITY_HIGH, BL_PRIORITY_LOW, BL_PRIORITY_COUNT } bl_priority;
 
 /* `threads` >= 1. Thread 0 runs only high priority jobs when there are two or more, so a flush never waits
- * for a merge. Low priority jobs run with a lower OS priority (nice 5 on their thread where allowed). */
+ * for a merge. Low priority jobs run with a lower OS priority (5 steps nicer than the process, where allowed). */
 BOLE_CHECKED bole_status bl_scheduler_create(uint32_t threads, bl_scheduler **out, bole_error *error);
 /* `vfs` gives the clock that waits with a time-out look at. */
 BOLE_CHECKED bole_status bl_scheduler_simulation_create(uint64_t seed, bole_vfs *vfs, bl_scheduler **out,

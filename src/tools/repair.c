@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "core/config_source.h"
 #include "engine/log_structured_store.h"
+#include "platform/vfs_files.h"
 #include "version/file_name.h"
 
 /* ---- What the parts share -------------------------------------------------------------------------------------- */
@@ -131,23 +132,6 @@ bool bl_repair_table_name(bl_repair *repair, bl_repair_table *table, const char 
 
 /* ---- The new store --------------------------------------------------------------------------------------------- */
 
-static bool remove_one(void *context, const char *name)
-{
-    char path[BL_PATH_BYTES_MAX];
-    bole_vfs *vfs = ((void **)context)[0];
-    const char *directory = ((void **)context)[1];
-    if (snprintf(path, sizeof(path), "%s/%s", directory, name) < (int)sizeof(path))
-        (void)vfs->remove(vfs, path, NULL);
-    return true;
-}
-
-static void remove_directory(bole_vfs *vfs, const char *directory)
-{
-    void *context[2] = { vfs, (void *)(uintptr_t)directory };
-    (void)vfs->list(vfs, directory, remove_one, context, NULL);
-    (void)vfs->remove_directory(vfs, directory, NULL);
-}
-
 /* Settings go over as they are, unless they are damaged too. */
 static bole_status take_settings(bl_repair *repair, const char *directory)
 {
@@ -165,29 +149,10 @@ static bole_status take_settings(bl_repair *repair, const char *directory)
                               &(bl_repair_place){ "bole.conf", BL_NO_OFFSET, NULL, { 0 }, { 0 } },
                               "the settings cannot be read, and the new store has the defaults: %s",
                               story.message);
-    bole_file *in, *out = NULL;
-    uint64_t length = 0;
-    bole_buffer bytes = BOLE_BUFFER_INIT;
-    if (vfs->open(vfs, from, BOLE_VFS_READ, &in, &story) != BOLE_OK)
+    bool is_directory;
+    if (vfs->exists(vfs, from, &is_directory, NULL) == BOLE_NOT_FOUND)
         return BOLE_OK; /* there are none */
-    status = vfs->length(in, &length, repair->error);
-    if (status == BOLE_OK && !bl_buffer_reserve(&bytes, (size_t)length + 1))
-        status = bl_fail(repair->error, BOLE_NO_MEMORY, "copy of %s", from);
-    if (status == BOLE_OK)
-        status = vfs->read(in, 0, bytes.data, (size_t)length, &bytes.size, repair->error);
-    (void)vfs->close(in, NULL);
-    if (status == BOLE_OK)
-        status = vfs->open(vfs, to, BOLE_VFS_WRITE | BOLE_VFS_CREATE | BOLE_VFS_EXCLUSIVE, &out,
-                           repair->error);
-    if (status == BOLE_OK) {
-        status = vfs->write(out, 0, bytes.data, bytes.size, repair->error);
-        if (status == BOLE_OK)
-            status = vfs->sync(out, repair->error);
-        bole_status closed = vfs->close(out, status == BOLE_OK ? repair->error : NULL);
-        status = status == BOLE_OK ? closed : status;
-    }
-    bole_buffer_free(&bytes);
-    return status;
+    return bl_vfs_copy_file(vfs, from, to, repair->error);
 }
 
 /* With the settings of the damaged store's bole.conf, which stands in the directory already. */
@@ -231,7 +196,7 @@ static bole_status make_store(bl_repair *repair, const char *target, const char 
 {
     bole_vfs *vfs = repair->vfs;
     char parent[BL_PATH_BYTES_MAX];
-    remove_directory(vfs, temporary); /* left by a repair that did not end */
+    bl_vfs_remove_all(vfs, temporary); /* left by a repair that did not end */
     bole_status status = vfs->make_directory(vfs, temporary, repair->error);
     if (status != BOLE_OK)
         return status;
@@ -241,7 +206,7 @@ static bole_status make_store(bl_repair *repair, const char *target, const char 
     if (status == BOLE_OK)
         status = vfs->rename(vfs, temporary, target, repair->error);
     if (status != BOLE_OK) {
-        remove_directory(vfs, temporary);
+        bl_vfs_remove_all(vfs, temporary);
         return status;
     }
     bl_parent_directory(parent, target);
