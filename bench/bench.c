@@ -93,15 +93,6 @@ static const struct poptOption options[] = {
     POPT_AUTOHELP POPT_TABLEEND,
 };
 
-static bool is_listed(const char *list, const char *name)
-{
-    size_t length = strlen(name);
-    for (const char *at = list; at != NULL; at = strchr(at, ',') == NULL ? NULL : strchr(at, ',') + 1)
-        if (strncmp(at, name, length) == 0 && (at[length] == ',' || at[length] == 0))
-            return true;
-    return false;
-}
-
 static bool names_are_known(const char *list, const char *what, bool (*known)(const char *))
 {
     char *copy = list == NULL ? NULL : strdup(list), *rest = NULL;
@@ -173,7 +164,7 @@ static bool take_options(bench_plan *plan)
 static bool takes_part(const bench_engine *engine)
 {
     if (given.engines != NULL)
-        return is_listed(given.engines, engine->name);
+        return bench_is_listed(given.engines, engine->name);
     return !given.lz4 || engine->compresses;
 }
 
@@ -416,7 +407,7 @@ static bool write_json(const bench_plan *plan)
                              (json_int_t)plan->value_bytes, "memory_bytes",
                              (json_int_t)plan->settings.memory_bytes, "keyset",
                              given.keyset == NULL ? "binary" : given.keyset, "lz4", plan->settings.lz4);
-    json_t *versions = json_object(), *table = json_object();
+    json_t *versions = json_object(), *table = json_object(), *wanted = json_object();
     for (int e = 0; e < ENGINES; e++)
         if (takes_part(engines[e]))
             json_object_set_new(versions, engines[e]->name, json_string(engines[e]->version()));
@@ -426,9 +417,14 @@ static bool write_json(const bench_plan *plan)
             if (cells[row][e].count != 0)
                 json_object_set_new(columns, engines[e]->name, cell_json(&cells[row][e]));
         json_object_set_new(table, row_names[row], columns);
+        const struct target *target = target_of(row_names[row]);
+        if (target != NULL)
+            json_object_set_new(wanted, row_names[row],
+                                json_pack("{s:f, s:f}", "best", target->best, "rocksdb", target->rocksdb));
     }
     json_object_set_new(root, "versions", versions);
     json_object_set_new(root, "rows", table);
+    json_object_set_new(root, "targets", wanted);
     bool good = json_dump_file(root, given.json, JSON_INDENT(1)) == 0;
     if (!good)
         fprintf(stderr, "bench: %s could not be written\n", given.json);

@@ -84,6 +84,8 @@ bool bench_run(const bench_plan *plan, void (*told)(void *context, const bench_r
 bool bench_row_is_known(const char *row);
 void bench_list_rows(FILE *out);
 
+/* Is `name` among the names of `list`, separated by commas? */
+bool bench_is_listed(const char *list, const char *name);
 /* For adapters: "engine: what: why" on stderr. */
 void bench_say(const char *engine, const char *what, const char *why);
 uint64_t bench_directory_bytes(const char *path);

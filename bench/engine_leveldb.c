@@ -18,58 +18,9 @@ typedef struct engine {
     leveldb_readoptions_t *reading;
 } engine;
 
-typedef struct engine_cursor {
-    bole_key_value_cursor base;
-    leveldb_iterator_t *iterator;
-} engine_cursor;
-
-static bole_status failed(char *message, const char *what)
-{
-    if (message == NULL)
-        return BOLE_OK;
-    bench_say("leveldb", what, message);
-    leveldb_free(message);
-    return BOLE_IO;
-}
-
-static bole_status put(bole_key_value_store *store, bole_slice key, bole_slice value, bool durable,
-                       bole_error *error)
-{
-    (void)error;
-    engine *self = (engine *)store;
-    char *message = NULL;
-    leveldb_put(self->db, durable ? self->durable : self->plain, key.data, key.size, value.data, value.size,
-                &message);
-    return failed(message, "put");
-}
-
-static bole_status remove_key(bole_key_value_store *store, bole_slice key, bool durable, bole_error *error)
-{
-    (void)error;
-    engine *self = (engine *)store;
-    char *message = NULL;
-    leveldb_delete(self->db, durable ? self->durable : self->plain, key.data, key.size, &message);
-    return failed(message, "delete");
-}
-
-static bole_status write_all(bole_key_value_store *store, const bole_key_value_operation *operations,
-                             size_t count, bool durable, bole_error *error)
-{
-    (void)error;
-    engine *self = (engine *)store;
-    char *message = NULL;
-    leveldb_writebatch_t *batch = leveldb_writebatch_create();
-    for (size_t i = 0; i < count; i++) {
-        const bole_key_value_operation *o = &operations[i];
-        if (o->removes)
-            leveldb_writebatch_delete(batch, o->key.data, o->key.size);
-        else
-            leveldb_writebatch_put(batch, o->key.data, o->key.size, o->value.data, o->value.size);
-    }
-    leveldb_write(self->db, durable ? self->durable : self->plain, batch, &message);
-    leveldb_writebatch_destroy(batch);
-    return failed(message, "write");
-}
+#define API(name) leveldb_##name
+#define BENCH_FAMILY_NAME "leveldb"
+#include "leveldb_family.h"
 
 /* Its cheapest get makes a copy: there is no pinned one. */
 static bole_status get(bole_key_value_store *store, bole_slice key,
@@ -89,67 +40,6 @@ static bole_status get(bole_key_value_store *store, bole_slice key,
     return BOLE_OK;
 }
 
-static bole_status cursor_open(bole_key_value_store *store, bole_key_value_cursor **out, bole_error *error)
-{
-    (void)error;
-    engine *self = (engine *)store;
-    engine_cursor *cursor = calloc(1, sizeof *cursor);
-    *out = NULL;
-    if (cursor == NULL)
-        return BOLE_NO_MEMORY;
-    cursor->base.store = store;
-    cursor->iterator = leveldb_create_iterator(self->db, self->reading);
-    *out = &cursor->base;
-    return BOLE_OK;
-}
-
-static bool show(bole_key_value_cursor *base)
-{
-    leveldb_iterator_t *iterator = ((engine_cursor *)base)->iterator;
-    if (!leveldb_iter_valid(iterator)) {
-        char *message = NULL;
-        leveldb_iter_get_error(iterator, &message);
-        base->status = failed(message, "iterator");
-        return false;
-    }
-    base->key.data = leveldb_iter_key(iterator, &base->key.size);
-    base->value.data = leveldb_iter_value(iterator, &base->value.size);
-    return true;
-}
-
-static bool seek(bole_key_value_cursor *cursor, bole_slice key)
-{
-    leveldb_iter_seek(((engine_cursor *)cursor)->iterator, key.data, key.size);
-    return show(cursor);
-}
-static bool first(bole_key_value_cursor *cursor)
-{
-    leveldb_iter_seek_to_first(((engine_cursor *)cursor)->iterator);
-    return show(cursor);
-}
-static bool last(bole_key_value_cursor *cursor)
-{
-    leveldb_iter_seek_to_last(((engine_cursor *)cursor)->iterator);
-    return show(cursor);
-}
-static bool next(bole_key_value_cursor *cursor)
-{
-    leveldb_iter_next(((engine_cursor *)cursor)->iterator);
-    return show(cursor);
-}
-static bool previous(bole_key_value_cursor *cursor)
-{
-    leveldb_iter_prev(((engine_cursor *)cursor)->iterator);
-    return show(cursor);
-}
-static void cursor_close(bole_key_value_cursor *cursor)
-{
-    if (cursor == NULL)
-        return;
-    leveldb_iter_destroy(((engine_cursor *)cursor)->iterator);
-    free(cursor);
-}
-
 /* It tells no one when its thread is idle: wait until level 0 is below its trigger and nothing moves for a while. */
 static bole_status settle(bole_key_value_store *store, bole_error *error)
 {
@@ -164,13 +54,6 @@ static bole_status settle(bole_key_value_store *store, bole_error *error)
         before = now;
     }
     leveldb_free(before);
-    return BOLE_OK;
-}
-
-static bole_status compact(bole_key_value_store *store, bole_error *error)
-{
-    (void)error;
-    leveldb_compact_range(((engine *)store)->db, NULL, 0, NULL, 0);
     return BOLE_OK;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* engine_rocksdb.c -- RocksDB through its C interface: leveled, dynamic level sizes, two background jobs (the machine
- * of the figures has two cores), full filters, index and filters of level 0 pinned; as its tuning guide says.
- * Debian builds it with its debug assertions on: ROCKSDB_PREFIX names a build of your own instead. */
+ * of the figures has two cores), full filters, hash index in data blocks; index and filters stay in memory, as is its
+ * default. Debian builds it with its debug assertions on: ROCKSDB_PREFIX names a build of your own instead. */
 #include "bench.h"
 
 #include <rocksdb/c.h>
@@ -18,58 +18,9 @@ typedef struct engine {
     rocksdb_readoptions_t *reading;
 } engine;
 
-typedef struct engine_cursor {
-    bole_key_value_cursor base;
-    rocksdb_iterator_t *iterator;
-} engine_cursor;
-
-static bole_status failed(char *message, const char *what)
-{
-    if (message == NULL)
-        return BOLE_OK;
-    bench_say("rocksdb", what, message);
-    rocksdb_free(message);
-    return BOLE_IO;
-}
-
-static bole_status put(bole_key_value_store *store, bole_slice key, bole_slice value, bool durable,
-                       bole_error *error)
-{
-    (void)error;
-    engine *self = (engine *)store;
-    char *message = NULL;
-    rocksdb_put(self->db, durable ? self->durable : self->plain, key.data, key.size, value.data, value.size,
-                &message);
-    return failed(message, "put");
-}
-
-static bole_status remove_key(bole_key_value_store *store, bole_slice key, bool durable, bole_error *error)
-{
-    (void)error;
-    engine *self = (engine *)store;
-    char *message = NULL;
-    rocksdb_delete(self->db, durable ? self->durable : self->plain, key.data, key.size, &message);
-    return failed(message, "delete");
-}
-
-static bole_status write_all(bole_key_value_store *store, const bole_key_value_operation *operations,
-                             size_t count, bool durable, bole_error *error)
-{
-    (void)error;
-    engine *self = (engine *)store;
-    char *message = NULL;
-    rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
-    for (size_t i = 0; i < count; i++) {
-        const bole_key_value_operation *o = &operations[i];
-        if (o->removes)
-            rocksdb_writebatch_delete(batch, o->key.data, o->key.size);
-        else
-            rocksdb_writebatch_put(batch, o->key.data, o->key.size, o->value.data, o->value.size);
-    }
-    rocksdb_write(self->db, durable ? self->durable : self->plain, batch, &message);
-    rocksdb_writebatch_destroy(batch);
-    return failed(message, "write");
-}
+#define API(name) rocksdb_##name
+#define BENCH_FAMILY_NAME "rocksdb"
+#include "leveldb_family.h"
 
 static bole_status get(bole_key_value_store *store, bole_slice key,
                        void (*visit)(void *context, bole_slice value), void *context, bole_error *error)
@@ -90,94 +41,21 @@ static bole_status get(bole_key_value_store *store, bole_slice key,
     return BOLE_OK;
 }
 
-static bole_status cursor_open(bole_key_value_store *store, bole_key_value_cursor **out, bole_error *error)
-{
-    (void)error;
-    engine *self = (engine *)store;
-    engine_cursor *cursor = calloc(1, sizeof *cursor);
-    *out = NULL;
-    if (cursor == NULL)
-        return BOLE_NO_MEMORY;
-    cursor->base.store = store;
-    cursor->iterator = rocksdb_create_iterator(self->db, self->reading);
-    *out = &cursor->base;
-    return BOLE_OK;
-}
-
-static bool show(bole_key_value_cursor *base)
-{
-    rocksdb_iterator_t *iterator = ((engine_cursor *)base)->iterator;
-    if (!rocksdb_iter_valid(iterator)) {
-        char *message = NULL;
-        rocksdb_iter_get_error(iterator, &message);
-        base->status = failed(message, "iterator");
-        return false;
-    }
-    base->key.data = rocksdb_iter_key(iterator, &base->key.size);
-    base->value.data = rocksdb_iter_value(iterator, &base->value.size);
-    return true;
-}
-
-static bool seek(bole_key_value_cursor *cursor, bole_slice key)
-{
-    rocksdb_iter_seek(((engine_cursor *)cursor)->iterator, key.data, key.size);
-    return show(cursor);
-}
-static bool first(bole_key_value_cursor *cursor)
-{
-    rocksdb_iter_seek_to_first(((engine_cursor *)cursor)->iterator);
-    return show(cursor);
-}
-static bool last(bole_key_value_cursor *cursor)
-{
-    rocksdb_iter_seek_to_last(((engine_cursor *)cursor)->iterator);
-    return show(cursor);
-}
-static bool next(bole_key_value_cursor *cursor)
-{
-    rocksdb_iter_next(((engine_cursor *)cursor)->iterator);
-    return show(cursor);
-}
-static bool previous(bole_key_value_cursor *cursor)
-{
-    rocksdb_iter_prev(((engine_cursor *)cursor)->iterator);
-    return show(cursor);
-}
-static void cursor_close(bole_key_value_cursor *cursor)
-{
-    if (cursor == NULL)
-        return;
-    rocksdb_iter_destroy(((engine_cursor *)cursor)->iterator);
-    free(cursor);
-}
-
-/* Flush what is in memory, then until no compaction runs or is due. */
+/* Until no flush or compaction runs or is due. What its memtable holds stays there, as in the other engines. */
 static bole_status settle(bole_key_value_store *store, bole_error *error)
 {
     (void)error;
     engine *self = (engine *)store;
-    char *message = NULL;
-    rocksdb_flushoptions_t *options = rocksdb_flushoptions_create();
-    rocksdb_flush(self->db, options, &message);
-    rocksdb_flushoptions_destroy(options);
-    if (message != NULL)
-        return failed(message, "flush");
     for (;;) {
-        uint64_t running = 0, pending = 0, flushing = 0;
+        uint64_t running = 0, pending = 0, flushing = 0, due = 0;
         rocksdb_property_int(self->db, "rocksdb.num-running-compactions", &running);
         rocksdb_property_int(self->db, "rocksdb.compaction-pending", &pending);
         rocksdb_property_int(self->db, "rocksdb.num-running-flushes", &flushing);
-        if (running + pending + flushing == 0)
+        rocksdb_property_int(self->db, "rocksdb.mem-table-flush-pending", &due);
+        if (running + pending + flushing + due == 0)
             return BOLE_OK;
         usleep(20 * 1000);
     }
-}
-
-static bole_status compact(bole_key_value_store *store, bole_error *error)
-{
-    (void)error;
-    rocksdb_compact_range(((engine *)store)->db, NULL, 0, NULL, 0);
-    return BOLE_OK;
 }
 
 static bole_status close_store(bole_key_value_store *store, bole_error *error)

@@ -882,13 +882,18 @@ void bench_list_rows(FILE *out)
         fprintf(out, "  %s\n", rows[i].name);
 }
 
+bool bench_is_listed(const char *list, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = list; at != NULL; at = strchr(at, ',') == NULL ? NULL : strchr(at, ',') + 1)
+        if (strncmp(at, name, length) == 0 && (at[length] == ',' || at[length] == 0))
+            return true;
+    return false;
+}
+
 static bool is_asked_for(const bench_plan *plan, const char *row)
 {
-    size_t length = strlen(row);
-    for (const char *at = plan->rows; at != NULL; at = strchr(at, ',') == NULL ? NULL : strchr(at, ',') + 1)
-        if (strncmp(at, row, length) == 0 && (at[length] == ',' || at[length] == 0))
-            return true;
-    return plan->rows == NULL;
+    return plan->rows == NULL || bench_is_listed(plan->rows, row);
 }
 
 bool bench_run(const bench_plan *plan, void (*told)(void *context, const bench_result *result), void *context)

@@ -11,16 +11,6 @@ import json
 import math
 from html import escape
 
-# ratio to the best peer, ratio to RocksDB; None: no target
-TARGETS = {
-    "fillseq": (2, 5), "fillbatch": (2, None), "fillrandom2": (2, None), "fillsync1": (1, None),
-    "fillsync8": (1.5, None), "fillrandom": (3, 6), "overwrite": (3, 6), "compact": (None, 4),
-    "readrandom_loaded": (1.5, 4), "readrandom": (1.5, 4), "readhot": (1.5, 4), "readmissing": (2, None),
-    "readseq": (1.5, 5), "readreverse": (1.5, 5), "seekrandom10": (1.3, 4), "seekrandom100": (1.3, 4),
-    "readwhilewriting": (2, None), "ycsb_a": (1.5, None), "ycsb_b": (1.5, None), "ycsb_c": (1.5, None),
-    "ycsb_d": (1.5, None), "ycsb_e": (1.5, None), "ycsb_f": (1.5, None), "fill4k": (1.2, None),
-    "read4k": (1.2, None), "fill64k": (1.2, None), "read64k": (1.2, None),
-}
 NO_PEER = {("compact", "lmdb")}  # it has nothing to compact and returns at once
 
 
@@ -38,10 +28,10 @@ def ratios(columns):
     return own / best if best else None, own / rocksdb if rocksdb else None
 
 
-def verdict(row, to_best, to_rocksdb):
-    if row not in TARGETS:
+def verdict(run, row, to_best, to_rocksdb):
+    if row not in run["targets"]:
         return "", ""
-    best, rocksdb = TARGETS[row]
+    best, rocksdb = run["targets"][row]["best"], run["targets"][row]["rocksdb"]  # 0: no such target
     wanted = ", ".join(text for text in (best and "%gx best" % best, rocksdb and "%gx RocksDB" % rocksdb) if text)
     missed = (best and to_best is not None and to_best < best) or \
              (rocksdb and to_rocksdb is not None and to_rocksdb < rocksdb)
@@ -67,7 +57,7 @@ def rates(run):
     print("|---|%s--:|--:|---|---|" % ("--:|" * len(engines)))
     for row, columns in run["rows"].items():
         to_best, to_rocksdb = ratios(dict(columns, row=row))
-        wanted, reached = verdict(row, to_best, to_rocksdb)
+        wanted, reached = verdict(run, row, to_best, to_rocksdb)
         cells = ["-" if (row, e) in NO_PEER else number(figure(columns.get(e), "sustained_per_second"))
                  for e in engines]
         print("| %s | %s | %s | %s | %s | %s |" % (
@@ -76,7 +66,7 @@ def rates(run):
 
 
 def picture(run, path):
-    rows = [(row, ratios(dict(columns, row=row))[0]) for row, columns in run["rows"].items() if row in TARGETS]
+    rows = [(row, ratios(dict(columns, row=row))[0]) for row, columns in run["rows"].items() if row in run["targets"]]
     rows = [(row, ratio) for row, ratio in rows if ratio]
     left, wide, high = 150, 520, 20
 
