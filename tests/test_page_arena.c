@@ -232,18 +232,20 @@ static void holes_between_frames_take_no_memory(void **state)
         frames[i][0] = frames[i][511] = i;
     }
     uint64_t full = bl_page_arena_committed(arena);
-    for (uint64_t i = 0; i < FRAMES; i += 2)
-        bl_page_arena_free(arena, frames[i], BL_PAGE_BYTES);
-    uint64_t half = bl_page_arena_committed(arena);
-    assert_true(half <= full / 2 + full / 16 + (4 << 20));
-    for (uint64_t i = 1; i < FRAMES; i += 2)
-        assert_true(frames[i][0] == i && frames[i][511] == i);
-    for (uint64_t i = 0; i < FRAMES; i += 2) {
-        frames[i] = bl_page_arena_alloc(arena, BL_PAGE_BYTES);
-        assert_non_null(frames[i]);
-        frames[i][0] = i;
+    for (int round = 0; round < 3; round++) { /* what was absent may be so again */
+        for (uint64_t i = 0; i < FRAMES; i += 2)
+            bl_page_arena_free(arena, frames[i], BL_PAGE_BYTES);
+        uint64_t half = bl_page_arena_committed(arena);
+        assert_true(half >= full / 2 && half <= full / 2 + full / 16 + (4 << 20));
+        for (uint64_t i = 1; i < FRAMES; i += 2)
+            assert_true(frames[i][0] == i && frames[i][511] == i);
+        for (uint64_t i = 0; i < FRAMES; i += 2) {
+            frames[i] = bl_page_arena_alloc(arena, BL_PAGE_BYTES);
+            assert_non_null(frames[i]);
+            frames[i][0] = i;
+        }
+        assert_int_equal(bl_page_arena_committed(arena), full);
     }
-    assert_int_equal(bl_page_arena_committed(arena), full);
     for (uint64_t i = 0; i < FRAMES; i++) {
         assert_int_equal(frames[i][0], i);
         bl_page_arena_free(arena, frames[i], BL_PAGE_BYTES);
