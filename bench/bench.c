@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -201,6 +202,23 @@ static void remove_work(const char *path)
         fprintf(stderr, "bench: %s could not be removed\n", path);
 }
 
+/* A virtual machine may have given free memory back to its host; the first touch of such a page then costs the host's
+ * page fault (measured: 0.5 GB/s against 24 GB/s). Which engine meets it would be chance, so that each begins with as
+ * much memory that is really there. */
+static void touch_memory(uint64_t budget)
+{
+    uint64_t bytes = budget * 6 < UINT64_C(12) << 30 ? budget * 6 : UINT64_C(12) << 30;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), free_bytes = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * page;
+    bytes = bytes < free_bytes / 2 ? bytes : free_bytes / 2;
+    char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return;
+    madvise(memory, bytes, MADV_HUGEPAGE);
+    for (uint64_t at = 0; at < bytes; at += page)
+        ((volatile char *)memory)[at] = 1;
+    munmap(memory, bytes);
+}
+
 static bool run_one(const bench_plan *plan, int engine, int round)
 {
     char path[1024];
@@ -217,6 +235,7 @@ static bool run_one(const bench_plan *plan, int engine, int round)
         own.engine = engines[engine];
         own.path = path;
         close(ends[0]);
+        touch_memory(plan->settings.memory_bytes);
         _exit(bench_run(&own, send_result, &ends[1]) ? 0 : 1);
     }
     close(ends[1]);
