@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Do the tests see a defect? Plant those of tests/defects/planted.txt, one at a time, and expect a test to fail.
+
+    scripts/planted_defects.py [--list | --texts] [--work DIR] [--jobs N] [NAME...]
+
+The tree is copied, built once with costly asserts, and the tests that are named for a defect must pass there. Then, for
+each defect: its text is replaced in the copy, what depends on it is built, its tests run in order until one fails (a
+crash, an assert and a test that does not end count), and the text is put back. When all of them pass, every other test
+runs. The result is a table; it fails when a defect survives, when its text does not stand in the source exactly once,
+or when a changed source does not compile. --texts looks at the texts only. --work keeps the copy and its build.
+"""
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LIST = ROOT / "tests" / "defects" / "planted.txt"
+SECONDS_NAMED, SECONDS_OTHER = 90, 120
+PARTS = ["CMakeLists.txt", "CMakePresets.json", "LICENSE", "README.md", "cmake", "docs", "include", "man", "src",
+         "tests", "web", "scripts"]
+
+
+class Defect:
+    def __init__(self, name):
+        self.name, self.what, self.file, self.tests, self.old, self.new = name, "", "", [], "", ""
+
+
+def read_list(path):
+    defects, part = [], None
+    for line in path.read_text().splitlines(keepends=True):
+        word = line.strip()
+        if part is None:
+            if word.startswith("[") and word.endswith("]"):
+                defects.append(Defect(word[1:-1]))
+            elif word == "<<<<":
+                part = "old"
+            elif "=" in word and not word.startswith("#"):
+                key, value = (side.strip() for side in word.split("=", 1))
+                if key not in ("what", "file", "tests"):
+                    sys.exit(f"planted_defects: {path}: no field '{key}'")
+                setattr(defects[-1], key, value.split() if key == "tests" else value)
+        elif word == "====" and part == "old":
+            part = "new"
+        elif word == ">>>>" and part == "new":
+            part = None
+        else:
+            setattr(defects[-1], part, getattr(defects[-1], part) + line)
+    names = [defect.name for defect in defects]
+    for name in names:
+        if names.count(name) != 1:
+            sys.exit(f"planted_defects: '{name}' stands in the list twice")
+    return defects
+
+
+def text_problem(root, defect):
+    file = root / defect.file
+    if not defect.file or not file.is_file():
+        return f"there is no file '{defect.file}'"
+    count = file.read_text().count(defect.old)
+    if not defect.old or not defect.tests or defect.old == defect.new:
+        return "it has no text or names no tests"
+    return "" if count == 1 else f"its text occurs {count} times in {defect.file}"
+
+
+class Tree:
+    """The copy that is built and changed."""
+
+    def __init__(self, work, jobs):
+        self.root, self.build, self.jobs = work / "tree", work / "build", jobs
+        self.root.mkdir(parents=True, exist_ok=True)
+        for part in PARTS:
+            source, target = ROOT / part, self.root / part
+            if source.is_dir():
+                # without times, so that only what differs is built again
+                for file in [path for path in source.rglob("*") if path.is_file()]:
+                    self.put(target / file.relative_to(source), file.read_bytes(), file.stat().st_mode)
+                for file in [path for path in target.rglob("*") if path.is_file()]:
+                    if not (source / file.relative_to(target)).is_file():
+                        file.unlink()
+            elif source.is_file():
+                self.put(target, source.read_bytes(), source.stat().st_mode)
+
+    @staticmethod
+    def put(path, data, mode):
+        if path.is_file() and path.read_bytes() == data:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        path.chmod(mode)
+
+    def configure(self):
+        generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+        command = ["cmake", "-S", self.root, "-B", self.build, *generator, "-DCMAKE_BUILD_TYPE=Debug",
+                   "-DBOLE_CHECKS=ON"]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    def make(self, targets):
+        command = ["cmake", "--build", self.build, "-j", str(self.jobs)]
+        command += [word for target in targets for word in ("--target", target)]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    def tests(self):
+        return sorted(path.stem for path in (self.root / "tests").glob("test_*.c"))
+
+    def fails(self, test, seconds):
+        """How the test fails, or an empty string."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("BOLE_TEST_")}
+        environment["TMPDIR"] = str(self.build)
+        process = subprocess.Popen([self.build / test], cwd=self.build, env=environment, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                                   start_new_session=True)
+        try:
+            output, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.communicate()
+            return f"does not end within {seconds} s"
+        for leftover in self.build.glob("bole-test-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        if process.returncode == 0:
+            return ""
+        found = re.search(r"^\[  FAILED  \] (\w+)$", output, re.MULTILINE)
+        if found:
+            return found.group(1)
+        return f"signal {-process.returncode}" if process.returncode < 0 else f"exit {process.returncode}"
+
+
+def try_defect(tree, defect):
+    """(verdict, test, how)"""
+    path = tree.root / defect.file
+    before = path.read_text()
+    path.write_text(before.replace(defect.old, defect.new))
+    try:
+        tested = []
+        for tests, seconds in ((defect.tests, SECONDS_NAMED),
+                               ([test for test in tree.tests() if test not in defect.tests], SECONDS_OTHER)):
+            for test in tests:
+                built = tree.make([test])
+                if built.returncode != 0:
+                    print(built.stdout[-3000:])
+                    return "NOT BUILT", test, ""
+                how = tree.fails(test, seconds)
+                if how:
+                    return ("caught" if test in defect.tests else "caught elsewhere"), test, how
+                tested.append(test)
+        return "SURVIVED", "", f"{len(tested)} tests passed"
+    finally:
+        path.write_text(before)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="plant defects and expect tests to fail")
+    parser.add_argument("--list", action="store_true", help="the names, and what each defect is")
+    parser.add_argument("--texts", action="store_true", help="only see whether the texts still stand in the sources")
+    parser.add_argument("--work", type=Path, help="copy and build here, and keep it")
+    parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS", os.cpu_count() or 2)))
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    options = parser.parse_args()
+    defects = read_list(LIST)
+    unknown = set(options.names) - {defect.name for defect in defects}
+    if unknown:
+        sys.exit(f"planted_defects: no defect {', '.join(sorted(unknown))}")
+    defects = [defect for defect in defects if not options.names or defect.name in options.names]
+    if options.list:
+        for defect in defects:
+            print(f"  {defect.name:36} {defect.what}")
+        return 0
+    bad = 0
+    for defect in defects:
+        problem = text_problem(ROOT, defect)
+        if problem:
+            print(f"planted_defects: {defect.name}: {problem}")
+            bad += 1
+    if options.texts or bad:
+        print(f"planted_defects: {len(defects)} defects, {bad} whose text does not apply")
+        return bad != 0
+
+    work = (options.work or Path(tempfile.mkdtemp(prefix="bole-defects-"))).resolve()
+    begin = time.monotonic()
+    try:
+        tree = Tree(work, options.jobs)
+        for step in (tree.configure, lambda: tree.make(sorted({t for defect in defects for t in defect.tests}))):
+            done = step()
+            if done.returncode != 0:
+                print(done.stdout[-3000:] + done.stderr[-3000:])
+                print("planted_defects: the copy does not build")
+                return 1
+        for test in sorted({test for defect in defects for test in defect.tests}):
+            how = tree.fails(test, SECONDS_OTHER)
+            if how:
+                print(f"planted_defects: {test} fails without any defect: {how}")
+                return 1
+        counts = {}
+        for defect in defects:
+            start = time.monotonic()
+            verdict, test, how = try_defect(tree, defect)
+            counts[verdict] = counts.get(verdict, 0) + 1
+            print(f"  {defect.name:36} {verdict:16} {test:28} {how}  ({time.monotonic() - start:.0f} s)", flush=True)
+        caught = counts.get("caught", 0) + counts.get("caught elsewhere", 0)
+        print(f"planted_defects: {caught} of {len(defects)} caught"
+              f" ({counts.get('caught elsewhere', 0)} by a test not named for it),"
+              f" {counts.get('SURVIVED', 0)} survived, {counts.get('NOT BUILT', 0)} not built,"
+              f" {time.monotonic() - begin:.0f} s")
+        return caught != len(defects)
+    finally:
+        if options.work is None:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
