@@ -199,7 +199,7 @@ static bole_status ready_to_write(bole_db *db, bole_error *error)
         if (status != BOLE_OK)
             return status;
     }
-    if (bl_unlikely(db->log_failed))
+    if (bl_unlikely(db->log_failed || db->failed)) /* the latter: it refuses */
         return bl_rotate(db, 0, error);
     return BOLE_OK;
 }
