@@ -4,7 +4,7 @@
  * A history of 60 operations (batches of both modes, flush, merge, sync, scan, snapshot, checkpoint, tables, reopen)
  * runs on a disk in memory with its background work inside calls, so that the same history makes the same calls. It
  * runs again for each call and each kind of fault: the call fails once, or it and all behind it fail; with several
- * errnos; with half of a write done. The history goes on as well as it can, the reads are compared with the model
+ * errnos; with half of a write done; one in four with a second fault soon after. The history goes on as well as it can, the reads are compared with the model
  * (history_fixture.h), then the power is cut (with or without a close before), and the store must open, hold what it
  * must, take a write, close, and open again. The same with allocations that fail, where no byte may leak either.
  *
@@ -41,15 +41,15 @@ enum { KINDS = sizeof kinds / sizeof kinds[0] - 1, NO_FAULT = KINDS };
 /* One run of a history. */
 typedef struct run {
     history *h;
-    bole_vfs *disk, *fault;
-    bole_fault_plan plan;
+    bole_vfs *disk, *fault, *second; /* second fails over fault, which fails over disk */
+    bole_fault_plan plan, second_plan;
     bole_options options;
     bole_db *db; /* NULL: it could not be opened again */
     bole_error error;
     bool allocations;      /* they fail, not calls */
     uint64_t calls_before; /* allocations up to the end of the setup */
     const fault_kind *kind;
-    uint64_t at;
+    uint64_t at, distance; /* of a second fault from the first; 0: none */
 } run;
 
 typedef struct tally {
@@ -63,7 +63,10 @@ static uint64_t effort(void)
     return value != 0 ? value : 1;
 }
 
-static bool was_hit(const run *r) { return r->allocations ? bl_alloc_calls() > r->at : r->plan.failed > 0; }
+static bool was_hit(const run *r)
+{
+    return r->second_plan.failed > 0 || (r->allocations ? bl_alloc_calls() > r->at : r->plan.failed > 0);
+}
 
 #define fail_run(r, ...) fail_run_at((r), __LINE__, __VA_ARGS__)
 __attribute__((format(printf, 3, 4), noreturn)) static void fail_run_at(const run *r, int line,
@@ -74,9 +77,9 @@ __attribute__((format(printf, 3, 4), noreturn)) static void fail_run_at(const ru
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    print_error("BOLE_FAULT=%s/%" PRIu64 "/%" PRIu64 "/%u (%s, line %d): %s\n",
+    print_error("BOLE_FAULT=%s/%" PRIu64 "/%" PRIu64 "/%u/%" PRIu64 " (%s, line %d): %s\n",
                 r->allocations ? "allocation" : "call", r->h->seed, r->at, (unsigned)(r->kind - kinds),
-                r->kind->name, line, text);
+                r->distance, r->kind->name, line, text);
     _fail(__FILE__, line);
     abort();
 }
@@ -234,6 +237,7 @@ static void heal(run *r)
         bl_alloc_fail_at(UINT64_MAX, 0);
     else
         r->plan.at = UINT64_MAX;
+    r->second_plan.at = UINT64_MAX;
 }
 
 /* The history, as far as it goes. False: the store could not even be opened. */
@@ -243,22 +247,28 @@ static bool live(run *r)
     bl_prng_init(&prng, r->h->seed);
     if (!open_store(r))
         return false;
-    for (uint32_t i = 0; i < OPERATIONS && r->db != NULL; i++)
+    uint32_t left = OPERATIONS; /* many are cut soon after the fault */
+    if (r->at % 3 == 0 || r->distance != 0)
+        left = 1 + (uint32_t)(r->at / 3 % 6);
+    for (uint32_t i = 0; i < OPERATIONS && r->db != NULL && left > 0; i++) {
         operate(r, i, &prng);
+        left -= was_hit(r);
+    }
     if (r->db != NULL)
         check_live(r);
     return r->db != NULL;
 }
 
-/* After the cut: open, look, write, close, open, look. No fault is left. */
-static void come_back(run *r, bole_vfs *survived)
+/* After the cut: open, look, write, close, open, look. No fault is left. What was acknowledged at all survives the death
+ * of the process alone. */
+static void come_back(run *r, bole_vfs *survived, bool only_the_process_died)
 {
     r->options.vfs = survived;
     for (int again = 0; again < 2; again++) {
         bole_status status = bole_open("store", &r->options, &r->db, &r->error);
         if (status != BOLE_OK)
             fail_run(r, "after the cut open %d is refused: %s", again, r->error.message);
-        status = history_check(r->h, r->db, again != 0);
+        status = history_check(r->h, r->db, again != 0 || only_the_process_died);
         if (status != BOLE_OK || r->h->why[0] != '\0')
             fail_run(r, "after the cut, open %d: %s%s", again, r->h->why,
                      status != BOLE_OK ? "a read fails" : "");
@@ -275,7 +285,8 @@ static void come_back(run *r, bole_vfs *survived)
 }
 
 /* One run with one fault. Returns how many calls (or allocations) the history makes. */
-static uint64_t one_fault(uint64_t seed, bool allocations, uint64_t at, const fault_kind *kind, tally *t)
+static uint64_t one_fault(uint64_t seed, bool allocations, uint64_t at, const fault_kind *kind,
+                          uint64_t distance, tally *t)
 {
     run *r = calloc(1, sizeof *r);
     r->h = calloc(1, sizeof *r->h);
@@ -283,13 +294,20 @@ static uint64_t one_fault(uint64_t seed, bool allocations, uint64_t at, const fa
     r->allocations = allocations;
     r->kind = kind;
     r->at = at;
+    r->distance = distance;
     r->error = (bole_error)BOLE_ERROR_INIT;
     int64_t before = bl_alloc_live();
     bole_vfs *survived;
     assert_ok(bole_vfs_memory_create(seed, &r->disk), NULL);
     r->plan = (bole_fault_plan){ .at = UINT64_MAX, .system_errno = kind->system_errno, .half = kind->half };
     assert_ok(bole_vfs_fault_create(r->disk, &r->plan, &r->fault), NULL);
-    r->options = options_for(seed, r->fault);
+    r->second_plan = (bole_fault_plan){ .at = UINT64_MAX, .system_errno = EIO };
+    if (distance != 0) {
+        r->second_plan.at = (allocations ? 0 : at) + distance;
+        r->second_plan.count = distance % 2 == 0 ? 1 : UINT64_MAX;
+    }
+    assert_ok(bole_vfs_fault_create(r->fault, &r->second_plan, &r->second), NULL);
+    r->options = options_for(seed, r->second);
     set_fault(r, at, kind->count);
     bool open = live(r);
     uint64_t calls = allocations ? bl_alloc_calls() : r->plan.calls;
@@ -297,8 +315,8 @@ static uint64_t one_fault(uint64_t seed, bool allocations, uint64_t at, const fa
     heal(r);
     if (hit)
         t->hit++;
-    if (open && hit &&
-        kind->count != UINT64_MAX) { /* the fault is over: does it go on without being opened again? */
+    if (open && hit && kind->count != UINT64_MAX &&
+        distance == 0) { /* over: does it go on without an open? */
         t->may_go_on++;
         bole_status status = history_write(r->h, r->db, BOLE_DURABILITY_POWER, &r->error);
         if (status == BOLE_OK) {
@@ -323,8 +341,9 @@ static uint64_t one_fault(uint64_t seed, bool allocations, uint64_t at, const fa
     assert_ok(bole_vfs_memory_crash(r->disk, mode, seed + at, &survived), NULL);
     if (r->db != NULL)
         (void)!bole_close(r->db, NULL);
-    come_back(r, survived);
+    come_back(r, survived, mode == BOLE_CRASH_KEEP_ALL);
     bole_vfs_destroy(survived);
+    bole_vfs_destroy(r->second);
     bole_vfs_destroy(r->fault);
     bole_vfs_destroy(r->disk);
     if (bl_alloc_live() != before &&
@@ -336,21 +355,23 @@ static uint64_t one_fault(uint64_t seed, bool allocations, uint64_t at, const fa
     return calls;
 }
 
-/* BOLE_FAULT=allocation/3/195/0: only this fault, of allocation (or call) 195 of history 3, of kind 0. */
+/* BOLE_FAULT=allocation/3/195/0/0: only this fault, of allocation (or call) 195 of history 3, of kind 0, alone. */
 static bool only_one(bool allocations)
 {
     const char *text = getenv("BOLE_FAULT");
     char what[16];
-    uint64_t seed, at;
+    uint64_t seed, at, distance;
     uint32_t kind;
     if (text == NULL)
         return false;
-    if (sscanf(text, "%15[a-z]/%" SCNu64 "/%" SCNu64 "/%u", what, &seed, &at, &kind) != 4 || kind >= KINDS)
-        fail_msg("BOLE_FAULT=call/HISTORY/POSITION/KIND or allocation/...");
+    if (sscanf(text, "%15[a-z]/%" SCNu64 "/%" SCNu64 "/%u/%" SCNu64, what, &seed, &at, &kind, &distance) !=
+            5 ||
+        kind >= KINDS)
+        fail_msg("BOLE_FAULT=call/HISTORY/POSITION/KIND/DISTANCE or allocation/...");
     tally t = { 0 };
     if ((strcmp(what, "allocation") == 0) == allocations) {
-        one_fault(seed, allocations, UINT64_MAX, &kinds[NO_FAULT], &t);
-        one_fault(seed, allocations, at, &kinds[kind], &t);
+        one_fault(seed, allocations, UINT64_MAX, &kinds[NO_FAULT], 0, &t);
+        one_fault(seed, allocations, at, &kinds[kind], distance, &t);
     }
     return true;
 }
@@ -366,7 +387,7 @@ static void sweep(bool allocations, uint64_t total, const char *what)
     uint32_t kind_count = allocations ? 2 : KINDS;
     for (uint64_t seed = first; t.runs < total; seed++) {
         tally unused = { 0 };
-        uint64_t calls = one_fault(seed, allocations, UINT64_MAX, &kinds[NO_FAULT], &unused);
+        uint64_t calls = one_fault(seed, allocations, UINT64_MAX, &kinds[NO_FAULT], 0, &unused);
         uint64_t all = calls * kind_count,
                  wanted = total - t.runs < PER_HISTORY ? total - t.runs : PER_HISTORY;
         if (wanted > total / 3)
@@ -377,7 +398,8 @@ static void sweep(bool allocations, uint64_t total, const char *what)
         bl_prng_init(&prng, seed);
         for (uint64_t i = 0; i < wanted; i++) {
             uint64_t pick = all / wanted * i + bl_prng_below(&prng, all / wanted);
-            one_fault(seed, allocations, pick / kind_count, &kinds[pick % kind_count], &t);
+            uint64_t distance = i % 4 == 3 ? 1 + bl_prng_below(&prng, 60) : 0;
+            one_fault(seed, allocations, pick / kind_count, &kinds[pick % kind_count], distance, &t);
         }
     }
     print_message("%" PRIu64 " %s from history %" PRIu64 " on, %" PRIu64
@@ -422,6 +444,126 @@ static void a_write_after_a_failed_rotation_is_seen_or_refused(void **state)
     assert_true(refused > 0); /* else the place that this is about was not met */
 }
 
+/* Some batches; then the first call of the next write fails (`log_fails`), or nothing; then a write, or a flush, in which
+ * call `at` fails, and more writes; then the end of the process or the machine. Returns whether that call was met. */
+static bool fails_twice(uint64_t seed, bool log_fails, uint64_t at, uint64_t count, bole_crash_mode mode)
+{
+    history *h = calloc(1, sizeof *h);
+    h->seed = seed;
+    bole_vfs *disk, *fault, *survived;
+    bole_db *db;
+    bole_error error = BOLE_ERROR_INIT;
+    bole_fault_plan plan = { .at = UINT64_MAX, .count = 1, .system_errno = EIO, .half = true };
+    assert_ok(bole_vfs_memory_create(seed, &disk), NULL);
+    assert_ok(bole_vfs_fault_create(disk, &plan, &fault), NULL);
+    bole_options options = options_for(seed, fault);
+    options.memtable_bytes = 64 << 10; /* no rotation but the one that is meant */
+    assert_ok(bole_open("store", &options, &db, &error), &error);
+    for (uint32_t i = 0; i < 5; i++)
+        assert_ok(history_write(h, db, i == 2 ? BOLE_DURABILITY_POWER : BOLE_DURABILITY_PROCESS, &error),
+                  &error);
+    for (uint32_t n = 1; n <= 3; n++)
+        h->batches[n].fate = HISTORY_DURABLE;
+    if (log_fails) {
+        plan.at = plan.calls;
+        assert_status(BOLE_IN_DOUBT, history_write(h, db, BOLE_DURABILITY_PROCESS, &error), &error);
+    }
+    plan.at = plan.calls + at;
+    plan.count = count;
+    plan.failed = 0;
+    if (!log_fails)
+        (void)!bole_flush(db, &error);
+    for (uint32_t i = 0; i < 6; i++)
+        (void)!history_write(h, db, BOLE_DURABILITY_PROCESS, &error);
+    bool met = plan.failed > 0;
+    plan.at = UINT64_MAX;
+    bole_status status = history_check(h, db, true);
+    if (status == BOLE_OK && h->why[0] == '\0') {
+        assert_ok(bole_vfs_memory_crash(disk, mode, seed + at, &survived), NULL);
+        (void)!bole_close(db, NULL);
+        options.vfs = survived;
+        assert_ok(bole_open("store", &options, &db, &error), &error);
+        status = history_check(h, db, mode == BOLE_CRASH_KEEP_ALL);
+        assert_ok(bole_close(db, &error), &error);
+        bole_vfs_destroy(survived);
+    }
+    if (status != BOLE_OK || h->why[0] != '\0')
+        fail_msg("history %" PRIu64 ", %s, call %" PRIu64 ", %s, crash mode %d: %s %s", seed,
+                 log_fails ? "a failed log" : "a flush", at, count == 1 ? "once" : "for good", (int)mode,
+                 bole_status_name(status), h->why);
+    bole_vfs_destroy(fault);
+    bole_vfs_destroy(disk);
+    free(h);
+    return met;
+}
+
+/* Goal: what is acknowledged behind a log that failed, or behind one that could not be flushed, is no less safe for that
+ * (ROT-2), and never comes back without what was acknowledged before it. */
+static void what_follows_a_failure_is_as_safe_as_what_went_before(void **state)
+{
+    (void)state;
+    uint64_t first = test_seed(1), runs = 0;
+    for (uint64_t seed = first; seed < first + 2 * effort(); seed++)
+        for (uint32_t kind = 0; kind < 8; kind++) {
+            bole_crash_mode mode = kind % 2 != 0 ? BOLE_CRASH_RANDOM : BOLE_CRASH_KEEP_ALL;
+            uint64_t count = kind / 2 % 2 != 0 ? UINT64_MAX : 1;
+            for (uint64_t at = 0; fails_twice(seed, kind / 4 != 0, at, count, mode) && at < 100; at++)
+                runs++;
+        }
+    print_message("%" PRIu64 " failures of a flush or behind a failed log: 0 lost, 0 holes\n", runs);
+    assert_true(runs > 100);
+}
+
+/* Goal: a table whose drop failed, wherever it was, takes writes as before or says that it is gone: what it took is there
+ * after the death of the process. */
+static void a_table_whose_drop_failed_keeps_what_it_takes(void **state)
+{
+    (void)state;
+    uint32_t kept = 0;
+    for (uint64_t at = 0, more = 1; more != 0; at++) {
+        bole_vfs *disk, *fault, *survived;
+        bole_db *db;
+        bole_table *table;
+        bole_error error = BOLE_ERROR_INIT;
+        bole_buffer value = BOLE_BUFFER_INIT;
+        bole_fault_plan plan = { .at = UINT64_MAX, .count = 1, .system_errno = EIO };
+        assert_ok(bole_vfs_memory_create(1, &disk), NULL);
+        assert_ok(bole_vfs_fault_create(disk, &plan, &fault), NULL);
+        bole_options options = options_for(2, fault);
+        assert_ok(bole_open("store", &options, &db, &error), &error);
+        assert_ok(bole_table_create(db, "second", NULL, &table, &error), &error);
+        plan.at = plan.calls + at;
+        bole_status dropped = bole_table_drop(db, "second", &error);
+        more = plan.failed;
+        plan.at = UINT64_MAX;
+        bole_write_options into = BOLE_WRITE_OPTIONS_INIT;
+        into.table = table;
+        bole_status status = bole_put(db, &into, BOLE_STR("key"), BOLE_STR("value"));
+        assert_true(dropped == BOLE_OK ? status == BOLE_NOT_FOUND
+                                       : status == BOLE_OK || history_is_clean(status));
+        assert_ok(bole_vfs_memory_crash(disk, BOLE_CRASH_KEEP_ALL, 1, &survived), NULL);
+        bole_table_close(table);
+        (void)!bole_close(db, &error);
+        options.vfs = survived;
+        assert_ok(bole_open("store", &options, &db, &error), &error);
+        bole_status there = bole_table_open(db, "second", &table, &error);
+        if (status == BOLE_OK) {
+            bole_read_options from = BOLE_READ_OPTIONS_INIT;
+            from.table = table;
+            assert_ok(there, &error);
+            assert_ok(bole_get(db, &from, BOLE_STR("key"), &value), NULL);
+            kept++;
+        }
+        bole_table_close(table);
+        bole_buffer_free(&value);
+        assert_ok(bole_close(db, &error), &error);
+        bole_vfs_destroy(survived);
+        bole_vfs_destroy(fault);
+        bole_vfs_destroy(disk);
+    }
+    assert_true(kept > 0);
+}
+
 /* Goal: G4 and G5 of the reliability figures, in the size that BOLE_TEST_EFFORT asks for. */
 static void a_failing_call_is_told_and_loses_nothing(void **state)
 {
@@ -440,6 +582,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_write_after_a_failed_rotation_is_seen_or_refused),
+        cmocka_unit_test(what_follows_a_failure_is_as_safe_as_what_went_before),
+        cmocka_unit_test(a_table_whose_drop_failed_keeps_what_it_takes),
         cmocka_unit_test(a_failing_call_is_told_and_loses_nothing),
         cmocka_unit_test(a_failing_allocation_is_told_and_loses_nothing),
     };

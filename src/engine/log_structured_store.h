@@ -114,7 +114,8 @@ struct bole_db {
     bl_write_ahead_log *log;   /* active; NULL until begin_writing. The pointer changes with the mutex held too */
     bl_memtable *memtable;     /* active */
     bool writing;              /* begin_writing was done */
-    bool log_failed;           /* the active log is FAILED: its memtable must reach segments first */
+    bool log_failed;           /* the active log is FAILED, or may have a successor (ROT-3): its memtable must reach
+                                  segments first */
     uint64_t next_log_bytes;
     uint64_t pacing_owed_ns;
     _Atomic uint64_t commit_groups, log_bytes_written, log_rotations, delayed_ns;

@@ -9,6 +9,7 @@
  *
  * INVARIANTS  (ROT-1) Positions never repeat: a log starts where the one before ends, or above.
  *             (ROT-2) After a log FAILED nothing is acknowledged before its memtable is in segments, durably.
+ *             (ROT-3) While a manifest may name a log's successor the log takes no record: replay would end before it.
  * THREADS     Commit lock held throughout; mutex taken inside. */
 #include "engine/log_structured_store.h"
 
@@ -259,8 +260,13 @@ bole_status bl_rotate(bole_db *db, uint64_t record_bytes, bole_error *error)
         .next_sequence = start,
     };
     status = bl_version_set_apply(db->versions, &edit, error);
-    if (status != BOLE_OK)
+    if (status != BOLE_OK) {
+        if (!bl_version_set_may_delete(db->versions)) { /* the edit may be there: (ROT-3) */
+            BL_MARK("rotation in doubt");
+            db->log_failed = true;
+        }
         goto fail;
+    }
     bl_write_ahead_log *old_log = db->log;
     sealed->memtable = db->memtable;
     sealed->log = old_log;

@@ -237,6 +237,9 @@ BOLE_API bole_status bole_table_drop(bole_db *db, const char *name, bole_error *
         };
         bl_version_edit edit = { .tables_dropped = &dropped, .tables_dropped_count = 1 };
         status = bl_version_set_apply(db->versions, &edit, error);
+        /* The manifest may say that the table is gone: no record of it before that is settled. */
+        if (status != BOLE_OK && !bl_version_set_may_delete(db->versions))
+            db->log_failed = true;
         if (status == BOLE_OK) {
             keep_for_handles_locked(db, number, before);
             status = bl_read_state_publish_locked(db, error);
