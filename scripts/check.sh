@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: MIT
 # The whole gate, step by step, each named and timed; it goes on after a failed step and tells all of them at the end.
 #
-#   scripts/check.sh [STEP...]     without a step: all of them
+#   scripts/check.sh [STEP...]     without a step: all of them, but for those that take long
+#   scripts/check.sh --full        those too
 #   scripts/check.sh --list
 #
 # What a step printed is kept in build/check/STEP.log and shown when the step failed.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-steps=(format layers style gcc clang asan tsan simulation crash readers large install)
+steps=(format layers style gcc clang asan tsan simulation faults crash readers large install)
+long_steps=(defects) # by name, or with --full
 
 step_format() { scripts/format.sh --check; }                                  # C files as .clang-format says
 step_layers() { scripts/check_layers.py --self-test && scripts/check_layers.py; } # who may include whom
@@ -19,6 +21,8 @@ step_clang() { scripts/build.sh clang all bole_bench; }                       # 
 step_asan() { scripts/build.sh asan && scripts/run_tests.sh asan; }           # all tests, address and undefined
 step_tsan() { scripts/build.sh tsan && scripts/run_tests.sh tsan; }           # all tests, threads
 step_simulation() { scripts/build.sh release && more test_simulation 10; }     # 1,000 seeded histories with power cuts
+step_faults() { scripts/build.sh release && more test_faults 20; }             # 19,000 failing calls and allocations
+step_defects() { scripts/planted_defects.py; }                                # each planted defect is seen by a test
 step_crash() { # 200 kill -9 of a writing process, and 60 of the command that loads
     scripts/build.sh release && more test_crash 10 && scripts/crash_cycles.py --cycles "${CRASH_CYCLES:-60}"
 }
@@ -34,13 +38,15 @@ more() {
 
 case ${1:-} in
 --list)
-    for step in "${steps[@]}"; do
+    for step in "${steps[@]}" "${long_steps[@]}"; do
         printf '  %-12s %s\n' "$step" "$(sed -n "s/^step_$step() .*# //p" "$0")"
     done
+    echo "  not without being named, or --full: ${long_steps[*]}"
     exit 0
     ;;
+--full) steps+=("${long_steps[@]}") ;;
+*) [ $# -eq 0 ] || steps=("$@") ;;
 esac
-[ $# -eq 0 ] || steps=("$@")
 
 mkdir -p build/check
 failed=()
@@ -59,7 +65,7 @@ for step in "${steps[@]}"; do
         failed+=("$step")
         tail -n 100 "$log"
     fi
-    closing=$(grep -E '^[0-9]+% tests passed|^crash_cycles: seed' "$log" | tail -n 1)
+    closing=$(grep -E '^[0-9]+% tests passed|^crash_cycles: seed|^planted_defects: [0-9]+ of' "$log" | tail -n 1)
     printf 'check: %-12s %-7s %4d s  %s\n' "$step" "$verdict" $((SECONDS - begin)) "$closing"
 done
 if [ ${#failed[@]} -ne 0 ]; then

@@ -4,9 +4,10 @@
  * A history of 60 operations (batches of both modes, flush, merge, sync, scan, snapshot, checkpoint, tables, reopen)
  * runs on a disk in memory with its background work inside calls, so that the same history makes the same calls. It
  * runs again for each call and each kind of fault: the call fails once, or it and all behind it fail; with several
- * errnos; with half of a write done; one in four with a second fault soon after. The history goes on as well as it can, the reads are compared with the model
- * (history_fixture.h), then the power is cut (with or without a close before), and the store must open, hold what it
- * must, take a write, close, and open again. The same with allocations that fail, where no byte may leak either.
+ * errnos; with half of a write done; one in four with a second fault soon after. The history goes on as well as it
+ * can, the reads are compared with the model (history_fixture.h), then the power is cut (with or without a close
+ * before), and the store must open, hold what it must, take a write, close, and open again. The same with allocations
+ * that fail, where no byte may leak either.
  *
  * A failure prints BOLE_FAULT=..., which runs that one again. BOLE_TEST_SEED chooses the first history;
  * BOLE_TEST_EFFORT (default 1) times 250 is the number of failing calls and of failing allocations. */
@@ -259,8 +260,8 @@ static bool live(run *r)
     return r->db != NULL;
 }
 
-/* After the cut: open, look, write, close, open, look. No fault is left. What was acknowledged at all survives the death
- * of the process alone. */
+/* After the cut: open, look, write, close, open, look. No fault is left. What was acknowledged at all
+ * survives the death of the process alone. */
 static void come_back(run *r, bole_vfs *survived, bool only_the_process_died)
 {
     r->options.vfs = survived;
@@ -355,7 +356,8 @@ static uint64_t one_fault(uint64_t seed, bool allocations, uint64_t at, const fa
     return calls;
 }
 
-/* BOLE_FAULT=allocation/3/195/0/0: only this fault, of allocation (or call) 195 of history 3, of kind 0, alone. */
+/* BOLE_FAULT=allocation/3/195/0/0: only this fault, of allocation (or call) 195 of history 3, of kind 0,
+ * alone. */
 static bool only_one(bool allocations)
 {
     const char *text = getenv("BOLE_FAULT");
@@ -411,9 +413,9 @@ static void sweep(bool allocations, uint64_t total, const char *what)
     assert_true(t.hit > t.runs / 2);
 }
 
-/* Goal: a rotation that fails for want of memory, wherever it is, leaves a store that either takes writes and shows
- * them, or refuses them. (Found by history 3, allocation 195: readers kept the memtable of before, and writes went on
- * into the new one.) */
+/* Goal: a rotation that fails for want of memory, wherever it is, leaves a store that either takes writes
+ * and shows them, or refuses them. (Found by history 3, allocation 195: readers kept the memtable of before,
+ * and writes went on into the new one.) */
 static void a_write_after_a_failed_rotation_is_seen_or_refused(void **state)
 {
     (void)state;
@@ -444,8 +446,9 @@ static void a_write_after_a_failed_rotation_is_seen_or_refused(void **state)
     assert_true(refused > 0); /* else the place that this is about was not met */
 }
 
-/* Some batches; then the first call of the next write fails (`log_fails`), or nothing; then a write, or a flush, in which
- * call `at` fails, and more writes; then the end of the process or the machine. Returns whether that call was met. */
+/* Some batches; then the first call of the next write fails (`log_fails`), or nothing; then a write, or a
+ * flush, in which call `at` fails, and more writes; then the end of the process or the machine. Returns
+ * whether that call was met. */
 static bool fails_twice(uint64_t seed, bool log_fails, uint64_t at, uint64_t count, bole_crash_mode mode)
 {
     history *h = calloc(1, sizeof *h);
@@ -497,8 +500,8 @@ static bool fails_twice(uint64_t seed, bool log_fails, uint64_t at, uint64_t cou
     return met;
 }
 
-/* Goal: what is acknowledged behind a log that failed, or behind one that could not be flushed, is no less safe for that
- * (ROT-2), and never comes back without what was acknowledged before it. */
+/* Goal: what is acknowledged behind a log that failed, or behind one that could not be flushed, is no less
+ * safe for that (ROT-2), and never comes back without what was acknowledged before it. */
 static void what_follows_a_failure_is_as_safe_as_what_went_before(void **state)
 {
     (void)state;
@@ -514,8 +517,8 @@ static void what_follows_a_failure_is_as_safe_as_what_went_before(void **state)
     assert_true(runs > 100);
 }
 
-/* Goal: a table whose drop failed, wherever it was, takes writes as before or says that it is gone: what it took is there
- * after the death of the process. */
+/* Goal: a table whose drop failed, wherever it was, takes writes as before or says that it is gone: what it
+ * took is there after the death of the process. */
 static void a_table_whose_drop_failed_keeps_what_it_takes(void **state)
 {
     (void)state;
