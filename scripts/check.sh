@@ -21,7 +21,9 @@ step_clang() { scripts/build.sh clang all bole_bench; }                       # 
 step_asan() { scripts/build.sh asan && scripts/run_tests.sh asan; }           # all tests, address and undefined
 step_tsan() { scripts/build.sh tsan && scripts/run_tests.sh tsan; }           # all tests, threads
 step_simulation() { scripts/build.sh release && more test_simulation 10; }     # 1,000 seeded histories with power cuts
-step_faults() { scripts/build.sh release && more test_faults 20; }             # 19,000 failing calls and allocations
+step_faults() { # 19,000 failing calls and allocations, 2,000 levels of free space
+    scripts/build.sh release && more test_faults 20 && more test_full_disk 40
+}
 step_defects() { scripts/planted_defects.py; }                                # each planted defect is seen by a test
 step_crash() { # 200 kill -9 of a writing process, and 60 of the command that loads
     scripts/build.sh release && more test_crash 10 && scripts/crash_cycles.py --cycles "${CRASH_CYCLES:-60}"
