@@ -46,6 +46,7 @@ typedef struct run {
     bole_fault_plan plan, second_plan;
     bole_options options;
     bole_db *db; /* NULL: it could not be opened again */
+    bool wrote;  /* since it was opened: one that only recovered makes nothing durable by closing */
     bole_error error;
     bool allocations;      /* they fail, not calls */
     uint64_t calls_before; /* allocations up to the end of the setup */
@@ -97,6 +98,13 @@ static bool went_well(run *r, bole_status status, const char *what)
     return false;
 }
 
+/* The same of a call that writes. */
+static bool wrote_well(run *r, bole_status status, const char *what)
+{
+    r->wrote = r->wrote || status == BOLE_OK;
+    return went_well(r, status, what);
+}
+
 static void check_live(run *r)
 {
     bole_status status = history_check(r->h, r->db, true);
@@ -108,6 +116,7 @@ static void check_live(run *r)
 static bool open_store(run *r)
 {
     bole_status status = bole_open("store", &r->options, &r->db, &r->error);
+    r->wrote = false;
     if (!went_well(r, status, "open")) {
         assert_null(r->db);
         return false;
@@ -121,7 +130,8 @@ static bool close_store(run *r)
     r->db = NULL;
     if (!went_well(r, status, "close"))
         return false;
-    history_all_durable(r->h);
+    if (r->wrote)
+        history_all_durable(r->h);
     return true;
 }
 
@@ -130,8 +140,8 @@ static void scan_a_snapshot(run *r)
     bole_snapshot *snapshot;
     if (!went_well(r, bole_snapshot_create(r->db, &snapshot, &r->error), "a snapshot"))
         return;
-    went_well(r, history_write(r->h, r->db, BOLE_DURABILITY_PROCESS, &r->error), "a write");
-    went_well(r, bole_flush(r->db, &r->error), "a flush");
+    wrote_well(r, history_write(r->h, r->db, BOLE_DURABILITY_PROCESS, &r->error), "a write");
+    wrote_well(r, bole_flush(r->db, &r->error), "a flush");
     bole_read_options options = BOLE_READ_OPTIONS_INIT;
     options.snapshot = snapshot;
     options.error = &r->error;
@@ -157,7 +167,7 @@ static void use_a_table(run *r, uint32_t i)
     bole_write_options options = BOLE_WRITE_OPTIONS_INIT;
     options.table = table;
     options.error = &r->error;
-    went_well(r, bole_put(r->db, &options, BOLE_STR("key"), BOLE_STR("value")), "a put into a table");
+    wrote_well(r, bole_put(r->db, &options, BOLE_STR("key"), BOLE_STR("value")), "a put into a table");
     bole_table_close(table);
     if (i % 2 == 0) {
         status = bole_table_drop(r->db, "second", &r->error);
@@ -171,14 +181,14 @@ static void write_some(run *r, bl_prng *prng)
     bool power = bl_prng_chance(prng, 4);
     bole_status status = history_write(r->h, r->db, power ? BOLE_DURABILITY_POWER : BOLE_DURABILITY_PROCESS,
                                        &r->error);
-    if (went_well(r, status, "a write") && power)
+    if (wrote_well(r, status, "a write") && power)
         history_all_durable(r->h);
 }
 
 /* Everything up to here is durable when the call says that it went well. */
 static void make_durable(run *r, bole_status status, const char *what)
 {
-    if (went_well(r, status, what))
+    if (wrote_well(r, status, what))
         history_all_durable(r->h);
 }
 
@@ -322,6 +332,9 @@ static uint64_t one_fault(uint64_t seed, bool allocations, uint64_t at, const fa
         bole_status status = history_write(r->h, r->db, BOLE_DURABILITY_POWER, &r->error);
         if (status == BOLE_OK) {
             t->went_on++;
+            r->wrote = true;
+            if (!history_heals(r->h, r->disk, r->db, &r->error))
+                fail_run(r, "after the fault flush or merge never go well again: %s", r->error.message);
             history_all_durable(r->h);
         } else if (!history_is_clean(status)) {
             fail_run(r, "after the fault a write gives %s: %s", bole_status_name(status), r->error.message);
@@ -334,7 +347,7 @@ static uint64_t one_fault(uint64_t seed, bool allocations, uint64_t at, const fa
     for (uint32_t n = 1; n <= r->h->tried; n++)
         t->doubts += r->h->batches[n].fate == HISTORY_DOUBT;
     if (r->db != NULL && at % 2 == 0) {
-        if (bole_close(r->db, &r->error) == BOLE_OK)
+        if (bole_close(r->db, &r->error) == BOLE_OK && r->wrote)
             history_all_durable(r->h);
         r->db = NULL;
     }

@@ -104,6 +104,8 @@ static void go_on(bole_vfs *disk, bole_db *db, history *h, uint64_t level, tally
             history_all_durable(h);
             t->went_on++;
             t->at_once += i == 0;
+            if (!history_heals(h, disk, db, &error))
+                fail_level(h->seed, level, "with room again flush or merge never go well", error.message);
             return;
         }
         if (!history_is_clean(status))

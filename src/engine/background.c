@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* background.c -- the jobs behind the calls: flush, compaction, the tick, touching a log's next pages.
  *
- * One flush and one compaction run at a time, as jobs of the scheduler; flush has priority. A job that
- * fails leaves the
+ * One flush and one compaction run at a time, as jobs of the scheduler; flush has priority. A job that fails leaves the
  * store as it was, tells the event log, and is tried again after a pause; while a flush fails, writers that need room
  * get its status at once and reads go on. Files of a job whose edit failed stay where they are (the edit may have
  * reached the disk) and go with the orphans after the next edit that succeeds.
@@ -89,23 +88,46 @@ static bole_status job_context_locked(bole_db *db, bl_job_context *out, bole_err
 
 static void job_context_deinit(bl_job_context *job) { bl_free((void *)(uintptr_t)job->snapshots); }
 
-static void job_failed_locked(bole_db *db, const char *event, const bole_error *error)
+static void tell_failure_locked(bole_db *db, const char *event, const bole_error *error)
 {
     db->background_errors++;
-    db->background_error = *error;
-    db->background_retry_ns = db->background_retry_ns == 0 ? RETRY_NS : 2 * db->background_retry_ns;
-    if (db->background_retry_ns > RETRY_NS_MAX)
-        db->background_retry_ns = RETRY_NS_MAX;
     bl_event_log_add(db->events, BOLE_LOG_ERROR, event,
                      (bl_event_field[]){ BL_EVENT_TEXT("status", bole_status_name(error->status)),
                                          BL_EVENT_TEXT("message", error->message) },
                      2);
 }
 
-static void job_succeeded_locked(bole_db *db)
+static void flush_failed_locked(bole_db *db, const bole_error *error)
+{
+    tell_failure_locked(db, "flush_failed", error);
+    db->background_error = *error;
+    db->background_retry_ns = db->background_retry_ns == 0 ? RETRY_NS : 2 * db->background_retry_ns;
+    if (db->background_retry_ns > RETRY_NS_MAX)
+        db->background_retry_ns = RETRY_NS_MAX;
+}
+
+static void flush_succeeded_locked(bole_db *db)
 {
     db->background_error = (bole_error)BOLE_ERROR_INIT;
     db->background_retry_ns = 0;
+}
+
+/* No writer waits for a merge, so its failure is not theirs: it is tried again after 1, 2, 4, 8, 8 ... ticks. */
+static void compaction_failed_locked(bole_db *db, const bole_error *error)
+{
+    enum { FAILURES_MAX = 3 };
+    tell_failure_locked(db, "compaction_failed", error);
+    db->compaction_error = *error;
+    db->compaction_ticks = UINT32_C(1) << db->compaction_failures;
+    if (db->compaction_failures < FAILURES_MAX)
+        db->compaction_failures++;
+}
+
+static void compaction_succeeded_locked(bole_db *db)
+{
+    db->compaction_error = (bole_error)BOLE_ERROR_INIT;
+    db->compaction_failures = 0;
+    db->compaction_ticks = 0;
 }
 
 /* ---- flush ---- */
@@ -206,10 +228,10 @@ static void flush_job(void *context)
     while (db->sealed_oldest != NULL) {
         bole_error error = BOLE_ERROR_INIT;
         if (flush_oldest_locked(db, &error) != BOLE_OK) {
-            job_failed_locked(db, "flush_failed", &error);
+            flush_failed_locked(db, &error);
             break;
         }
-        job_succeeded_locked(db);
+        flush_succeeded_locked(db);
         bl_update_pacing_locked(db);
         bl_condition_wake_all(&db->changed);
     }
@@ -396,14 +418,14 @@ static void compaction_job(void *context)
         bl_mutex_lock(&db->mutex);
         if (status != BOLE_OK) {
             if (status != BOLE_CANCELLED)
-                job_failed_locked(db, "compaction_failed", &error);
+                compaction_failed_locked(db, &error);
             break;
         }
+        compaction_succeeded_locked(db);
         bl_update_pacing_locked(db);
         bl_condition_wake_all(&db->changed);
         if (nothing)
             break;
-        job_succeeded_locked(db);
     }
     db->compaction_running = false;
     bl_condition_wake_all(&db->changed);
@@ -435,6 +457,8 @@ bole_status bl_compact_range(bole_db *db, uint32_t table, bole_slice begin, bole
         if (nothing)
             break;
     }
+    if (status == BOLE_OK)
+        compaction_succeeded_locked(db);
     db->paused = false;
     db->manual_waiting--;
     bl_update_pacing_locked(db);
@@ -482,6 +506,8 @@ static void tick_job(void *context)
     db->tick_queued = false;
     db->idle = visible == db->tick_visible && db->sealed_count == 0;
     db->tick_visible = visible;
+    if (db->compaction_ticks > 0 && --db->compaction_ticks == 0)
+        db->compaction_error = (bole_error)BOLE_ERROR_INIT;
     if (!db->closing) {
         bl_remove_pending_locked(db);
         bl_update_pacing_locked(db);
@@ -540,7 +566,7 @@ void bl_background_schedule_locked(bole_db *db)
     if (db->closing)
         return;
     if (db->writing && !db->compaction_queued && !db->compaction_running && db->manual_waiting == 0 &&
-        !retry) {
+        !retry && db->compaction_error.status == BOLE_OK) {
         db->compaction_queued = true;
         db->compaction_node = (bl_job_node){ .run = compaction_job, .context = db };
         bl_scheduler_submit(db->scheduler, BL_PRIORITY_LOW, &db->compaction_node);

@@ -142,8 +142,10 @@ struct bole_db {
     bl_write_ahead_log *touching; /* by the running touch job; not closed meanwhile */
     uint64_t *busy;             /* numbers of the running jobs' inputs */
     uint32_t busy_count;
-    bole_error background_error; /* status BOLE_OK: none; retried */
+    bole_error background_error; /* of a flush; status BOLE_OK: none; retried */
     uint64_t background_retry_ns;
+    bole_error compaction_error; /* status BOLE_OK: none; no write waits for it */
+    uint32_t compaction_failures, compaction_ticks; /* in a row; ticks until the next try */
     bool failed;                /* writes are refused until reopened */
     struct bl_pending_removal { /* files that readers in other processes may still need */
         bl_file_kind kind;

@@ -78,6 +78,9 @@ BOLE_API bole_status bole_wait_idle(bole_db *db, bole_error *error)
         }
         bl_condition_wait(&db->changed, &db->mutex);
     }
+    if (status == BOLE_OK && db->compaction_error.status != BOLE_OK) /* one is due, later */
+        status = bl_fail(error, db->compaction_error.status, "background work fails: %s",
+                         db->compaction_error.message);
     bl_mutex_unlock(&db->mutex);
     return status;
 }
