@@ -8,9 +8,12 @@
 #include "fuzz.h"
 
 #include "base/alloc.h"
-#include "base/prng.h"
+#include "base/buffer.h"
+#include "log/log_replay.h"
 #include "segment/block_builder.h"
 #include "segment/compression.h"
+#include "version/file_name.h"
+#include "version/manifest.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -114,6 +117,200 @@ static void make_blocks(void)
     }
 }
 
+/* ---- A store: two tables, merged and fresh segments, a log with operations ---- */
+
+static void put(bole_db *db, bole_table *table, unsigned shape, unsigned i)
+{
+    char key[64], value[64];
+    bole_write_options options = BOLE_WRITE_OPTIONS_INIT;
+    options.table = table;
+    options.durability = i % 5 == 0 ? BOLE_DURABILITY_POWER : BOLE_DURABILITY_PROCESS;
+    fuzz_check(bole_put(db, &options, shape_key(shape, i, key), shape_value(shape, i, value)) == BOLE_OK);
+    if (i % 4 == 3)
+        fuzz_check(bole_delete(db, &options, shape_key(shape, i - 1, key)) == BOLE_OK);
+}
+
+/* `clean`: closed, else the process died. */
+static bole_vfs *make_store(bool clean)
+{
+    bole_vfs *disk = fuzz_disk(1), *dead = NULL;
+    bole_error error = BOLE_ERROR_INIT;
+    bole_options options = BOLE_OPTIONS_INIT;
+    bole_db *db = NULL;
+    bole_table *table = NULL;
+    options.flags = BOLE_CREATE | BOLE_NO_SIGBUS_HANDLER;
+    options.vfs = disk;
+    options.simulation_seed = 1;
+    options.memory_limit = 16 << 20;
+    options.memtable_bytes = 4096;
+    options.block_bytes = 1024;
+    fuzz_check_ok(bole_open(FUZZ_DIRECTORY, &options, &db, &error), &error);
+    fuzz_check_ok(bole_table_create(db, "people", NULL, &table, &error), &error);
+    for (unsigned round = 0; round < 4; round++) {
+        for (unsigned i = 0; i < 12; i++) {
+            put(db, NULL, round % SHAPES, i);
+            put(db, table, 1, i + round);
+        }
+        if (round < 3)
+            fuzz_check_ok(bole_flush(db, &error), &error);
+        if (round == 1)
+            fuzz_check_ok(bole_compact(db, NULL, (bole_slice){ 0 }, (bole_slice){ 0 }, &error), &error);
+    }
+    bole_table_close(table);
+    if (!clean)
+        fuzz_check_ok(bole_vfs_memory_crash(disk, BOLE_CRASH_KEEP_ALL, 1, &dead), NULL);
+    fuzz_check_ok(bole_close(db, &error), &error);
+    if (dead == NULL)
+        return disk;
+    bole_vfs_destroy(disk);
+    return dead;
+}
+
+/* The file of a kind with the highest number; its bytes are the caller's. */
+typedef struct finding {
+    bl_file_kind kind;
+    uint64_t number, below;
+} finding;
+
+static bool look_at_name(void *context, const char *name)
+{
+    finding *found = context;
+    uint64_t number = 0;
+    if (bl_file_parse(name, &number) == found->kind && number > found->number && number < found->below)
+        found->number = number;
+    return true;
+}
+
+static uint8_t *last_file(bole_vfs *disk, bl_file_kind kind, uint64_t below, char *path, size_t *size)
+{
+    finding found = { .kind = kind, .below = below };
+    fuzz_check_ok(disk->list(disk, FUZZ_DIRECTORY, look_at_name, &found, NULL), NULL);
+    fuzz_check(found.number != 0 && bl_file_path(path, FUZZ_DIRECTORY, kind, found.number));
+    return fuzz_file_read(disk, path, size);
+}
+
+static bole_status add_payload(void *context, uint64_t position, bole_slice payload, bole_error *error)
+{
+    (void)position, (void)error;
+    unsigned *count = context;
+    if ((*count)++ % 6 == 0)
+        add_seed(NULL, 0, payload.data, payload.size);
+    return BOLE_OK;
+}
+
+static bole_status add_batches(bole_vfs *disk, const char *path, const bl_log_header *header)
+{
+    unsigned count = 0;
+    bl_log_replayed replayed;
+    bl_log_expectation expected = {
+        .vfs = disk, .path = path, .number = header->number, .start = header->start, .end = UINT64_MAX
+    };
+    return bl_log_replay(&expected, add_payload, &count, &replayed, NULL);
+}
+
+static void make_batches(bole_vfs *disk)
+{
+    begin_target("write_batch");
+    char path[BL_PATH_BYTES_MAX];
+    size_t size = 0;
+    bl_log_header header;
+    bl_free(last_file(disk, BL_FILE_LOG, UINT64_MAX, path, &size));
+    fuzz_check_ok(bl_log_read_header(disk, path, &header, NULL), NULL);
+    fuzz_check_ok(add_batches(disk, path, &header), NULL);
+    static const uint8_t many[] = {
+        1, 1, 0, 1, 'k', 2, 'v', 'w', 2, 0, 1, 'k', 1, 7, 0, 0, 2, 0x80, 1, 1, 'x'
+    };
+    add_seed(NULL, 0, many, sizeof many);
+}
+
+static void make_logs(bole_vfs *disk)
+{
+    begin_target("log");
+    static const uint8_t flags[] = { FUZZ_MEND, 0, FUZZ_MEND | 64, 16, 32 };
+    char path[BL_PATH_BYTES_MAX];
+    for (unsigned i = 0; i < sizeof flags; i++) {
+        size_t size = 0;
+        uint8_t head[9] = { flags[i], 30, 0, 30, 0, 30, 0, 30, 0 };
+        uint8_t *file = last_file(disk, BL_FILE_LOG, UINT64_MAX, path, &size);
+        while (size > BL_LOG_FILE_HEADER_BYTES && file[size - 1] == 0)
+            size--;
+        size_t most = BL_LOG_FILE_HEADER_BYTES + (i == 1 ? 1500 : 400 + 40 * i);
+        size = size < most ? size : most;
+        memmove(file + 88, file + BL_LOG_FILE_HEADER_BYTES, size - BL_LOG_FILE_HEADER_BYTES);
+        add_seed(head, sizeof head, file, 88 + size - BL_LOG_FILE_HEADER_BYTES);
+        bl_free(file);
+    }
+}
+
+static bole_status add_edit(void *context, const bl_manifest_edit *edit, bole_error *error)
+{
+    (void)context;
+    bole_buffer bytes = BOLE_BUFFER_INIT;
+    bole_status status = bl_version_edit_encode(edit->edit, &bytes, error);
+    if (status == BOLE_OK)
+        add_seed(NULL, 0, bytes.data, bytes.size);
+    bole_buffer_free(&bytes);
+    return status;
+}
+
+static void make_edits(bole_vfs *disk)
+{
+    begin_target("version_edit");
+    char path[BL_PATH_BYTES_MAX];
+    size_t size = 0;
+    bl_manifest_scanned scanned;
+    bl_free(last_file(disk, BL_FILE_MANIFEST, UINT64_MAX, path, &size));
+    fuzz_check_ok(bl_manifest_scan(disk, path, NULL, add_edit, NULL, &scanned, NULL), NULL);
+}
+
+static void make_manifests(bole_vfs *disk, bool first, bool clean)
+{
+    if (first)
+        begin_target("manifest");
+    char path[BL_PATH_BYTES_MAX];
+    for (unsigned i = 0; i < 2; i++) {
+        size_t size = 0, current_size = 0;
+        uint8_t head[1 + BL_CURRENT_BYTES] = { i == 0 ? FUZZ_MEND | (clean ? 4 : 0) : 2 };
+        uint8_t *current = fuzz_file_read(disk, FUZZ_DIRECTORY "/CURRENT", &current_size);
+        uint8_t *file = last_file(disk, BL_FILE_MANIFEST, UINT64_MAX, path, &size);
+        fuzz_check(current_size == BL_CURRENT_BYTES);
+        memcpy(head + 1, current, current_size);
+        add_seed(head, sizeof head, file, size);
+        bl_free(file);
+        bl_free(current);
+    }
+}
+
+/* ---- Text ---- */
+
+static void add_text(uint8_t flags, const char *text) { add_seed(&flags, 1, text, strlen(text)); }
+
+static void make_texts(void)
+{
+    begin_target("text");
+    add_text(0, "plain");
+    add_text(0, "a\\\\b\\n\\t\\r\\0\\x00\\xff\\x7fz");
+    add_text(0, "wrong \\q \\x1");
+    add_text(1, "a\\b\n\t\r \x7f\xc3\xa4\xff");
+    begin_target("config");
+    add_text(
+        0,
+        "# four writers, little memory\nmemory_limit = 512MiB\ncompression  = zstd        ; or lz4, none\n");
+    add_text(
+        0,
+        "memtable_bytes=4 MiB # small\r\n  segment_bytes: 8M\nblock-bytes = auto\nfilter_bits_per_key = none\n"
+        "level0_runs = 4\nbackground_threads = 2\ndurability = power\nsync_interval_ms = 1s\n");
+    add_text(0, "compression_upper = none\ncompression_level = -5\nmap_logs = off\nopen_files_max = 1000\n"
+                "log_level = debug\nevents_bytes = 1GiB\nmemory_limit = default\n");
+    add_text(0, "[section]\nmemory_limit = 1GiB\n");
+    add_text(0, "memory_limt = 1GiB\n");
+    add_text(0, "level0_runs = 99\n");
+    add_text(
+        1,
+        "BOLE_MEMORY_LIMIT=64MiB\nBOLE_COMPRESSION=lz4\nBOLE_DB=store\nPATH=/bin\nBOLE_SYNC_INTERVAL_MS=\n");
+    add_text(1, "BOLE_MEMORY_LIMT=64MiB\n");
+}
+
 int main(int count, char **arguments)
 {
     if (count != 2) {
@@ -121,7 +318,16 @@ int main(int count, char **arguments)
         return 2;
     }
     root = arguments[1];
+    bole_vfs *closed = make_store(true), *died = make_store(false);
     make_blocks();
+    make_batches(died);
+    make_logs(died);
+    make_edits(died);
+    make_manifests(closed, true, true);
+    make_manifests(died, false, false);
+    make_texts();
+    bole_vfs_destroy(closed);
+    bole_vfs_destroy(died);
     bl_compression_release();
     return 0;
 }
