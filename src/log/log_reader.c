@@ -57,6 +57,10 @@ bole_status bl_log_reader_view(bl_log_reader *reader, uint64_t offset, uint64_t 
 {
     *out = NULL;
     bl_assert(offset <= reader->limit && bytes <= reader->limit - offset);
+    if (bytes == 0) { /* a log without room has no window, either */
+        *out = (const uint8_t *)"";
+        return BOLE_OK;
+    }
     uint64_t end = reader->base + reader->size;
     if (offset >= reader->base && offset + bytes <= end) {
         *out = reader->window + (offset - reader->base);
