@@ -426,6 +426,8 @@ BOLE_API bool bole_iterator_seek_for_prev(bole_iterator *iterator, bole_slice ke
 {
     if (!ready(iterator))
         return false;
+    if (below_lower(iterator, key))
+        return false;
     if (above_upper(iterator, key))
         return bole_iterator_seek_last(iterator);
     /* The key itself, if it is there, else the last one below it. */
