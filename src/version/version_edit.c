@@ -572,7 +572,15 @@ static bole_status get_edit_part(const byte_origin *origin, uint64_t tag, field 
     return get_segment_level(origin, fields, &move->level, &move->run);
 }
 
-/* First pass: how many fields of each kind are there? Refuses what it does not know. */
+/* What a part takes at least in a file: the fields that it must have. A part of fewer bytes is refused before memory
+ * is made for it, or a file of empty parts would ask for seventy times its size. */
+static const uint8_t part_bytes_min[EDIT_FIELDS] = {
+    [EDIT_TABLE_CREATED] = 14,  [EDIT_TABLE_DROPPED] = 6,  [EDIT_LOG_ADDED] = 24,
+    [EDIT_LOG_ENDED] = 6,       [EDIT_LOG_REMOVED] = 3,    [EDIT_SEGMENT_ADDED] = 40,
+    [EDIT_SEGMENT_REMOVED] = 6, [EDIT_SEGMENT_MOVED] = 12,
+};
+
+/* First pass: how many fields of each kind are there? Refuses what it does not know, and parts that are too short. */
 static bole_status count_fields(const byte_origin *origin, bole_slice bytes, size_t counts[EDIT_FIELDS])
 {
     const uint8_t *at = bytes.data, *end = at + bytes.size;
@@ -583,6 +591,8 @@ static bole_status count_fields(const byte_origin *origin, bole_slice bytes, siz
         bole_status status = next_field(origin, &at, end, &tag, &must, &one);
         if (status != BOLE_OK)
             return status;
+        if (tag > 0 && tag < EDIT_FIELDS && one.size < part_bytes_min[tag])
+            return bad_field(origin, "a part of an edit");
         if (tag > 0 && tag < EDIT_FIELDS)
             counts[tag]++;
         else if (must || tag == 0)

@@ -86,7 +86,7 @@ typedef struct bl_decoded_edit {
 } bl_decoded_edit;
 /* Structure only: what the edit says is checked against a state by bl_manifest_state_apply. `file` and
  * `offset` tell where the bytes come from. BOLE_CORRUPT; BOLE_UNSUPPORTED for a field that must be understood
- * and is not; BOLE_NO_MEMORY. Never more than six times the bytes are allocated. */
+ * and is not; BOLE_NO_MEMORY. Never more than seven times the bytes are allocated. */
 BOLE_CHECKED bole_status bl_version_edit_decode(bole_slice bytes, const char *file, uint64_t offset,
                                                 bl_decoded_edit *out, bole_error *error);
 void bl_decoded_edit_deinit(bl_decoded_edit *decoded);
