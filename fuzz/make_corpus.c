@@ -281,6 +281,22 @@ static void make_manifests(bole_vfs *disk, bool first, bool clean)
     }
 }
 
+static void make_segments(bole_vfs *disk)
+{
+    begin_target("segment");
+    char path[BL_PATH_BYTES_MAX];
+    uint64_t below = UINT64_MAX;
+    for (unsigned i = 0; i < 4; i++) {
+        size_t size = 0;
+        uint8_t head[1 + 64] = { i == 3 ? 0 : i == 2 ? FUZZ_MEND | 2 : FUZZ_MEND };
+        uint8_t *file = last_file(disk, BL_FILE_SEGMENT, below, path, &size);
+        memcpy(head + 1, file, 64);
+        add_seed(head, sizeof head, file + 4096, size - 4096);
+        bl_free(file);
+        (void)bl_file_parse(path + sizeof FUZZ_DIRECTORY, &below);
+    }
+}
+
 /* ---- Text ---- */
 
 static void add_text(uint8_t flags, const char *text) { add_seed(&flags, 1, text, strlen(text)); }
@@ -325,6 +341,7 @@ int main(int count, char **arguments)
     make_edits(died);
     make_manifests(closed, true, true);
     make_manifests(died, false, false);
+    make_segments(closed);
     make_texts();
     bole_vfs_destroy(closed);
     bole_vfs_destroy(died);
