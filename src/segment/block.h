@@ -39,6 +39,14 @@
 enum { BL_BLOCK_HEADER_BYTES = 32 };
 /* Bound of a block's bytes, stored or in a frame, header included: the largest value, a key, and room. */
 #define BL_BLOCK_BYTES_MAX (BOLE_VALUE_BYTES_MAX + (1u << 20))
+/* A compressed block is at most this long raw, or at most RATIO_MAX times what is stored: a small file cannot ask
+ * for a large frame. Header and index are both held to it. */
+enum { BL_COMPRESSED_RAW_FREE = 1 << 20, BL_COMPRESSED_RATIO_MAX = 256 };
+/* Bytes without the header. */
+static inline bool bl_block_ratio_fits(uint32_t stored_bytes, uint32_t raw_bytes)
+{
+    return raw_bytes <= BL_COMPRESSED_RAW_FREE || raw_bytes / BL_COMPRESSED_RATIO_MAX <= stored_bytes;
+}
 
 /* Do not renumber. */
 typedef enum bl_block_flag {

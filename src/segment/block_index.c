@@ -152,6 +152,9 @@ static bole_status fill_cold(const section_parts *parts, uint64_t blocks_begin, 
             stored[i] < BL_BLOCK_HEADER_BYTES || frames[i] < stored[i] || frames[i] > BL_BLOCK_BYTES_MAX)
             return bl_corrupt(error, file, offset, "block %llu at %llu + %u does not lie in the block area",
                               (unsigned long long)i, (unsigned long long)offsets[i], stored[i]);
+        if (!bl_block_ratio_fits(stored[i] - BL_BLOCK_HEADER_BYTES, frames[i] - BL_BLOCK_HEADER_BYTES))
+            return bl_corrupt(error, file, offset, "block %llu would be %u bytes in memory, from %u",
+                              (unsigned long long)i, frames[i], stored[i]);
         if (i > 0 && bl_get_u64(parts->heads + 8 * i) < bl_get_u64(parts->heads + 8 * (i - 1)))
             return bl_corrupt(error, file, offset, "separator %llu is out of order", (unsigned long long)i);
         end = offsets[i] + stored[i];

@@ -16,10 +16,6 @@
 #include "base/status.h"
 #include "segment/compression.h"
 
-/* A block that is compressed is at most this long raw, or at most RATIO_MAX times what is stored: a small
- * file cannot ask for a large frame. */
-enum { COMPRESSED_RAW_FREE = 1 << 20, RATIO_MAX = 256 };
-
 bole_status bl_block_header_read(const uint8_t *bytes, const char *file, uint64_t offset,
                                  bl_block_header *out, bole_error *error)
 {
@@ -48,8 +44,7 @@ bole_status bl_block_header_read(const uint8_t *bytes, const char *file, uint64_
     bool sizes_fit = header.compression == BL_COMPRESSED_NONE
                          ? header.stored_bytes == header.raw_bytes
                          : header.stored_bytes < header.raw_bytes &&
-                               (header.raw_bytes <= COMPRESSED_RAW_FREE ||
-                                header.raw_bytes / RATIO_MAX <= header.stored_bytes);
+                               bl_block_ratio_fits(header.stored_bytes, header.raw_bytes);
     if (!sizes_fit)
         return bl_corrupt(error, file, offset, "%u stored bytes for %u raw ones", header.stored_bytes,
                           header.raw_bytes);
