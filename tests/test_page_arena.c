@@ -255,6 +255,32 @@ static void holes_between_frames_take_no_memory(void **state)
     bl_page_arena_destroy(arena);
 }
 
+/* Goal (ARENA-4): holes that the owner allows keep their memory; beyond that it is given back. Method: as above, with
+ * a quarter of all allowed, of which then half is freed. */
+static void allowed_holes_stay(void **state)
+{
+    (void)state;
+    enum { FRAMES = 16384 }; /* 64 MiB */
+    bl_page_arena *arena;
+    assert_ok(bl_page_arena_create(&arena, NULL), NULL);
+    void **frames = calloc(FRAMES, sizeof *frames);
+    assert_non_null(frames);
+    for (uint64_t i = 0; i < FRAMES; i++)
+        assert_non_null(frames[i] = bl_page_arena_alloc(arena, BL_PAGE_BYTES));
+    uint64_t full = bl_page_arena_committed(arena);
+    bl_page_arena_allow_holes(arena, full / 4);
+    for (uint64_t i = 0; i < FRAMES / 2; i += 2)
+        bl_page_arena_free(arena, frames[i], BL_PAGE_BYTES);
+    assert_int_equal(bl_page_arena_committed(arena), full);
+    for (uint64_t i = FRAMES / 2; i < FRAMES; i += 2)
+        bl_page_arena_free(arena, frames[i], BL_PAGE_BYTES);
+    assert_int_equal(bl_page_arena_committed(arena), full - full / 4);
+    for (uint64_t i = 1; i < FRAMES; i += 2)
+        bl_page_arena_free(arena, frames[i], BL_PAGE_BYTES);
+    free(frames);
+    bl_page_arena_destroy(arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +291,7 @@ int main(void)
         cmocka_unit_test(no_memory_is_told),
         cmocka_unit_test(threads_share_an_arena),
         cmocka_unit_test(holes_between_frames_take_no_memory),
+        cmocka_unit_test(allowed_holes_stay),
     };
     return cmocka_run_group_tests_name("page arena", tests, NULL, NULL);
 }

@@ -12,9 +12,11 @@
  *                       each time.
  *             (ARENA-3) `committed` is the memory of chunks that are not empty, the kept one, and own maps, less
  *                       that of absent frames.
- *             (ARENA-4) `spare`, the memory of free frames, stays about a sixteenth of what is committed: above
- *                       that a frame's memory is given back before the frame is offered again. (After a cache
- *                       of 173 MiB had shrunk to 87, 77 MiB of holes had stayed: chunks rarely empty by luck.)
+ *             (ARENA-4) `spare`, the memory of free frames, stays about a sixteenth of what is committed, or at what
+ *                       the owner allows: above that a frame's memory is given back before the frame is offered
+ *                       again. (After a cache of 173 MiB had shrunk to 87, 77 MiB of holes had stayed: chunks
+ *                       rarely empty by luck. Giving back splits a huge page and costs a call and a fault, so
+ *                       that it is not done while there is room.)
  * THREADS     Any. One short lock; the kernel is called outside it.
  * NOT HERE    How much may be taken: core/memory_budget.c. */
 #include "platform/page_arena.h"
@@ -71,7 +73,7 @@ struct bl_page_arena {
     uint32_t unused_from;      /* chunks from here on never were */
     uint32_t kept;             /* a wholly free chunk that still has its memory, or NO_CHUNK */
 
-    _Atomic uint64_t committed, spare;
+    _Atomic uint64_t committed, spare, holes_allowed;
     _Atomic int64_t frames; /* in use */
 };
 
@@ -286,7 +288,9 @@ static bool gives_back_frame(bl_page_arena *arena, void *frame, size_t frame_byt
 {
     uint64_t committed = atomic_load_explicit(&arena->committed, memory_order_relaxed);
     uint64_t spare = atomic_load_explicit(&arena->spare, memory_order_relaxed);
-    if (spare < SPARE_BYTES_MIN || spare < committed / 16 || madvise(frame, frame_bytes, MADV_DONTNEED) != 0)
+    if (spare < SPARE_BYTES_MIN || spare < committed / 16 ||
+        spare < atomic_load_explicit(&arena->holes_allowed, memory_order_relaxed) ||
+        madvise(frame, frame_bytes, MADV_DONTNEED) != 0)
         return false;
     atomic_fetch_sub_explicit(&arena->committed, frame_bytes, memory_order_relaxed);
     return true;
@@ -378,6 +382,11 @@ void *bl_page_arena_alloc(bl_page_arena *arena, size_t bytes)
     if (frame != NULL)
         atomic_fetch_add_explicit(&arena->frames, 1, memory_order_relaxed);
     return frame;
+}
+
+void bl_page_arena_allow_holes(bl_page_arena *arena, uint64_t bytes)
+{
+    atomic_store_explicit(&arena->holes_allowed, bytes, memory_order_relaxed);
 }
 
 void bl_page_arena_free(bl_page_arena *arena, void *frame, size_t bytes)

@@ -19,6 +19,9 @@ size_t bl_page_arena_size(size_t bytes);
 /* Aligned to 4 KiB, not zeroed; NULL when out of memory. */
 void *bl_page_arena_alloc(bl_page_arena *arena, size_t bytes);
 void bl_page_arena_free(bl_page_arena *arena, void *frame, size_t bytes);
+/* Free frames between used ones may keep `bytes` of memory, or a sixteenth of what is committed if that is more. 0 at
+ * first. Any thread, any time. */
+void bl_page_arena_allow_holes(bl_page_arena *arena, uint64_t bytes);
 uint64_t bl_page_arena_committed(const bl_page_arena *arena);
 /* A stand-alone region in huge pages where possible, zeroed lazily (memtable arenas, filters, indexes). */
 void *bl_region_alloc(size_t bytes);

@@ -211,10 +211,17 @@ static bl_frame_cache *cache_of(const bl_frame_card *card)
 
 static uint64_t card_bytes(const bl_frame_card *card) { return (uint64_t)card->pages * BL_PAGE_BYTES; }
 
+/* An eighth of what the ledger has left may stay in holes: as much as the ledger keeps back of the limit. */
+static void free_memory(bl_frame_cache *cache, void *memory, size_t bytes)
+{
+    bl_page_arena_allow_holes(cache->arena, bl_memory_budget_room(cache->budget) / 8);
+    bl_page_arena_free(cache->arena, memory, bytes);
+}
+
 static void free_frame_locked(bl_frame_cache *cache, bl_frame_card *card, bl_memory_class memory_class)
 {
     bl_assert(card->frame != NULL && cache->frames_live > 0);
-    bl_page_arena_free(cache->arena, card->frame, card_bytes(card));
+    free_memory(cache, card->frame, card_bytes(card));
     bl_memory_budget_release(cache->budget, memory_class, card_bytes(card));
     cache->frames_live--;
     card->frame = NULL;
@@ -275,7 +282,7 @@ static void free_unit_locked(bl_frame_cache *cache, bl_unit_node *node)
     bl_assert(cache->units_live > 0);
     cache->units_live--;
     size_t bytes = node->bytes;
-    bl_page_arena_free(cache->arena, node, bytes);
+    free_memory(cache, node, bytes);
     bl_memory_budget_release(cache->budget, BL_MEMORY_INDEX, bl_page_arena_size(bytes));
 }
 
@@ -553,7 +560,7 @@ bole_status bl_frame_cache_take(bl_frame_cache *cache, size_t bytes, bool evict,
     }
     if (card == NULL) {
         if (frame != NULL)
-            bl_page_arena_free(cache->arena, frame, size);
+            free_memory(cache, frame, size);
         bl_memory_budget_release(cache->budget, BL_MEMORY_CACHE, size);
         return bl_fail(error, BOLE_NO_MEMORY, "frame of %zu bytes", bytes);
     }
