@@ -595,6 +595,7 @@ void bl_background_stop_locked(bole_db *db)
 
 bool bl_background_is_idle_locked(const bole_db *db)
 {
-    return db->sealed_oldest == NULL && !db->flush_queued && !db->flush_running && !db->compaction_queued &&
+    bool flush_due = db->sealed_oldest != NULL && db->writing; /* recovered logs wait for the first write */
+    return !flush_due && !db->flush_queued && !db->flush_running && !db->compaction_queued &&
            !db->compaction_running && !db->paused;
 }

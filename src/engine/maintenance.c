@@ -76,6 +76,11 @@ BOLE_API bole_status bole_wait_idle(bole_db *db, bole_error *error)
                              db->background_error.message);
             break;
         }
+        if (db->failed) { /* what is left is not done before the next open */
+            status = bl_fail(error, BOLE_FAILED, "store %s refuses writes after an earlier failure",
+                             db->path);
+            break;
+        }
         bl_condition_wait(&db->changed, &db->mutex);
     }
     if (status == BOLE_OK && db->compaction_error.status != BOLE_OK) /* one is due, later */
