@@ -26,8 +26,8 @@ step_faults() { # 19,000 failing calls and allocations, 2,000 levels of free spa
     scripts/build.sh release && more test_faults 20 && more test_full_disk 40
 }
 step_defects() { scripts/planted_defects.py; }                                # each planted defect is seen by a test
-step_damage() { scripts/build.sh release && more test_damage 50; }             # 20,000 flipped bits, 80,000 other damages
-step_model() { scripts/build.sh release && more test_model 50; }               # 1,000,000 operations, 50 sets of options
+step_damage() { scripts/build.sh release && more test_damage 50; }             # 20,000 flipped bits, 80,000 others
+step_model() { scripts/build.sh release && more test_model 50; }               # 1,000,000 operations, 50 options
 step_crash() { # 200 kill -9 of a writing process, and 60 of the command that loads
     scripts/build.sh release && more test_crash 10 && scripts/crash_cycles.py --cycles "${CRASH_CYCLES:-60}"
 }
