@@ -230,6 +230,24 @@ static void what_the_process_left_unsynced_can_still_be_lost(void **state)
     bole_vfs_destroy(disk);
 }
 
+/* The name of a directory is not synced, what is in it is: the death of the process keeps both. */
+static void a_name_synced_in_an_unsynced_directory_outlives_the_process(void **state)
+{
+    (void)state;
+    bole_vfs *disk = make_disk();
+    assert_ok(disk->make_directory(disk, "/new", NULL), NULL);
+    assert_ok(disk->make_directory(disk, "/new/below", NULL), NULL);
+    assert_ok(disk->sync_directory(disk, "/new", NULL), NULL);
+    close_file(open_file(disk, "/new/below/f"));
+    bole_vfs *restarted = cut(disk, BOLE_CRASH_KEEP_ALL, 1);
+    assert_true(is_there(restarted, "/new/below/f"));
+    bole_vfs *after = cut(restarted, BOLE_CRASH_LOSE_ALL, 1);
+    assert_false(is_there(after, "/new"));
+    bole_vfs_destroy(after);
+    bole_vfs_destroy(restarted);
+    bole_vfs_destroy(disk);
+}
+
 /* Stores to a map are unsynced bytes once told of; never told, they are nowhere. */
 static void stores_to_a_map_are_durable_after_a_sync(void **state)
 {
@@ -654,6 +672,7 @@ int main(void)
         cmocka_unit_test(a_cut_is_decided_by_its_seed),
         cmocka_unit_test(a_new_life_draws_new_numbers),
         cmocka_unit_test(what_the_process_left_unsynced_can_still_be_lost),
+        cmocka_unit_test(a_name_synced_in_an_unsynced_directory_outlives_the_process),
         cmocka_unit_test(stores_to_a_map_are_durable_after_a_sync),
         cmocka_unit_test(a_name_is_durable_after_its_directory_is_synced),
         cmocka_unit_test(a_rename_shows_the_old_or_the_new_file),

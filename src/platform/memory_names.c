@@ -422,8 +422,11 @@ bool bl_memory_names_crash(bl_memory_names *from, bole_crash_mode mode, bl_prng 
     }
     done = done && show_durable(root);
     for (bl_memory_change *change = from->changes; change != NULL && keep_changes && done;
-         change = change->next)
-        done = show_durable(change->directory->copy); /* a new one, which the root does not show durably */
+         change = change->next) { /* new directories, which the root does not show durably */
+        done = show_durable(change->directory->copy);
+        if (done && change->after != NULL && change->after->is_directory)
+            done = show_durable(change->after->copy);
+    }
     if (done && keep_changes)
         done = replay_changes(from, out);
     if (done) {
