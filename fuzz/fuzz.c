@@ -46,6 +46,7 @@ bole_vfs *fuzz_disk(uint64_t seed)
     bole_error error = BOLE_ERROR_INIT;
     fuzz_check_ok(bole_vfs_memory_create(seed, &disk), NULL);
     fuzz_check_ok(disk->make_directory(disk, FUZZ_DIRECTORY, &error), &error);
+    fuzz_check_ok(disk->sync_directory(disk, ".", &error), &error);
     return disk;
 }
 

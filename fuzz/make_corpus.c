@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/buffer.h"
+#include "base/prng.h"
 #include "log/log_replay.h"
 #include "segment/block_builder.h"
 #include "segment/compression.h"
@@ -297,6 +298,19 @@ static void make_segments(bole_vfs *disk)
     }
 }
 
+/* Any bytes are a row of operations. */
+static void make_operations(void)
+{
+    begin_target("operations");
+    for (unsigned i = 0; i < 8; i++) {
+        uint8_t bytes[500];
+        bl_prng prng;
+        bl_prng_init(&prng, i);
+        bl_prng_fill(&prng, bytes, sizeof bytes);
+        add_seed(NULL, 0, bytes, 100 + 50 * i);
+    }
+}
+
 /* ---- Text ---- */
 
 static void add_text(uint8_t flags, const char *text) { add_seed(&flags, 1, text, strlen(text)); }
@@ -342,6 +356,7 @@ int main(int count, char **arguments)
     make_manifests(closed, true, true);
     make_manifests(died, false, false);
     make_segments(closed);
+    make_operations();
     make_texts();
     bole_vfs_destroy(closed);
     bole_vfs_destroy(died);
