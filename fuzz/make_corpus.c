@@ -341,6 +341,22 @@ static void make_texts(void)
     add_text(1, "BOLE_MEMORY_LIMT=64MiB\n");
 }
 
+static void make_imports(void)
+{
+    begin_target("import");
+    add_text(
+        0,
+        "{\"key\": \"k1\", \"value\": \"v1\"}\n{\"key\":\"k\\u00e4\\n\",\"value\":{\"hex\":\"00ffAB\"}}\n");
+    add_text(
+        0,
+        "{\"key\": {\"hex\": \"ff00\"}, \"value\": \"a\\\\x41\\u0000b\"}\n\n{\"value\": \"\", \"key\": \"\"}");
+    add_text(0, "{\"key\": \"a\", \"value\": \"b\"}\n{\"key\": 1, \"value\": \"b\"}\n");
+    add_text(0, "{\"key\": \"a\", \"key\": \"b\", \"value\": \"c\"}\n[]\n");
+    add_text(1, "k1\tv1\nk\\t2\t\\x00\\xff\\\\\n\tempty key\nk3\t\n");
+    add_text(1, "k1\tv\ttabs\nno tab\n");
+    add_text(1, "a\tb\\q\n");
+}
+
 int main(int count, char **arguments)
 {
     if (count != 2) {
@@ -357,6 +373,7 @@ int main(int count, char **arguments)
     make_manifests(died, false, false);
     make_segments(closed);
     make_operations();
+    make_imports();
     make_texts();
     bole_vfs_destroy(closed);
     bole_vfs_destroy(died);
