@@ -206,9 +206,9 @@ static inline void prefetch_block(const bl_unit *unit, uint64_t block)
 {
     const bl_frame *value = atomic_load_explicit(bl_block_index_slot(&unit->index, block),
                                                  memory_order_relaxed);
-    const char *lines = (const char *)((uintptr_t)value & ~BL_SLOT_TAGS);
-    for (int i = 0; i < BLOCK_LINES_PREFETCHED; i++)
-        __builtin_prefetch(lines + (size_t)i * LINE_BYTES);
+    uintptr_t lines = (uintptr_t)value & ~BL_SLOT_TAGS; /* 0 for an absent block: a hint without effect */
+    for (size_t i = 0; i < BLOCK_LINES_PREFETCHED; i++)
+        __builtin_prefetch((const void *)(lines + i * LINE_BYTES));
 }
 
 void bl_segment_prefetch(const bl_segment *segment, const bl_lookup *lookup)
