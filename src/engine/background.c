@@ -8,7 +8,8 @@
  *
  * INVARIANTS  (BACK-1) Memtables are flushed in log order, one edit each, with `flushed_through`.
  *             (BACK-2) A log's file goes only after the edit that removes it is durable.
- *             (BACK-3) No two jobs share an input. */
+ *             (BACK-3) No two jobs share an input.
+ *             (BACK-4) No flush runs while a table is dropped: its segments would have no table. */
 #include "engine/log_structured_store.h"
 
 #include "base/alloc.h"
@@ -224,6 +225,12 @@ static void flush_job(void *context)
     bole_db *db = context;
     bl_mutex_lock(&db->mutex);
     db->flush_queued = false;
+    if (db->dropping) { /* (BACK-4) */
+        BL_MARK("flush gives way to a drop");
+        bl_condition_wake_all(&db->changed);
+        bl_mutex_unlock(&db->mutex);
+        return;
+    }
     db->flush_running = true;
     while (db->sealed_oldest != NULL) {
         bole_error error = BOLE_ERROR_INIT;
@@ -555,7 +562,8 @@ void bl_background_schedule_locked(bole_db *db)
         return;
     bool retry = db->background_error.status != BOLE_OK;
     bool gives_up = retry && db->closing; /* the log holds the data; the next open tries again */
-    if (db->sealed_oldest != NULL && db->writing && !db->flush_queued && !db->flush_running && !gives_up) {
+    if (db->sealed_oldest != NULL && db->writing && !db->flush_queued && !db->flush_running && !gives_up &&
+        !db->dropping) {
         db->flush_queued = true;
         db->flush_node = (bl_job_node){ .run = flush_job, .context = db };
         if (retry)

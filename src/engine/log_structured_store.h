@@ -134,6 +134,7 @@ struct bole_db {
     bool flush_queued, flush_running;
     bool compaction_queued, compaction_running;
     bool paused;                /* manual work excludes picked compactions */
+    bool dropping;              /* a table: no flush begins (BACK-4) */
     uint32_t manual_waiting;
     bool edit_running;          /* table create/drop and rotation one at a time */
     bl_job_node flush_node, compaction_node, tick_node, touch_node;

@@ -222,9 +222,12 @@ BOLE_API bole_status bole_table_drop(bole_db *db, const char *name, bole_error *
     if (status == BOLE_OK) {
         /* A compaction may hold inputs of the table: let it end first. */
         db->manual_waiting++;
-        while (db->compaction_running || db->compaction_queued || db->paused || db->flush_running)
+        while (db->compaction_running || db->compaction_queued || db->paused)
             bl_condition_wait(&db->changed, &db->mutex);
         db->paused = true;
+        db->dropping = true; /* and a flush; none begins before the drop is done (BACK-4) */
+        while (db->flush_running)
+            bl_condition_wait(&db->changed, &db->mutex);
         bl_read_state *before = atomic_load_explicit(&db->read_state, memory_order_relaxed);
         bl_read_state_ref(before);
         found = bl_version_table_by_name(bl_version_set_current(db->versions), name);
@@ -246,7 +249,7 @@ BOLE_API bole_status bole_table_drop(bole_db *db, const char *name, bole_error *
             bl_event_log_add(db->events, BOLE_LOG_INFO, "table_dropped",
                              (bl_event_field[]){ BL_EVENT_TEXT("name", name) }, 1);
         }
-        db->paused = false;
+        db->paused = db->dropping = false;
         db->manual_waiting--;
         bl_background_schedule_locked(db);
         bl_condition_wake_all(&db->changed);
