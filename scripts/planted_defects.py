@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Do the tests see a defect? Plant those of tests/defects/planted.txt, one at a time, and expect a test to fail.
+"""Do the tests see a defect? Plant those of tests/defects/*.txt, one at a time, and expect a test to fail.
 
     scripts/planted_defects.py [--list | --texts] [--work DIR] [--jobs N] [NAME...]
 
@@ -21,10 +21,11 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LIST = ROOT / "tests" / "defects" / "planted.txt"
+LISTS = sorted((ROOT / "tests" / "defects").glob("*.txt"))
 SECONDS_NAMED, SECONDS_OTHER = 90, 120
-PARTS = ["CMakeLists.txt", "CMakePresets.json", "LICENSE", "README.md", "cmake", "docs", "include", "man", "src",
-         "tests", "web", "scripts"]
+PARTS = ["CMakeLists.txt", "CMakePresets.json", "LICENSE", "README.md", "cmake", "docs", "fuzz", "include", "man",
+         "src", "tests", "web", "scripts"]
+FUZZ_MUTATIONS, FUZZ_OPERATIONS = "20000", "1000"  # of a fuzz target's corpus; of fuzz_operations, which is slow
 
 
 class Defect:
@@ -32,9 +33,9 @@ class Defect:
         self.name, self.what, self.file, self.tests, self.old, self.new = name, "", "", [], "", ""
 
 
-def read_list(path):
+def read_lists(paths):
     defects, part = [], None
-    for line in path.read_text().splitlines(keepends=True):
+    for path, line in ((path, line) for path in paths for line in path.read_text().splitlines(keepends=True)):
         word = line.strip()
         if part is None:
             if word.startswith("[") and word.endswith("]"):
@@ -55,7 +56,7 @@ def read_list(path):
     names = [defect.name for defect in defects]
     for name in names:
         if names.count(name) != 1:
-            sys.exit(f"planted_defects: '{name}' stands in the list twice")
+            sys.exit(f"planted_defects: '{name}' stands in the lists twice")
     return defects
 
 
@@ -109,11 +110,18 @@ class Tree:
     def tests(self):
         return sorted(path.stem for path in (self.root / "tests").glob("test_*.c"))
 
+    def command(self, test):
+        if not test.startswith("fuzz_"):
+            return [self.build / test]
+        mutations = FUZZ_OPERATIONS if test in ("fuzz_operations", "fuzz_import") else FUZZ_MUTATIONS
+        corpus = self.root / "fuzz" / "corpus" / test[len("fuzz_"):]
+        return [self.build / "fuzz" / test, "--mutations", mutations, corpus]
+
     def fails(self, test, seconds):
         """How the test fails, or an empty string."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("BOLE_TEST_")}
         environment["TMPDIR"] = str(self.build)
-        process = subprocess.Popen([self.build / test], cwd=self.build, env=environment, stdin=subprocess.DEVNULL,
+        process = subprocess.Popen(self.command(test), cwd=self.build, env=environment, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
                                    start_new_session=True)
         try:
@@ -127,6 +135,9 @@ class Tree:
         if process.returncode == 0:
             return ""
         found = re.search(r"^\[  FAILED  \] (\w+)$", output, re.MULTILINE)
+        if found:
+            return found.group(1)
+        found = re.search(r"does not hold: (.{1,60})", output)
         if found:
             return found.group(1)
         return f"signal {-process.returncode}" if process.returncode < 0 else f"exit {process.returncode}"
@@ -163,7 +174,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS", os.cpu_count() or 2)))
     parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args()
-    defects = read_list(LIST)
+    defects = read_lists(LISTS)
     unknown = set(options.names) - {defect.name for defect in defects}
     if unknown:
         sys.exit(f"planted_defects: no defect {', '.join(sorted(unknown))}")
