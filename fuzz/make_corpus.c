@@ -303,11 +303,11 @@ static void make_operations(void)
 {
     begin_target("operations");
     for (unsigned i = 0; i < 8; i++) {
-        uint8_t bytes[500];
+        uint8_t bytes[900];
         bl_prng prng;
         bl_prng_init(&prng, i);
         bl_prng_fill(&prng, bytes, sizeof bytes);
-        add_seed(NULL, 0, bytes, 100 + 50 * i);
+        add_seed(NULL, 0, bytes, 200 + 100 * i);
     }
 }
 
