@@ -27,7 +27,6 @@ typedef struct round {
     uint32_t operations, wanted;
     bl_prng prng;
     bole_vfs *vfs; /* NULL: the operating system */
-    test_directory directory;
     char path[300];
     bole_options options;
     bole_db *db;
@@ -184,8 +183,10 @@ static void draw_options(round *r)
     else
         o->simulation_seed = 1 + bl_prng_next(prng) % 1000000;
     if (bl_prng_chance(prng, 6)) {
-        r->directory = test_directory_make();
-        snprintf(r->path, sizeof r->path, "%s/store", r->directory.path);
+        static test_directory directory; /* one for all rounds, each of which removes its store */
+        if (directory.path[0] == '\0')
+            directory = test_directory_make();
+        snprintf(r->path, sizeof r->path, "%s/store", directory.path);
     } else {
         must(r, bole_vfs_memory_create(r->seed, &r->vfs), "a disk");
         snprintf(r->path, sizeof r->path, "store");

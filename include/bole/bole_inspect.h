@@ -109,7 +109,7 @@ typedef struct bole_inspect_store {
 } bole_inspect_store;
 BOLE_CHECKED BOLE_API bole_status bole_inspect_store_state(bole_db *db, bole_inspect_store *out, bole_error *error);
 
-/** Every edit of the present manifest as one line of text, with its offset. */
+/** Every edit of the present manifest as text, one line a change, with its offset. */
 BOLE_CHECKED BOLE_API bole_status bole_inspect_manifest(
     bole_db *db, bool (*visit)(void *context, uint64_t offset, const char *text), void *context, bole_error *error);
 
