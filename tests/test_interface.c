@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_interface.c -- what the public calls refuse, and how: the status, and a story that a person can use. Every call is
- * given what it must not take, on a store that writes, on one that only reads, and in a child of fork. */
+/* test_interface.c -- what the public calls refuse, and how: the status, and a story that a person can use. Every call
+ * is given what it must not take, on a store that writes, on one that only reads, and in a child of fork. */
 #include "test.h"
 
 #include <bole/bole_inspect.h>
