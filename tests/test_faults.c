@@ -588,6 +588,27 @@ static void a_table_whose_drop_failed_keeps_what_it_takes(void **state)
     assert_true(kept > 0);
 }
 
+/* Goal: what once went wrong stays right: the faults that found a bug. */
+static void faults_that_found_something_find_nothing_now(void **state)
+{
+    (void)state;
+    static const struct {
+        bool allocations;
+        uint64_t history, at, distance;
+        uint32_t kind;
+    } found[] = {
+        { true, 3, 195, 0, 0 },           /* a write into a memtable that no reader saw */
+        { false, 1, 108, 0, 0 },          /* a merge's failure told by a flush */
+        { true, 1795524202, 1131, 0, 0 }, /* a list for readers: no flush is due, but one was said to fail */
+    };
+    tally t = { 0 };
+    for (size_t i = 0; i < sizeof found / sizeof found[0]; i++) {
+        one_fault(found[i].history, found[i].allocations, UINT64_MAX, &kinds[NO_FAULT], 0, &t);
+        one_fault(found[i].history, found[i].allocations, found[i].at, &kinds[found[i].kind],
+                  found[i].distance, &t);
+    }
+}
+
 /* Goal: G4 and G5 of the reliability figures, in the size that BOLE_TEST_EFFORT asks for. */
 static void a_failing_call_is_told_and_loses_nothing(void **state)
 {
@@ -608,6 +629,7 @@ int main(void)
         cmocka_unit_test(a_write_after_a_failed_rotation_is_seen_or_refused),
         cmocka_unit_test(what_follows_a_failure_is_as_safe_as_what_went_before),
         cmocka_unit_test(a_table_whose_drop_failed_keeps_what_it_takes),
+        cmocka_unit_test(faults_that_found_something_find_nothing_now),
         cmocka_unit_test(a_failing_call_is_told_and_loses_nothing),
         cmocka_unit_test(a_failing_allocation_is_told_and_loses_nothing),
     };
