@@ -228,7 +228,7 @@ bole_status bl_recover_logs(bole_db *db, bole_error *error)
     if (named != BOLE_OK)
         return named;
     uint64_t end = bl_version_set_next_sequence(db->versions);
-    uint64_t accepted = 0; /* end of the log before; 0: there is none */
+    uint64_t accepted = 0; /* end of the log before, if there is one; may be 0: the first position */
     bool torn = false;
     for (uint32_t i = 0; i < bl_version_set_log_count(db->versions); i++) {
         const bl_log_description *log = bl_version_set_log_at(db->versions, i);
@@ -237,7 +237,7 @@ bole_status bl_recover_logs(bole_db *db, bole_error *error)
         bole_status status = replay_log(db, i, &sealed, &replayed, error);
         if (status != BOLE_OK)
             return status;
-        if (accepted != 0 && accepted < log->start && db->sealed_newest != NULL &&
+        if (db->sealed_newest != NULL && accepted < log->start &&
             bl_version_set_log_at(db->versions, i - 1)->end == UINT64_MAX)
             torn = true;
         if (torn) { /* nothing behind a torn tail counts, unless it proves that the tail was synced */
