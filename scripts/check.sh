@@ -10,7 +10,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-steps=(format layers style gcc clang asan tsan fuzz simulation faults damage model crash readers large install)
+steps=(format layers style gcc clang asan tsan fuzz
+    simulation histories faults damage model crash readers large install)
 long_steps=(defects) # by name, or with --full
 
 step_format() { scripts/format.sh --check; }                                  # C files as .clang-format says
@@ -21,7 +22,10 @@ step_clang() { scripts/build.sh clang all bole_bench; }                       # 
 step_asan() { scripts/build.sh asan && scripts/run_tests.sh asan; }           # all tests, address and undefined
 step_tsan() { scripts/build.sh tsan && scripts/run_tests.sh tsan; }           # all tests, threads
 step_fuzz() { scripts/fuzz.sh all "${FUZZ_SECONDS:-8}"; }                       # each fuzz target a few seconds
-step_simulation() { scripts/build.sh release && more test_simulation 10; }     # 1,000 seeded histories with power cuts
+step_simulation() { # 100,000 disks that survived a cut, and 1,000 histories that end with one
+    scripts/build.sh release && more test_power_cuts 50 && more test_simulation 10
+}
+step_histories() { scripts/build.sh release && more test_histories 2; }        # all short histories, cut at every call
 step_faults() { # 19,000 failing calls and allocations, 2,000 levels of free space
     scripts/build.sh release && more test_faults 20 && more test_full_disk 40
 }
