@@ -54,18 +54,26 @@ void bl_sync_remove_log(bole_db *db, bl_write_ahead_log *log)
     bl_mutex_unlock(&db->sync_mutex);
 }
 
-enum { LOGS_IN_A_SYNC_MAX = 16 };
+enum { LOGS_IN_A_SYNC_MAX = 16, GATHER_ROUNDS_MAX = 64 };
+
+/* As many writers as the last sync met are likely on their way: one flush for all of them. sync_mutex held; let go of
+ * meanwhile, so that they can join. */
+static void gather(bole_db *db)
+{
+    for (uint32_t round = 0; round < GATHER_ROUNDS_MAX && db->sync_waiters + 1 < db->sync_group_last;
+         round++) {
+        bl_mutex_unlock(&db->sync_mutex);
+        bl_yield(db->scheduler);
+        bl_mutex_lock(&db->sync_mutex);
+    }
+}
 
 /* sync_mutex held; lets go of it around the I/O. */
 static bole_status lead_sync(bole_db *db, bole_error *error)
 {
     bl_write_ahead_log *logs[LOGS_IN_A_SYNC_MAX];
     db->sync_running = true; /* keeps every log that is copied below in place (SYNC-2) */
-    bl_mutex_unlock(&db->sync_mutex);
-    if (db->sync_group_last > 1) /* others are likely on their way */
-        for (uint32_t round = 0; round < 20; round++)
-            bl_yield(db->scheduler);
-    bl_mutex_lock(&db->sync_mutex);
+    gather(db);
     uint64_t target = bl_position_visible(db);
     uint32_t count = db->unsynced_count < LOGS_IN_A_SYNC_MAX ? db->unsynced_count : LOGS_IN_A_SYNC_MAX;
     if (count > 0)
