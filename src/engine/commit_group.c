@@ -15,15 +15,9 @@
 #include "engine/log_structured_store.h"
 
 #include "base/assert.h"
+#include "platform/relax.h"
 
-enum { SPINS = 64, YIELDS = 256 };
-
-static inline void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#endif
-}
+enum { YIELDS = 256 };
 
 static bool try_lock(bole_db *db)
 {
@@ -33,9 +27,9 @@ static bool try_lock(bole_db *db)
 
 static void wait_a_little(bole_db *db, uint32_t round)
 {
-    if (round < SPINS && !bl_scheduler_is_simulation(db->scheduler))
-        relax();
-    else if (round < SPINS + YIELDS)
+    if (round < BL_RELAX_SPINS && !bl_scheduler_is_simulation(db->scheduler))
+        bl_relax(round);
+    else if (round < BL_RELAX_SPINS + YIELDS)
         bl_yield(db->scheduler);
     else
         bl_sleep(db->scheduler, 50 * 1000);
