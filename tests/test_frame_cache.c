@@ -534,7 +534,7 @@ static void *walk(void *argument)
         bl_epoch_enter();
         bl_frame *frame = bl_slot_read(&shared_slots[at]);
         bool pin = frame != NULL && bl_prng_chance(&prng, 4);
-        if (frame != NULL && ((const uint8_t *)frame)[8 + step % 1000] != (uint8_t)at)
+        if (frame != NULL && ((const uint8_t *)frame)[sizeof(bl_frame) + (size_t)step % 1000] != (uint8_t)at)
             abort();
         if (pin)
             bl_frame_pin(frame);

@@ -21,6 +21,7 @@
  *   tags     count x u64, aligned to 8. Left out (without TAGS) when every tag is BL_TAG(0, BL_KIND_PUT).
  *   records  without gaps: varint rest (key bytes behind the prefix), varint value bytes, the rest's bytes
  *            that the head does not hold, the value. bl_cursor_decode (core/run_cursor.h) reads them.
+ * In memory an installed frame has other things in its first 12 bytes: see frame_cache.h.
  * Padding is zero. Entries stand in internal order (key rising, tag falling). With a user's comparator
  * prefix and heads are bytes of the keys all the same, only never used to search.
  *

@@ -86,7 +86,7 @@ bl_frame *bl_block_pin(const bl_unit *unit, uint64_t ordinal, bool touch)
     bl_frame *frame = touch ? bl_slot_read(slot)
                             : bl_slot_frame(atomic_load_explicit(slot, memory_order_acquire));
     if (frame != NULL) {
-        /* Heads come while the pin waits for header and card. */
+        /* Heads come while the pin waits for the header. */
         __builtin_prefetch((const char *)frame + 64);
         __builtin_prefetch((const char *)frame + 128);
         __builtin_prefetch((const char *)frame + 192);

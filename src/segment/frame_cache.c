@@ -2,10 +2,10 @@
 /* frame_cache.c -- blocks in memory: who may stay when the limit is reached, and when bytes may really go.
  *
  * MEMORY      Frames and units come from the page arena. The card of a frame (32 bytes: frame, slot, holders,
- *             size, pins) lies in a chunk of 511, aligned to its size, whose head names the cache. Cards are
+ *             size) lies in a chunk of 511, aligned to its size, whose head names the cache. Cards are
  *             never given back, so the clock walks an array.
- * EVICTION    One step of the clock looks at one card: pinned, or referenced since the last time (then it
- *             loses that mark), or out: the slot is set to null by compare-and-swap and the frame joins the
+ * EVICTION    One step of the clock looks at one card: referenced since the last time (then it loses that
+ *             mark), or pinned, or out: the slot is set to null by compare-and-swap and the frame joins the
  *             batch. A batch takes one ticket of the epoch and lies in limbo until that has passed; limbo is
  *             looked at, without waiting, whenever the budget is short. Only who finds no room at all waits
  *             for the grace period.
@@ -42,10 +42,6 @@ enum {
     QUEUES = 64,
 };
 
-struct bl_frame {
-    bl_frame_card *card;
-};
-
 typedef struct card_chunk {
     bl_frame_cache *cache;
     uint64_t unused[3];
@@ -53,6 +49,8 @@ typedef struct card_chunk {
 } card_chunk;
 BL_STATIC_ASSERT(sizeof(bl_frame_card) == 32, "two cards a cache line");
 BL_STATIC_ASSERT(sizeof(card_chunk) == CARD_CHUNK_BYTES, "a chunk is found by masking a card's address");
+BL_STATIC_ASSERT(offsetof(bl_frame, pins) + sizeof(uint32_t) == 12,
+                 "over a block's checksum and stored size");
 
 typedef struct limbo_batch {
     uint64_t ticket, bytes;
@@ -227,7 +225,6 @@ static void free_frame_locked(bl_frame_cache *cache, bl_frame_card *card, bl_mem
     card->frame = NULL;
     card->pages = 0;
     atomic_store_explicit(&card->slot, NULL, memory_order_relaxed);
-    atomic_store_explicit(&card->pins, 0, memory_order_relaxed);
     card->next = cache->free_cards;
     cache->free_cards = card;
 }
@@ -235,7 +232,7 @@ static void free_frame_locked(bl_frame_cache *cache, bl_frame_card *card, bl_mem
 /* Nobody can find the frame any more: free it, or leave it to the last unpin (FRAME-1). */
 static void retire_frame_locked(bl_frame_cache *cache, bl_frame_card *card)
 {
-    if (atomic_fetch_or_explicit(&card->pins, BL_FRAME_ORPHAN, memory_order_acq_rel) == 0) {
+    if (atomic_fetch_or_explicit(&card->frame->pins, BL_FRAME_ORPHAN, memory_order_acq_rel) == 0) {
         free_frame_locked(cache, card, BL_MEMORY_CACHE);
         return;
     }
@@ -243,22 +240,11 @@ static void retire_frame_locked(bl_frame_cache *cache, bl_frame_card *card)
     bl_memory_budget_move(cache->budget, BL_MEMORY_CACHE, BL_MEMORY_PINNED, card_bytes(card));
 }
 
-void bl_frame_pin(bl_frame *frame)
+/* The last pin of a frame that readers do not find any more. */
+void bl_frame_free_orphan(bl_frame *frame)
 {
-    uint32_t before = atomic_fetch_add_explicit(&frame->card->pins, 1, memory_order_relaxed);
-    bl_assert((before & ~BL_FRAME_ORPHAN) < BL_FRAME_ORPHAN - 1);
-}
-
-void bl_frame_unpin(bl_frame *frame)
-{
-    if (frame == NULL)
-        return;
-    bl_frame_card *card = frame->card;
-    uint32_t before = atomic_fetch_sub_explicit(&card->pins, 1, memory_order_acq_rel);
-    bl_assert((before & ~BL_FRAME_ORPHAN) != 0);
-    if (before != (BL_FRAME_ORPHAN | 1))
-        return;
     bl_debug_assert(!bl_epoch_inside());
+    bl_frame_card *card = frame->card;
     bl_frame_cache *cache = cache_of(card);
     bl_mutex_lock(&cache->lock);
     free_frame_locked(cache, card, BL_MEMORY_PINNED);
@@ -357,7 +343,7 @@ static void detach_locked(bl_frame_card *card)
 static bool turn_frame_locked(bl_frame_card *card)
 {
     _Atomic(bl_frame *) *slot = atomic_load_explicit(&card->slot, memory_order_acquire);
-    if (slot == NULL || atomic_load_explicit(&card->pins, memory_order_relaxed) != 0)
+    if (slot == NULL)
         return false;
     bl_frame *value = atomic_load_explicit(slot, memory_order_relaxed);
     if (bl_slot_frame(value) != card->frame)
@@ -367,6 +353,8 @@ static bool turn_frame_locked(bl_frame_card *card)
                                                 memory_order_relaxed);
         return false;
     }
+    if (atomic_load_explicit(&card->frame->pins, memory_order_relaxed) != 0)
+        return false; /* evicting it would give nothing back */
     /* Acquire: what the installer did to the card comes before whatever is done to it now. */
     if (!atomic_compare_exchange_strong_explicit(slot, &value, NULL, memory_order_acquire,
                                                  memory_order_relaxed))
@@ -592,6 +580,7 @@ void bl_frame_install(bl_frame_card *card, _Atomic(bl_frame *) *slot, bl_holders
     bl_debug_assert(bl_slot_frame(atomic_load_explicit(slot, memory_order_relaxed)) == NULL);
     bl_assert(atomic_load_explicit(holders, memory_order_relaxed) > 0);
     card->frame->card = card;
+    atomic_init(&card->frame->pins, 0);
     card->holders = holders;
     atomic_store_explicit(&card->slot, slot, memory_order_release);
     atomic_store_explicit(slot, card->frame, memory_order_release);

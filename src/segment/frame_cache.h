@@ -6,10 +6,10 @@
  * no hash.
  *
  * FRAME   Memory of the page arena, aligned to 4 KiB, that begins with the block's own bytes (block.h), so
- *         that a get touches the lines of the block and no other. What the cache knows of a frame is its
- *         card, in dense arrays beside the frames. The way from frame to card costs no line either: once a
- *         block was verified its checksum is of no use in memory, and the frame's first 8 bytes hold the
- *         card's address.
+ *         that a get touches the lines of the block and no other. Once a block was verified its checksum and
+ *         stored size are of no use in memory; an installed frame holds its pins and the address of its card
+ *         there, in the line that every search of the block reads. The rest of what the cache knows of a
+ *         frame is the card, in dense arrays beside the frames.
  * SLOT    The frame's address; the low 12 bits are free and say: BL_SLOT_REFERENCED (a get was here since the
  *         clock hand passed; it lies in the line that the get has just read, and is written only when it is
  *         not set yet), BL_SLOT_LOADING (no frame yet; somebody reads it).
@@ -25,13 +25,19 @@
 #ifndef BL_SEGMENT_FRAME_CACHE_H
 #define BL_SEGMENT_FRAME_CACHE_H
 
+#include "base/assert.h"
 #include "core/memory_budget.h"
 #include "platform/epoch.h"
 #include "platform/page_arena.h"
 #include "platform/scheduler.h"
 
 typedef struct bl_frame_cache bl_frame_cache;
-typedef struct bl_frame bl_frame; /* one block in memory, decompressed and verified */
+/* One block in memory, decompressed and verified: what lies over the first bytes of an installed one. */
+typedef struct bl_frame {
+    struct bl_frame_card *card;
+    _Atomic uint32_t pins; /* BL_FRAME_ORPHAN | count */
+} bl_frame;
+#define BL_FRAME_ORPHAN (UINT32_C(1) << 31)
 
 BOLE_CHECKED bole_status bl_frame_cache_create(bl_memory_budget *budget, bl_scheduler *scheduler,
                                                bl_frame_cache **out, bole_error *error);
@@ -42,8 +48,22 @@ void bl_frame_cache_trim(bl_frame_cache *cache);
 
 /* A reader inside an epoch that found a frame keeps it beyond the epoch. Who holds a pin may pin again
  * anywhere. */
-void bl_frame_pin(bl_frame *frame);
-void bl_frame_unpin(bl_frame *frame); /* never inside an epoch: the last one may free. NULL is allowed */
+static inline void bl_frame_pin(bl_frame *frame)
+{
+    uint32_t before = atomic_fetch_add_explicit(&frame->pins, 1, memory_order_relaxed);
+    bl_assert((before & ~BL_FRAME_ORPHAN) < BL_FRAME_ORPHAN - 1);
+}
+void bl_frame_free_orphan(bl_frame *frame); /* of bl_frame_unpin */
+/* Never inside an epoch: the last one may free. NULL is allowed. */
+static inline void bl_frame_unpin(bl_frame *frame)
+{
+    if (frame == (void *)0)
+        return;
+    uint32_t before = atomic_fetch_sub_explicit(&frame->pins, 1, memory_order_acq_rel);
+    bl_assert((before & ~BL_FRAME_ORPHAN) != 0);
+    if (__builtin_expect(before == (BL_FRAME_ORPHAN | 1), 0))
+        bl_frame_free_orphan(frame);
+}
 
 typedef struct bl_frame_cache_counters {
     uint64_t hits, misses, evictions, bytes_read, loads_shared;
@@ -64,9 +84,7 @@ typedef struct bl_frame_card {
         struct bl_frame_card *next;      /* free, or in limbo */
     };
     uint32_t pages;                      /* charged */
-    _Atomic uint32_t pins;               /* BL_FRAME_ORPHAN | count */
 } bl_frame_card;
-#define BL_FRAME_ORPHAN (UINT32_C(1) << 31)
 
 /* A frame of `bytes`, charged to BL_MEMORY_CACHE, not zeroed, the caller's until it is installed or given
  * back. `evict`: make room if there is none (outside an epoch); else only what is free above the reserve is
@@ -82,8 +100,8 @@ static inline uint8_t *bl_frame_card_bytes(const bl_frame_card *card) { return (
  * keeps the card. */
 bl_frame_card *bl_frame_cache_adopt(bl_frame_cache *cache, const void *block, size_t bytes, bool evict);
 
-/* Fill an empty (or LOADING, and then the caller's) slot: from now on readers see the block. The first 8
- * bytes of the frame are overwritten. One holder was counted for it by the caller and belongs to the slot
+/* Fill an empty (or LOADING, and then the caller's) slot: from now on readers see the block. The frame's
+ * first bytes, as many as bl_frame has, are overwritten. One holder was counted for it by the caller and belongs to the slot
  * now. */
 void bl_frame_install(bl_frame_card *card, _Atomic(bl_frame *) *slot, bl_holders *holders);
 /* Empty `count` slots that no reader can reach any more: frames are freed at once, pinned ones with their
