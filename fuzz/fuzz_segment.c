@@ -151,7 +151,7 @@ static bole_status read_all(bl_segment *segment, bool backward, entries *all)
             bl_cursor_next(cursor);
     }
     bole_status status = cursor->valid ? BOLE_OK : cursor->status;
-    fuzz_check(status == BOLE_OK || cursor->error.message[0] != '\0');
+    fuzz_check(status == BOLE_OK || (cursor->error != NULL && cursor->error->message[0] != '\0'));
     bl_cursor_close(cursor);
     bole_buffer_free(&all->last_key);
     return status;

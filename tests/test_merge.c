@@ -25,7 +25,8 @@ static bool fails_now(array_cursor *cursor)
         return false;
     cursor->base.valid = false;
     cursor->base.status = BOLE_IO;
-    cursor->base.error = (bole_error){ .status = BOLE_IO, .message = "planted" };
+    static bole_error planted = { .status = BOLE_IO, .message = "planted" };
+    cursor->base.error = &planted;
     return true;
 }
 
@@ -362,7 +363,7 @@ static void no_run_shows_nothing(void **state)
 static void cursors_are_closed_also_without_memory(void **state)
 {
     (void)state;
-    for (uint64_t at = 0; at <= 2; at++) {
+    for (uint64_t at = 0; at <= 1; at++) {
         bool closed[3] = { false, false, false };
         bl_cursor *cursors[3];
         for (int i = 0; i < 3; i++) {
@@ -373,7 +374,7 @@ static void cursors_are_closed_also_without_memory(void **state)
         bl_alloc_fail_at(at, 1);
         bole_status status = bl_merge_init(&merge, cursors, 3, NULL, 0);
         bl_alloc_fail_at(UINT64_MAX, 0);
-        assert_int_equal(at < 2 ? BOLE_NO_MEMORY : BOLE_OK, status);
+        assert_int_equal(at < 1 ? BOLE_NO_MEMORY : BOLE_OK, status);
         if (status == BOLE_OK) {
             assert_false(closed[0] || closed[1] || closed[2]);
             bl_merge_deinit(&merge);

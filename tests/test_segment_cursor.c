@@ -59,7 +59,7 @@ static bl_cursor *run_cursor(test_run *run, bool fill_cache, bool read_ahead, ui
 /* The cursor stands on entry `at` of the array; `at` outside of it: nowhere, without an error. */
 static void assert_at(const bl_cursor *cursor, const test_entries *entries, size_t at)
 {
-    assert_status(BOLE_OK, cursor->status, &cursor->error);
+    assert_status(BOLE_OK, cursor->status, cursor->error);
     assert_int_equal(cursor->valid, at < entries->count);
     if (at >= entries->count)
         return;
@@ -287,9 +287,9 @@ static void unknown_order_is_walked_and_not_searched(void **state)
         cursor->ops->prepare_seek(cursor, key);
         cursor->ops->seek(cursor, key);
         assert_false(cursor->valid);
-        assert_status(BOLE_COMPARATOR, cursor->status, &cursor->error);
+        assert_status(BOLE_COMPARATOR, cursor->status, cursor->error);
         cursor->ops->seek_before(cursor, key);
-        assert_status(BOLE_COMPARATOR, cursor->status, &cursor->error);
+        assert_status(BOLE_COMPARATOR, cursor->status, cursor->error);
     }
     walk_both_ways(&run, cursor);
     assert_true(cursor->heads_off);
@@ -468,16 +468,16 @@ static void damage_is_an_error_and_not_the_end(void **state)
         size_t from_start = 0, from_end = 0;
         for (cursor->ops->seek_first(cursor); cursor->valid; bl_cursor_next(cursor))
             assert_at(cursor, &run.entries, from_start++);
-        assert_status(BOLE_CORRUPT, cursor->status, &cursor->error);
-        assert_string_equal(cursor->error.file, "store/000001.seg");
-        assert_in_range(offset, cursor->error.offset, cursor->error.offset + 4096);
+        assert_status(BOLE_CORRUPT, cursor->status, cursor->error);
+        assert_string_equal(cursor->error->file, "store/000001.seg");
+        assert_in_range(offset, cursor->error->offset, cursor->error->offset + 4096);
         for (cursor->ops->seek_last(cursor); cursor->valid; bl_cursor_prev(cursor))
             assert_at(cursor, &run.entries, run.entries.count - 1 - from_end++);
-        assert_status(BOLE_CORRUPT, cursor->status, &cursor->error);
+        assert_status(BOLE_CORRUPT, cursor->status, cursor->error);
         assert_true(from_start > 500 && from_end > 500);
         assert_in_range(run.entries.count - from_start - from_end, 1, 60);  /* one block is missing */
         cursor->ops->seek(cursor, test_key(&run.entries.list[from_start])); /* into it */
-        assert_status(BOLE_CORRUPT, cursor->status, &cursor->error);
+        assert_status(BOLE_CORRUPT, cursor->status, cursor->error);
         cursor->ops->seek(cursor, test_key(&run.entries.list[run.entries.count - from_end]));
         assert_at(cursor, &run.entries, run.entries.count - from_end);
         bl_cursor_close(cursor);
@@ -500,7 +500,7 @@ static bole_status walk(test_run *run, bool fill_cache, bole_error *error)
     if (status == BOLE_OK)
         assert_int_equal(at, run->entries.count);
     else
-        *error = cursor->error;
+        *error = *cursor->error;
     bl_cursor_close(cursor);
     return status;
 }

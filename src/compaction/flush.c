@@ -20,8 +20,8 @@
 
 static bole_status failed(const bl_cursor *cursor, bole_error *error)
 {
-    if (error != NULL)
-        *error = cursor->error;
+    if (error != NULL && cursor->error != NULL)
+        *error = *cursor->error;
     return cursor->status;
 }
 

@@ -55,7 +55,7 @@ static void fail(bl_merge *merge, const bl_cursor *cursor)
 {
     merge->current = NULL;
     merge->status = cursor->status;
-    merge->error = &cursor->error;
+    merge->error = cursor->error;
 }
 
 static inline bool has_failed(const bl_cursor *cursor)
@@ -238,11 +238,9 @@ bole_status bl_merge_init(bl_merge *merge, bl_cursor **cursors, uint32_t count, 
                           uint32_t head_offset)
 {
     *merge = (bl_merge){ .comparator = comparator, .forward = true };
-    bl_cursor **own = bl_alloc_array((size_t)count + 1, sizeof(own[0]));
-    bl_merge_node *tree = bl_alloc_array((size_t)count + 1, sizeof(tree[0]));
-    if (own == NULL || tree == NULL) {
-        bl_free(own);
-        bl_free(tree);
+    bl_merge_node *tree = bl_alloc_array((size_t)count + 1, sizeof(tree[0]) + sizeof(bl_cursor *));
+    bl_cursor **own = (bl_cursor **)(void *)(tree + count + 1);
+    if (tree == NULL) {
         for (uint32_t i = 0; i < count; i++)
             bl_cursor_close(cursors[i]);
         return BOLE_NO_MEMORY;
@@ -262,7 +260,6 @@ void bl_merge_deinit(bl_merge *merge)
 {
     for (uint32_t i = 0; i < merge->count; i++)
         bl_cursor_close(merge->cursors[i]);
-    bl_free(merge->cursors);
-    bl_free(merge->tree);
+    bl_free(merge->tree); /* the cursors' list lies behind it */
     *merge = (bl_merge){ .current = NULL };
 }

@@ -68,8 +68,15 @@ struct bl_cursor {
     bole_status status;
     uint64_t skipped_blocks;
     const bl_cursor_ops *ops;
-    bole_error error;
+    bole_error *error; /* the story of a status that is not BOLE_OK, NULL without one; the cursor's */
 };
+
+/* Where record `index` of a block begins. */
+static inline const uint8_t *bl_cursor_record(const bl_cursor *cursor, uint32_t index)
+{
+    return cursor->records + (cursor->wide_offsets ? bl_get_u32((const uint8_t *)cursor->offsets + 4 * (size_t)index)
+                                                   : bl_get_u16((const uint8_t *)cursor->offsets + 2 * (size_t)index));
+}
 
 /* Record of a block: varint rest (key bytes behind the block's prefix), varint value bytes, then the rest's bytes
  * that the head does not hold, then the value. The block's checksum was verified and its structure validated when
@@ -83,9 +90,7 @@ static inline void bl_cursor_decode(bl_cursor *cursor)
         cursor->tag = entry->tag;
     } else {
         uint32_t i = cursor->index;
-        const uint8_t *in = cursor->records + (cursor->wide_offsets
-                                                   ? bl_get_u32((const uint8_t *)cursor->offsets + 4 * (size_t)i)
-                                                   : bl_get_u16((const uint8_t *)cursor->offsets + 2 * (size_t)i));
+        const uint8_t *in = bl_cursor_record(cursor, i);
         uint64_t rest, value_bytes;
         in = bl_get_varint(in, in + BL_VARINT_BYTES_MAX, &rest);
         in = bl_get_varint(in, in + BL_VARINT_BYTES_MAX, &value_bytes);
@@ -109,6 +114,17 @@ static inline void bl_cursor_decode(bl_cursor *cursor)
         cursor->tag = cursor->tags == NULL ? BL_TAG(0, BL_KIND_PUT) : bl_get_u64(cursor->tags + 8 * (size_t)i);
     }
     cursor->head = cursor->heads_off ? 0 : bl_head64(cursor->key.data, cursor->key.size, cursor->head_offset);
+}
+
+/* In a block: is there a next entry, and has it another head behind the block's prefix? */
+static inline bool bl_cursor_next_differs(const bl_cursor *cursor)
+{
+    size_t i = cursor->index;
+    if (cursor->index + 1 >= cursor->count)
+        return false;
+    const uint8_t *heads = cursor->heads;
+    return cursor->wide_heads ? bl_get_u64(heads + 8 * i) != bl_get_u64(heads + 8 * i + 8)
+                              : bl_get_u32(heads + 4 * i) != bl_get_u32(heads + 4 * i + 4);
 }
 
 static inline void bl_cursor_next(bl_cursor *cursor)

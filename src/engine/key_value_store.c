@@ -18,8 +18,6 @@ typedef struct adapter {
 typedef struct adapter_cursor {
     bole_key_value_cursor base; /* first */
     bole_iterator *iterator;
-    bole_read_options options;
-    bole_error error;
 } adapter_cursor;
 
 static bole_db *db_of(bole_key_value_store *store) { return ((adapter *)store)->db; }
@@ -87,14 +85,11 @@ static bole_status cursor_open(bole_key_value_store *store, bole_key_value_curso
     if (cursor == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "cursor");
     cursor->base.store = store;
-    cursor->options = BOLE_READ_OPTIONS_INIT;
-    cursor->options.error = &cursor->error;
-    bole_status status = bole_iterator_create(db_of(store), &cursor->options, &cursor->iterator);
+    /* Without a place for stories: it would have to live as long as the cursor. */
+    bole_status status = bole_iterator_create(db_of(store), NULL, &cursor->iterator);
     if (status != BOLE_OK) {
-        if (error != NULL)
-            *error = cursor->error;
         bl_free(cursor);
-        return status;
+        return bl_fail(error, status, "cursor: %s", bole_status_name(status));
     }
     *out = &cursor->base;
     return BOLE_OK;

@@ -17,6 +17,8 @@
 #include "base/buffer.h"
 #include "core/merge.h"
 
+enum { CURSORS_FEW = 32 };
+
 typedef enum shown { SHOWN_NOTHING, SHOWN_IN_PLACE, SHOWN_COPY } shown;
 
 struct bole_iterator {
@@ -108,8 +110,8 @@ static uint32_t count_runs(const bl_version_table *table)
     return count;
 }
 
-static bole_status open_cursors(bole_iterator *iterator, bl_cursor **cursors, uint32_t *count,
-                                bole_error *error)
+static bole_status open_cursors(bole_iterator *iterator, const bl_version_table *table, bl_cursor **cursors,
+                                uint32_t *count, bole_error *error)
 {
     bl_read_state *state = iterator->state;
     bole_status status = BOLE_OK;
@@ -124,8 +126,7 @@ static bole_status open_cursors(bole_iterator *iterator, bl_cursor **cursors, ui
         else
             (void)bl_fail(error, status, "cursor of a memtable");
     }
-    const bl_version_table *table = bl_version_table_by_number(state->version, iterator->table->number);
-    bl_segment_cursor_options options = { .fill_cache = false, .read_ahead = true };
+    bl_segment_cursor_options options = { .fill_cache = false, .read_ahead = true, .segments_stay = true };
     for (uint32_t level = 0; table != NULL && level < BOLE_LEVELS_MAX && status == BOLE_OK; level++)
         for (uint32_t run = 0; run < table->levels[level].run_count && status == BOLE_OK; run++) {
             const bl_run *here = &table->levels[level].runs[run];
@@ -136,43 +137,39 @@ static bole_status open_cursors(bole_iterator *iterator, bl_cursor **cursors, ui
     return status;
 }
 
-/* There is one cursor: is it a run in which every entry is stored as a put with sequence 0? Two versions of one key
- * cannot both be, so no key stands in it twice; and they were below every position when they were stored so. */
-static bool state_is_plain(const bole_iterator *iterator, const bl_version_table *table)
+/* Is there one run, and of the kind whose entries are seen by everybody? Then it is the one cursor, if there is one
+ * cursor that is not a memtable's. */
+static bool is_plain(const bole_iterator *iterator, const bl_version_table *table)
 {
     for (uint32_t level = 0; table != NULL && level < BOLE_LEVELS_MAX; level++)
-        for (uint32_t run = 0; run < table->levels[level].run_count; run++) {
-            const bl_run *here = &table->levels[level].runs[run];
-            for (uint32_t i = 0; i < here->count; i++) {
-                const bl_segment_meta *meta = bl_segment_meta_of(here->segments[i]);
-                if (!meta->sequences_zeroed || meta->tombstones != 0)
-                    return false;
-            }
-            return iterator->sequence > 0;
-        }
-    return false; /* the one cursor is a memtable's */
+        if (table->levels[level].run_count != 0)
+            return table->levels[level].runs[0].plain && iterator->sequence > 0;
+    return false;
 }
 
 static bole_status open_merge(bole_iterator *iterator, bole_error *error)
 {
+    bl_cursor *few[CURSORS_FEW], **cursors = few;
     const bl_version_table *table = bl_version_table_by_number(iterator->state->version,
                                                                iterator->table->number);
     uint32_t capacity = iterator->state->memtable_count + count_runs(table), count = 0;
-    bl_cursor **cursors = bl_alloc_array(capacity + 1, sizeof(cursors[0]));
+    if (capacity > CURSORS_FEW)
+        cursors = bl_alloc_array(capacity, sizeof(cursors[0]));
     if (cursors == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "iterator");
-    bole_status status = open_cursors(iterator, cursors, &count, error);
+    bole_status status = open_cursors(iterator, table, cursors, &count, error);
     if (status == BOLE_OK) {
         status = bl_merge_init(&iterator->merge, cursors, count, iterator->table->comparator, 0);
         if (status != BOLE_OK)
             (void)bl_fail(error, status, "merge of %u runs", count);
         iterator->has_merge = status == BOLE_OK;
-        iterator->plain = count == 1 && state_is_plain(iterator, table);
+        iterator->plain = count == 1 && is_plain(iterator, table);
     } else {
         for (uint32_t i = 0; i < count; i++)
             bl_cursor_close(cursors[i]);
     }
-    bl_free(cursors);
+    if (cursors != few)
+        bl_free(cursors);
     return status;
 }
 
@@ -440,6 +437,17 @@ BOLE_API bool bole_iterator_seek_for_prev(bole_iterator *iterator, bole_slice ke
     return settle_backward(iterator);
 }
 
+/* Forward: has the next entry surely another key than the current one? Another cursor that stands at the key, has its
+ * head, too; in the current one the key may go on, unless that is a memtable's, which shows the newest version of each
+ * key, or the next entry of its block has another head. */
+static inline bool next_is_other(const bl_merge *merge)
+{
+    const bl_cursor *cursor = merge->current;
+    if (cursor->heads_off || cursor->head >= merge->bound)
+        return false;
+    return cursor->kind == BL_WINDOW_ENTRIES || bl_cursor_next_differs(cursor);
+}
+
 BOLE_API bool bole_iterator_next(bole_iterator *iterator)
 {
     if (iterator->shows == SHOWN_NOTHING)
@@ -459,10 +467,11 @@ BOLE_API bool bole_iterator_next(bole_iterator *iterator)
         bl_merge_seek(merge, saved_key(iterator));
         return settle_forward(iterator, true);
     }
-    if (!save_key(iterator, merge->current->key))
+    bool other = next_is_other(merge);
+    if (bl_unlikely(!other) && !save_key(iterator, merge->current->key))
         return false;
     bl_merge_next(merge);
-    return settle_forward(iterator, true);
+    return settle_forward(iterator, !other);
 }
 
 BOLE_API bool bole_iterator_prev(bole_iterator *iterator)

@@ -26,9 +26,9 @@
 #include "memory/memtable_state.h"
 
 enum {
-    WINDOW_MAX = BL_NODE_SLOTS,
     WINDOW_FIRST = 4,
-    AHEAD_FROM = 32, /* window size from which the next leaf is fetched early */
+    WINDOW_READS = 16, /* a reader's largest; most scans are short, and making the cursor costs, too */
+    WINDOW_WALKS = BL_NODE_SLOTS, /* the largest of who shows all versions: a flush walks the whole tree */
 };
 #define FRESH UINT32_MAX
 
@@ -43,12 +43,12 @@ typedef struct memtable_cursor {
     const bl_memtable_tree *tree;
     bl_memtable_versions versions;
     uint64_t sequence;
-    uint32_t window; /* size of the next one */
+    uint32_t window, window_max; /* size of the next one, and of the largest */
     position low, high;
     bool has_ahead;
     uint8_t leaf_index; /* which of `leaves` is the present copy; the other one is ahead */
     bl_head_leaf leaves[2];
-    bl_entry entries[WINDOW_MAX];
+    bl_entry *entries; /* window_max */
 } memtable_cursor;
 
 static inline bl_head_leaf *present(memtable_cursor *cursor) { return &cursor->leaves[cursor->leaf_index]; }
@@ -92,7 +92,7 @@ static void show(memtable_cursor *cursor, uint32_t from, uint32_t count, bool at
 
 static inline void widen(memtable_cursor *cursor)
 {
-    if (cursor->window < WINDOW_MAX)
+    if (cursor->window < cursor->window_max)
         cursor->window *= 2;
 }
 
@@ -246,7 +246,7 @@ static void forward(memtable_cursor *cursor)
     if (cursor->high.slot < leaf->count) {
         uint32_t end = cursor->high.slot + cursor->window;
         prefetch_records(cursor, leaf, cursor->high.slot, end < leaf->count ? end : leaf->count);
-    } else if (!cursor->has_ahead && cursor->window >= AHEAD_FROM) {
+    } else if (!cursor->has_ahead && cursor->window == cursor->window_max) {
         look_ahead(cursor);
     }
 }
@@ -284,7 +284,7 @@ static void cursor_seek_first(bl_cursor *base)
 {
     memtable_cursor *cursor = (memtable_cursor *)base;
     bl_head_leaf_copy(&cursor->tree->heads, cursor->tree->heads.first_leaf, present(cursor));
-    start(cursor, 0, WINDOW_MAX / 2);
+    start(cursor, 0, cursor->window_max / 2);
     prefetch_records(cursor, present(cursor), 0, present(cursor)->count);
     forward(cursor);
 }
@@ -329,6 +329,7 @@ static void cursor_close(bl_cursor *base)
 {
     memtable_cursor *cursor = (memtable_cursor *)base;
     bl_memtable_unref(cursor->memtable);
+    bl_free(cursor->entries);
     bl_free(cursor);
 }
 
@@ -348,8 +349,15 @@ bole_status bl_memtable_cursor(bl_memtable *memtable, const bl_memtable_tree *tr
 {
     *out = NULL;
     memtable_cursor *cursor = bl_new(memtable_cursor);
-    if (cursor == NULL)
+    uint32_t window_max = versions == BL_VERSIONS_NEWEST ? WINDOW_READS : WINDOW_WALKS;
+    bl_entry *entries = bl_new_array(bl_entry, window_max);
+    if (cursor == NULL || entries == NULL) {
+        bl_free(cursor);
+        bl_free(entries);
         return BOLE_NO_MEMORY;
+    }
+    cursor->entries = entries;
+    cursor->window_max = window_max;
     bl_memtable_ref(memtable);
     cursor->memtable = memtable;
     cursor->tree = tree;

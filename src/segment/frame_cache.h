@@ -101,8 +101,8 @@ static inline uint8_t *bl_frame_card_bytes(const bl_frame_card *card) { return (
 bl_frame_card *bl_frame_cache_adopt(bl_frame_cache *cache, const void *block, size_t bytes, bool evict);
 
 /* Fill an empty (or LOADING, and then the caller's) slot: from now on readers see the block. The frame's
- * first bytes, as many as bl_frame has, are overwritten. One holder was counted for it by the caller and belongs to the slot
- * now. */
+ * first bytes, as many as bl_frame has, are overwritten. One holder was counted for it by the caller and belongs
+ * to the slot now. */
 void bl_frame_install(bl_frame_card *card, _Atomic(bl_frame *) *slot, bl_holders *holders);
 /* Empty `count` slots that no reader can reach any more: frames are freed at once, pinned ones with their
  * last pin. */

@@ -129,10 +129,11 @@ BOLE_CHECKED bole_status bl_segment_find_uncached(bl_segment *segment, const bl_
 typedef struct bl_segment_cursor_options {
     bool fill_cache;   /* false: use frames that are present, admit none (scans, merges) */
     bool read_ahead;   /* from the third sequential block on, 256 KiB ahead in a charged private buffer */
+    bool segments_stay; /* the caller keeps the array and its segments while the cursor lives */
     uint64_t *bytes_read; /* counter to add to, of the cursor's thread; may be NULL */
 } bl_segment_cursor_options;
 /* A cursor over one run: `count` segments in key order that do not overlap (one for a segment alone), of one
- * environment and one comparator. Takes a reference on each until closed. It may be made and used outside
+ * environment and one comparator. Takes a reference on each until closed, unless `segments_stay`. It may be made and used outside
  * epochs only. An error or damage makes it invalid with status and error; a later seek starts anew. With a
  * comparator that is not known it walks (seek_first, seek_last, next, prev) and refuses to seek
  * (BOLE_COMPARATOR). */

@@ -29,13 +29,16 @@
 #include <string.h>
 
 enum { SEQUENTIAL_MOVES = 2, AHEAD_BYTES = 256 * 1024, LINES_PREFETCHED = 4, LINE_BYTES = 64 };
+enum { RECORDS_PREFETCHED = 16, SHORT_KEY_BYTES = 128 };
+#define NOT_PREPARED UINT64_MAX
 /* A block in the read-ahead buffer lies as it lies in the file, modulo this. */
 enum { ALIGNMENT = 8 };
 
 typedef struct segment_cursor {
     bl_cursor base; /* first */
     bl_segment_cursor_options options;
-    bl_segment **segments;
+    bl_segment *const *segments;
+    bl_segment **own_segments; /* a copy that counts them; NULL: options.segments_stay */
     uint32_t count;
     /* where it is */
     uint32_t at;
@@ -50,11 +53,16 @@ typedef struct segment_cursor {
     bool ahead_refused;
     uint32_t ahead_segment;
     uint64_t ahead_first, ahead_end; /* ordinals of whole blocks in the buffer; equal: none */
+    uint8_t *long_key;               /* when a key does not fit short_key */
     size_t key_capacity;
     bl_block_offsets scratch;
     /* how it moves */
     bool forward;
     uint32_t moves; /* from block to block, in this direction */
+    /* what prepare_seek found out for the seek that follows */
+    uint32_t prepared_at;
+    uint64_t prepared_ordinal; /* NOT_PREPARED: nothing */
+    uint8_t short_key[SHORT_KEY_BYTES];
 } segment_cursor;
 
 static segment_cursor *own(bl_cursor *cursor) { return (segment_cursor *)(void *)cursor; }
@@ -65,9 +73,17 @@ static void stop(segment_cursor *cursor, bole_status status)
     cursor->base.status = status;
 }
 
+/* Where a failure is told: made by the first that may have one. NULL, and so untold, when there is no memory. */
+static bole_error *story(segment_cursor *cursor)
+{
+    if (cursor->base.error == NULL)
+        cursor->base.error = bl_new(bole_error);
+    return cursor->base.error;
+}
+
 static bole_status no_memory(segment_cursor *cursor, size_t bytes)
 {
-    return bl_fail(&cursor->base.error, BOLE_NO_MEMORY, "%zu bytes for a cursor over %s", bytes,
+    return bl_fail(story(cursor), BOLE_NO_MEMORY, "%zu bytes for a cursor over %s", bytes,
                    cursor->segments[cursor->at]->path);
 }
 
@@ -127,7 +143,7 @@ static bool read_ahead(segment_cursor *cursor, uint64_t ordinal, bole_status *st
     cursor->ahead_first = cursor->ahead_end = 0;
     *status = bl_block_read_span(cursor->segments[cursor->at], unit, first, end,
                                  cursor->ahead + unit->index.offsets[first] % ALIGNMENT,
-                                 cursor->options.bytes_read, &cursor->base.error);
+                                 cursor->options.bytes_read, story(cursor));
     if (*status != BOLE_OK)
         return true;
     cursor->ahead_segment = cursor->at;
@@ -159,7 +175,7 @@ static bole_status take_ahead(segment_cursor *cursor, uint64_t ordinal, const ui
     }
     *out = frame;
     return bl_block_load(stored, stored_bytes, frame, frame_bytes, segment->seed, segment->path,
-                         index->offsets[ordinal], &cursor->base.error);
+                         index->offsets[ordinal], story(cursor));
 }
 
 /* With fill_cache: into the cache, and pinned; *frame stays NULL when there is no room or it was evicted
@@ -169,8 +185,7 @@ static bole_status fill_cache(segment_cursor *cursor, uint64_t ordinal, bl_frame
     if (cursor->unit->node.place == NULL)
         return BOLE_OK; /* not even the index had room */
     uint64_t bytes = cursor->unit->index.stored_bytes[ordinal];
-    bole_status status = bl_block_install(cursor->segments[cursor->at], cursor->unit, ordinal,
-                                          &cursor->base.error);
+    bole_status status = bl_block_install(cursor->segments[cursor->at], cursor->unit, ordinal, story(cursor));
     if (status == BOLE_MEMORY_PINNED)
         return BOLE_OK;
     if (status == BOLE_OK) {
@@ -206,7 +221,7 @@ static bole_status bring(segment_cursor *cursor, uint64_t ordinal, const uint8_t
         return status;
     *out = cursor->block;
     return bl_block_read(cursor->segments[cursor->at], cursor->unit, ordinal, cursor->block,
-                         cursor->options.bytes_read, &cursor->base.error);
+                         cursor->options.bytes_read, story(cursor));
 }
 
 /* ---- Showing a block --------------------------------------------------------------------------------- */
@@ -227,14 +242,30 @@ static void prefetch_neighbour(const segment_cursor *cursor)
         prefetch_block(cursor->unit, next);
 }
 
+/* The walk touches the first line of each record: let those of the next ones come together. */
+static void prefetch_records(const segment_cursor *cursor, uint32_t index)
+{
+    const bl_cursor *base = &cursor->base;
+    uint32_t first = index, end = base->count;
+    if (cursor->forward)
+        end = end - first > RECORDS_PREFETCHED ? first + RECORDS_PREFETCHED : end;
+    else {
+        end = first + 1;
+        first = end > RECORDS_PREFETCHED ? end - RECORDS_PREFETCHED : 0;
+    }
+    for (uint32_t i = first; i < end; i++)
+        __builtin_prefetch(bl_cursor_record(base, i));
+}
+
 static bole_status reserve_key(segment_cursor *cursor)
 {
     size_t bytes = (size_t)cursor->view.longest_key + 8;
-    if (bytes <= cursor->key_capacity)
+    if (bl_likely(bytes <= cursor->key_capacity))
         return BOLE_OK;
-    uint8_t *buffer = bl_realloc(cursor->base.key_buffer, bytes);
+    uint8_t *buffer = bl_realloc(cursor->long_key, bytes);
     if (buffer == NULL)
         return no_memory(cursor, bytes);
+    cursor->long_key = buffer;
     cursor->base.key_buffer = buffer;
     cursor->key_capacity = bytes;
     return BOLE_OK;
@@ -272,6 +303,7 @@ static bool show(segment_cursor *cursor, uint64_t ordinal)
 static void stand_on(segment_cursor *cursor, uint32_t index)
 {
     bl_assert(index < cursor->base.count);
+    prefetch_records(cursor, index);
     cursor->base.index = index;
     cursor->base.valid = true;
     bl_cursor_decode(&cursor->base);
@@ -285,12 +317,14 @@ static bool enter_segment(segment_cursor *cursor, uint32_t at)
     leave_block(cursor);
     if (cursor->unit != NULL)
         bl_unit_put(cursor->segments[cursor->at], cursor->unit);
-    cursor->unit = NULL;
     cursor->at = at;
-    bole_status status = bl_unit_get(cursor->segments[at], true, &cursor->unit, &cursor->base.error);
-    if (status != BOLE_OK) {
-        stop(cursor, status);
-        return false;
+    cursor->unit = bl_unit_hold_present(cursor->segments[at]);
+    if (bl_unlikely(cursor->unit == NULL)) {
+        bole_status status = bl_unit_get(cursor->segments[at], true, &cursor->unit, story(cursor));
+        if (status != BOLE_OK) {
+            stop(cursor, status);
+            return false;
+        }
     }
     cursor->base.heads_off = cursor->unit->index.whole;
     return true;
@@ -390,11 +424,13 @@ static bool show_bound(segment_cursor *cursor, bole_slice key, uint32_t *index, 
     *past = false;
     if (cursor->count == 0)
         return false;
-    uint32_t at = segment_for(cursor, key);
+    uint64_t ordinal = cursor->prepared_ordinal;
+    uint32_t at = ordinal != NOT_PREPARED ? cursor->prepared_at : segment_for(cursor, key);
+    cursor->prepared_ordinal = NOT_PREPARED;
     if (!enter_segment(cursor, at < cursor->count ? at : cursor->count - 1))
         return false;
     if (!cursor->unit->ordered) { /* only the file knows that its order is a stranger's */
-        stop(cursor, bl_fail(&cursor->base.error, BOLE_COMPARATOR, "the comparator of %s is not known",
+        stop(cursor, bl_fail(story(cursor), BOLE_COMPARATOR, "the comparator of %s is not known",
                              cursor->segments[cursor->at]->path));
         return false;
     }
@@ -402,9 +438,10 @@ static bool show_bound(segment_cursor *cursor, bole_slice key, uint32_t *index, 
     if (*past)
         return false;
     bl_comparator *comparator = cursor->segments[at]->comparator;
-    uint64_t ordinal = bl_block_index_search(&cursor->unit->index, comparator, key);
+    if (ordinal == NOT_PREPARED)
+        ordinal = bl_block_index_search(&cursor->unit->index, comparator, key);
     if (ordinal == cursor->unit->index.count) {
-        stop(cursor, bl_corrupt(&cursor->base.error, cursor->segments[at]->path, BL_NO_OFFSET,
+        stop(cursor, bl_corrupt(story(cursor), cursor->segments[at]->path, BL_NO_OFFSET,
                                 "the index ends below the segment's largest key"));
         return false;
     }
@@ -445,10 +482,11 @@ static void seek_before(bl_cursor *base, bole_slice key)
         prev_window(base);
 }
 
-/* Ask for the lines that a seek will need; what is not in memory is left to it. */
+/* Find the block, ask for its lines, and remember it for the seek; what is not in memory is left to that. */
 static void prepare_seek(bl_cursor *base, bole_slice key)
 {
     segment_cursor *cursor = own(base);
+    cursor->prepared_ordinal = NOT_PREPARED;
     uint32_t at = segment_for(cursor, key);
     if (at == cursor->count)
         return;
@@ -458,8 +496,11 @@ static void prepare_seek(bl_cursor *base, bole_slice key)
     if (node != NULL && bl_unit_of(node)->ordered) {
         const bl_unit *unit = bl_unit_of(node);
         uint64_t ordinal = bl_block_index_search(&unit->index, segment->comparator, key);
-        if (ordinal < unit->index.count)
+        if (ordinal < unit->index.count) {
             prefetch_block(unit, ordinal);
+            cursor->prepared_at = at;
+            cursor->prepared_ordinal = ordinal;
+        }
     }
     bl_epoch_leave();
 }
@@ -478,11 +519,12 @@ static void close_cursor(bl_cursor *base)
         bl_memory_budget_release(budget_of(cursor), BL_MEMORY_WORK, AHEAD_BYTES + ALIGNMENT);
     bl_free(cursor->block);
     bl_free(cursor->ahead);
-    bl_free(cursor->base.key_buffer);
+    bl_free(cursor->long_key);
+    bl_free(cursor->base.error);
     bl_block_offsets_deinit(&cursor->scratch);
-    for (uint32_t i = 0; i < cursor->count; i++)
-        bl_segment_unref(cursor->segments[i]);
-    bl_free(cursor->segments);
+    for (uint32_t i = 0; cursor->own_segments != NULL && i < cursor->count; i++)
+        bl_segment_unref(cursor->own_segments[i]);
+    bl_free(cursor->own_segments);
     bl_free(cursor);
 }
 
@@ -501,8 +543,8 @@ bole_status bl_segment_cursor(bl_segment *const *segments, uint32_t count,
     };
     *out = NULL;
     segment_cursor *cursor = bl_new(segment_cursor);
-    bl_segment **list = bl_new_array(bl_segment *, count == 0 ? 1 : count);
-    if (cursor == NULL || list == NULL) {
+    bl_segment **list = options->segments_stay ? NULL : bl_new_array(bl_segment *, count == 0 ? 1 : count);
+    if (cursor == NULL || (list == NULL && !options->segments_stay)) {
         bl_free(cursor);
         bl_free(list);
         return bl_fail(error, BOLE_NO_MEMORY, "cursor over %u segments", count);
@@ -511,10 +553,14 @@ bole_status bl_segment_cursor(bl_segment *const *segments, uint32_t count,
     cursor->base.kind = BL_WINDOW_BLOCK;
     cursor->base.heads_off = count != 0 && segments[0]->comparator != NULL;
     cursor->options = *options;
-    cursor->segments = list;
+    cursor->segments = list != NULL ? list : segments;
+    cursor->own_segments = list;
     cursor->count = count;
     cursor->ahead_segment = UINT32_MAX;
-    for (uint32_t i = 0; i < count; i++) {
+    cursor->prepared_ordinal = NOT_PREPARED;
+    cursor->base.key_buffer = cursor->short_key;
+    cursor->key_capacity = sizeof cursor->short_key;
+    for (uint32_t i = 0; list != NULL && i < count; i++) {
         list[i] = segments[i];
         bl_segment_ref(list[i]);
     }

@@ -91,7 +91,9 @@ static bole_status step(merge *on)
             front->tag = front->cursor->tag;
             status = BOLE_OK;
         } else if (front->cursor->status != BOLE_OK) {
-            status = bl_fail(on->repair->error, front->cursor->status, "%s", front->cursor->error.message);
+            status = bl_fail(on->repair->error, front->cursor->status, "%s",
+                             front->cursor->error != NULL ? front->cursor->error->message
+                                                          : "a cursor failed");
         }
     }
     front->started = true;

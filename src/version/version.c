@@ -157,11 +157,13 @@ static bole_status check_run(const bl_version_table *table, const bl_run *run, b
 {
     bl_assert(run->count > 0);
     uint64_t bytes = 0, entries = 0, tombstones = 0;
+    bool plain = true;
     for (uint32_t i = 0; i < run->count; i++) {
         const bl_segment_meta *meta = bl_segment_meta_of(run->segments[i]);
         bytes += meta->file_bytes;
         entries += meta->entries;
         tombstones += meta->tombstones;
+        plain = plain && meta->sequences_zeroed && meta->tombstones == 0;
         bl_assert(run->smallest[i].data == meta->smallest.data && run->largest[i].data == meta->largest.data);
         if (meta->table != table->number)
             return broken(error, run->segments[i], "VER-4", "stands in a table that is not its own");
@@ -179,6 +181,7 @@ static bole_status check_run(const bl_version_table *table, const bl_run *run, b
              run->largest_heads[i] == bl_head64(meta->largest.data, meta->largest.size, run->prefix_bytes)));
     }
     bl_assert(bytes == run->bytes && entries == run->entries && tombstones == run->tombstones);
+    bl_assert(plain == run->plain);
     return BOLE_OK;
 }
 

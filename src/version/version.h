@@ -23,6 +23,7 @@ typedef struct bl_run {
     uint64_t *largest_heads;
     bole_slice *smallest, *largest; /* point into the segments' metas */
     uint64_t bytes, entries, tombstones;
+    bool plain; /* every entry is a put of sequence 0: no key stands in the run twice, and everybody sees all */
     struct bl_run_body *body; /* the arrays; counted, shared between versions */
 } bl_run;
 

@@ -129,6 +129,7 @@ static void push_segment(bl_run *run, bl_segment *segment)
     run->bytes += meta->file_bytes;
     run->entries += meta->entries;
     run->tombstones += meta->tombstones;
+    run->plain = (run->count == 0 || run->plain) && meta->sequences_zeroed && meta->tombstones == 0;
     run->body->count = ++run->count;
 }
 
