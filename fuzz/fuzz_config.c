@@ -24,6 +24,7 @@ typedef struct range {
 #define ZERO_durability false
 #define ZERO_compression false
 #define ZERO_toggle false
+#define ZERO_off true
 #define ZERO_log_level false
 static const range ranges[BL_SETTINGS] = {
 #define RANGE(symbol, name, type, fallback, min, max, words, applies, meaning) \

@@ -319,6 +319,7 @@ static void settings_are_taken_as_text(void **state)
         { "background_threads", "3" }, { "durability", "power" },       { "sync_interval_ms", "50" },
         { "compression", "zstd" },     { "compression_upper", "lz4" },  { "compression_level", "3" },
         { "map_logs", "no" },          { "open_files_max", "100" },     { "log_level", "error" },
+        { "scrub_rate", "1MiB" },
     };
     bole_options o = BOLE_OPTIONS_INIT;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
@@ -332,6 +333,9 @@ static void settings_are_taken_as_text(void **state)
     assert_true((o.flags & BOLE_NO_SIGBUS_HANDLER) == 0);
     assert_ok(bole_options_set(&o, "filter_bits_per_key", "0", &f->error), &f->error);
     assert_int_equal(o.filter_bits_per_key, UINT32_MAX);
+    assert_int_equal(o.scrub_rate, 1 << 20);
+    assert_ok(bole_options_set(&o, "scrub_rate", "off", &f->error), &f->error);
+    assert_true(o.scrub_rate == UINT64_MAX);
     refused(f, BOLE_INVALID, bole_options_set(&o, "memory_limits", "1MiB", &f->error), "memory_limit");
     refused(f, BOLE_INVALID, bole_options_set(&o, "block_bytes", "many", &f->error), "block_bytes");
     refused(f, BOLE_INVALID, bole_options_set(&o, "events_bytes", "1MiB", &f->error), "bole.conf");

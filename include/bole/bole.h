@@ -207,6 +207,7 @@ typedef struct bole_options {
     uint64_t simulation_seed;       /* not 0: background work runs inside calls, ordered by this seed (tests) */
     uint32_t sync_interval_ms;      /* background sync of process-durable writes; default 1000 */
     uint32_t open_files_max;        /* descriptors for segments; default 3/4 of RLIMIT_NOFILE */
+    uint64_t scrub_rate;            /* bytes a second of checking in the background; default, and UINT64_MAX: off */
 } bole_options;
 #define BOLE_OPTIONS_INIT ((bole_options){ .size = sizeof(bole_options) })
 
@@ -403,9 +404,13 @@ typedef struct bole_statistics {
     uint64_t memory_limit, memory_used, memory_memtable, memory_log, memory_cache, memory_index, memory_pinned,
         memory_work;
     uint64_t snapshots, iterators, oldest_snapshot_sequence;
+    uint64_t scrub_rounds, scrub_bytes, scrub_findings; /* checking in the background (scrub_rate) */
 } bole_statistics;
 #define BOLE_STATISTICS_INIT ((bole_statistics){ .size = sizeof(bole_statistics) })
 BOLE_CHECKED BOLE_API bole_status bole_stats(bole_db *db, bole_statistics *out, bole_error *error);
+/** What checking in the background (scrub_rate) knows: BOLE_OK, or the newest damage that this round or the one before
+ *  it found, mostly BOLE_CORRUPT with file and offset. Each is an event (scrub_found), too. */
+BOLE_CHECKED BOLE_API bole_status bole_scrub_report(bole_db *db, bole_error *error);
 
 #ifdef __cplusplus
 }

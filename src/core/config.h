@@ -73,7 +73,9 @@ typedef enum bl_setting_applies {
     X(LOG_LEVEL, log_level, CHOICE, BOLE_LOG_INFO, 1, 4, log_level, NOW,                                     \
       "least important event that is told of")                                                               \
     X(EVENTS_BYTES, events_bytes, BYTES, 4 * BL_MIB, 4 * BL_KIB, 1 * BL_GIB, none, OPEN,                     \
-      "size at which events.jsonl becomes events.1.jsonl")
+      "size at which events.jsonl becomes events.1.jsonl")                                                   \
+    X(SCRUB_RATE, scrub_rate, BYTES, 0, 1 * BL_KIB, 16 * BL_GIB, off, NOW,                                   \
+      "bytes a second at which all segments are read and checked in the background, over and over")
 
 typedef enum bl_setting {
 #define BL_SETTING_ENUM(symbol, name, type, fallback, min, max, words, applies, meaning) BL_SETTING_##symbol,

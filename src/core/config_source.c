@@ -223,6 +223,7 @@ static const options_field fields[] = {
     FIELD(LOG_LEVEL, log_level, ENUM),
     FIELD(SYNC_INTERVAL_MS, sync_interval_ms, U32),
     FIELD(OPEN_FILES_MAX, open_files_max, U32),
+    FIELD(SCRUB_RATE, scrub_rate, U64),
 };
 #undef FIELD
 _Static_assert(sizeof(bole_durability) == 4 && sizeof(bole_compression) == 4 && sizeof(bole_log_level) == 4,
@@ -241,6 +242,12 @@ static uint64_t field_value(const bole_options *options, const options_field *fi
     case FIELD_ENUM:
     default: memcpy(&narrow, at, sizeof narrow); return narrow;
     }
+}
+
+/* Where 0 means something (no filters), all ones stand for it in the field: its 0 means the default. */
+static bool zero_is_a_choice(bl_setting setting)
+{
+    return setting == BL_SETTING_FILTER_BITS_PER_KEY || setting == BL_SETTING_SCRUB_RATE;
 }
 
 /* The part of `options` that both sides know, the rest zero. */
@@ -268,8 +275,9 @@ bole_status bl_config_apply_options(bl_config *config, const bole_options *optio
         uint64_t value = field_value(&known, &fields[i]);
         if (value == 0)
             continue;
-        if (fields[i].setting == BL_SETTING_FILTER_BITS_PER_KEY && value == UINT32_MAX)
-            value = 0; /* "no filters" */
+        if (value == (fields[i].kind == FIELD_U64 ? UINT64_MAX : UINT32_MAX) &&
+            zero_is_a_choice(fields[i].setting))
+            value = 0;
         status = bl_config_set_u64(config, fields[i].setting, value, BL_ORIGIN_OPTION, NULL, error);
     }
     if (status == BOLE_OK && (known.flags & BOLE_NO_SIGBUS_HANDLER) != 0)

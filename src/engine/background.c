@@ -604,6 +604,7 @@ void bl_background_stop_locked(bole_db *db)
     while (db->flush_queued || db->flush_running || db->compaction_queued || db->compaction_running ||
            db->tick_queued || db->touch_queued || db->paused)
         bl_condition_wait(&db->changed, &db->mutex);
+    bl_scrub_stop_locked(db);
 }
 
 bool bl_background_is_idle_locked(const bole_db *db)

@@ -159,6 +159,8 @@ struct bole_db {
         entries_dropped, background_errors, merge_rate;
     bl_pacing_cause pacing_cause;
 
+    struct bl_scrub *scrub;     /* scrub.c's */
+
     /* -- by sync_mutex -- */
     bl_mutex sync_mutex;
     bl_condition synced_changed;
@@ -223,7 +225,6 @@ BOLE_CHECKED bole_status bl_rotate(bole_db *db, uint64_t record_bytes, bole_erro
 static inline uint64_t bl_ledger_bytes(uint64_t memory_limit) { return memory_limit - memory_limit / 8; }
 
 /* ---- background.c ---- */
-void bl_background_start(bole_db *db);            /* after recovery */
 void bl_background_stop_locked(bole_db *db);      /* waits until nothing runs */
 void bl_background_schedule_locked(bole_db *db);  /* whatever is due */
 void bl_background_touch(bole_db *db);            /* commit lock held: the log wants its next pages touched */
@@ -234,6 +235,15 @@ bool bl_background_is_idle_locked(const bole_db *db);
 /* Merge everything of one table that overlaps [begin, end] into the last level, in this thread. */
 BOLE_CHECKED bole_status bl_compact_range(bole_db *db, uint32_t table, bole_slice begin, bole_slice end,
                                           bole_error *error);
+
+/* ---- scrub.c: mutex held, but for create and destroy ---- */
+BOLE_CHECKED bole_status bl_scrub_create(bole_db *db, bole_error *error);
+void bl_scrub_destroy(bole_db *db);
+/* Go on after `delay_ns`, unless it does already or the rate is off. */
+void bl_scrub_schedule_locked(bole_db *db, uint64_t delay_ns);
+void bl_scrub_rate_changed_locked(bole_db *db);
+void bl_scrub_stop_locked(bole_db *db); /* waits until it does not run */
+void bl_scrub_stats_locked(bole_db *db, bole_statistics *out);
 
 /* ---- open.c, refresh.c ---- */
 /* The directory that holds `path`, into out[BL_PATH_BYTES_MAX]. */

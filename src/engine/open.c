@@ -199,7 +199,7 @@ static bole_status make_parts(bole_db *db, const bole_options *options, bole_err
                                    options->log_callback, options->log_context, &db->events, error);
     if (status == BOLE_OK)
         bl_event_log_set_bytes(db->events, bl_config_u64(&db->config, BL_SETTING_EVENTS_BYTES));
-    return status;
+    return status == BOLE_OK ? bl_scrub_create(db, error) : status;
 }
 
 /* Remember every number that a file of the directory has: none is used twice. */
@@ -258,6 +258,7 @@ static void free_all(bole_db *db)
 {
     bl_read_state *state = atomic_exchange_explicit(&db->read_state, NULL, memory_order_acq_rel);
     bl_read_state_unref(state);
+    bl_scrub_destroy(db);
     bl_sealed_free_all(db);
     bl_memtable_unref(db->memtable);
     bl_log_close(db->log);
@@ -352,6 +353,9 @@ static bole_status open_once(const char *path, const bole_options *options, bole
                                          BL_EVENT_BOOL("clean", was_clean),
                                          BL_EVENT_U64("position", bl_position_visible(db)) },
                      3);
+    bl_mutex_lock(&db->mutex);
+    bl_scrub_schedule_locked(db, 1);
+    bl_mutex_unlock(&db->mutex);
     *out = db;
     return BOLE_OK;
 }

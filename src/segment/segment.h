@@ -75,6 +75,16 @@ BOLE_CHECKED bole_status bl_segment_create_built(bl_segment_environment *environ
  * separators, key and sequence range, and that the filter denies no key. With an unknown comparator what
  * needs an order is left out. */
 BOLE_CHECKED bole_status bl_segment_check(bl_segment *segment, bool all_blocks, bole_error *error);
+/* The same in steps, with index, filter and one block of its own in memory (charged as work): begin looks at
+ * all but the blocks, next at one block more; BOLE_NOT_FOUND when there is none and all was well. After
+ * another failure only end is allowed. No reference is kept in between: give the segment with each call. Adds
+ * the bytes read to *bytes. end allows NULL. */
+typedef struct bl_segment_checker bl_segment_checker;
+BOLE_CHECKED bole_status bl_segment_check_begin(bl_segment *segment, bl_segment_checker **out,
+                                                uint64_t *bytes, bole_error *error);
+BOLE_CHECKED bole_status bl_segment_check_next(bl_segment_checker *check, bl_segment *segment,
+                                               uint64_t *bytes, bole_error *error);
+void bl_segment_check_end(bl_segment_checker *check);
 
 /* ---- Point reads ---- */
 typedef enum bl_find { BL_FIND_ABSENT, BL_FIND_FOUND, BL_FIND_MUST_LOAD } bl_find;

@@ -25,26 +25,33 @@
 
 /* ---- The whole file ---------------------------------------------------------------------------------- */
 
-/* What the walk over all entries keeps. */
-typedef struct checker {
+/* What the walk over all entries keeps. The segment and the error are those of the present call: in between a
+ * caller may let go of the segment. */
+struct bl_segment_checker {
     bl_segment *segment;
-    const bl_unit *unit;
     bole_error *error;
+    bl_segment_environment *environment;
+    bl_unit *unit;   /* of its own */
+    uint64_t block;  /* the next one */
     uint64_t offset; /* of the present block */
+    uint64_t end;    /* of the block before */
     uint64_t entries, tombstones, raw_bytes;
     bool has_last;
     uint64_t last_tag;
+    uint8_t *room; /* frame and keys stand in it */
+    size_t room_bytes;
+    uint8_t *frame;
     uint8_t *last_key, *key; /* room for BOLE_KEY_BYTES_MAX + 8 each */
     size_t last_bytes;
     bole_buffer separator;
-} checker;
+};
 
-static bole_status wrong(checker *check, const char *what)
+static bole_status wrong(bl_segment_checker *check, const char *what)
 {
     return bl_corrupt(check->error, check->segment->path, check->offset, "%s", what);
 }
 
-static bole_status check_entry(checker *check, bole_slice key, uint64_t tag, size_t value_bytes)
+static bole_status check_entry(bl_segment_checker *check, bole_slice key, uint64_t tag, size_t value_bytes)
 {
     const bl_segment_meta *meta = &check->segment->meta;
     bl_comparator *comparator = check->segment->comparator;
@@ -69,7 +76,7 @@ static bole_status check_entry(checker *check, bole_slice key, uint64_t tag, siz
 }
 
 /* s(i - 1) < first key of i, unless the versions of one key go on; last key of i <= s(i). */
-static bole_status check_separator(checker *check, uint64_t ordinal, bole_slice key, bool first)
+static bole_status check_separator(bl_segment_checker *check, uint64_t ordinal, bole_slice key, bool first)
 {
     if (!check->unit->ordered || (first && ordinal == 0))
         return BOLE_OK;
@@ -84,7 +91,7 @@ static bole_status check_separator(checker *check, uint64_t ordinal, bole_slice 
     return order < (goes_on ? 1 : 0) ? BOLE_OK : wrong(check, "a key is not above the separator before it");
 }
 
-static bole_status check_block(checker *check, uint64_t ordinal, uint8_t *frame)
+static bole_status check_block(bl_segment_checker *check, uint64_t ordinal, uint8_t *frame)
 {
     bole_status status = bl_block_read(check->segment, check->unit, ordinal, frame, NULL, check->error);
     if (status == BOLE_OK && check->unit->ordered)
@@ -114,7 +121,7 @@ static bole_status check_block(checker *check, uint64_t ordinal, uint8_t *frame)
     return status;
 }
 
-static bole_status check_totals(checker *check)
+static bole_status check_totals(bl_segment_checker *check)
 {
     const bl_segment_meta *meta = &check->segment->meta;
     check->offset = BL_NO_OFFSET;
@@ -147,57 +154,6 @@ static bole_status check_gap(const bl_segment *segment, bole_file *file, uint64_
         from += wanted;
     }
     return BOLE_OK;
-}
-
-static bole_status check_block_gaps(bl_segment *segment, const bl_unit *unit, bole_error *error)
-{
-    bl_descriptor_cache *descriptors = segment->environment->descriptors;
-    bole_file *file;
-    bole_status status = bl_descriptor_use(descriptors, &segment->descriptor, segment->path, &file, error);
-    if (status != BOLE_OK)
-        return status;
-    const bl_block_index *index = &unit->index;
-    uint64_t end = BL_SEGMENT_HEADER_BYTES;
-    for (uint64_t i = 0; i < index->count && status == BOLE_OK; i++) {
-        status = check_gap(segment, file, end, index->offsets[i], error);
-        end = index->offsets[i] + index->stored_bytes[i];
-    }
-    bl_descriptor_done(descriptors, &segment->descriptor);
-    return status;
-}
-
-/* Blocks lie one behind the other from the header's end on; `frame` has room for the largest. */
-static bole_status check_blocks(checker *check, uint8_t *frame)
-{
-    const bl_block_index *index = &check->unit->index;
-    bole_status status = BOLE_OK;
-    for (uint64_t i = 0; i < index->count && status == BOLE_OK; i++) {
-        check->offset = index->offsets[i];
-        status = check_block(check, i, frame);
-    }
-    return status == BOLE_OK ? check_totals(check) : status;
-}
-
-static bole_status check_all_blocks(bl_segment *segment, const bl_unit *unit, bole_error *error)
-{
-    size_t frame_bytes = 0, key_bytes = BOLE_KEY_BYTES_MAX + 8;
-    for (uint64_t i = 0; i < unit->index.count; i++)
-        if (unit->index.frame_bytes[i] > frame_bytes)
-            frame_bytes = unit->index.frame_bytes[i];
-    checker check = { .segment = segment, .unit = unit, .error = error, .separator = BOLE_BUFFER_INIT };
-    uint8_t *keys = bl_alloc(2 * key_bytes);
-    uint8_t *frame = bl_alloc(frame_bytes);
-    bl_memory_budget_force(segment->environment->budget, BL_MEMORY_WORK, frame_bytes + 2 * key_bytes);
-    check.key = keys;
-    check.last_key = keys + key_bytes;
-    bole_status status = keys == NULL || frame == NULL
-                             ? bl_fail(error, BOLE_NO_MEMORY, "check of %s", segment->path)
-                             : check_blocks(&check, frame);
-    bl_memory_budget_release(segment->environment->budget, BL_MEMORY_WORK, frame_bytes + 2 * key_bytes);
-    bl_free(keys);
-    bl_free(frame);
-    bole_buffer_free(&check.separator);
-    return status;
 }
 
 /* Sections that no reader needs are checked against their checksums too, and what lies between them. */
@@ -246,19 +202,114 @@ static bole_status check_ends(bl_segment *segment, bole_error *error)
     return status;
 }
 
-bole_status bl_segment_check(bl_segment *segment, bool all_blocks, bole_error *error)
+/* What fills up between a block and the one before. */
+static bole_status check_gap_before(bl_segment_checker *check)
 {
+    bl_segment *segment = check->segment;
+    bl_descriptor_cache *descriptors = segment->environment->descriptors;
+    bole_file *file;
+    if (check->end == check->offset)
+        return BOLE_OK;
+    bole_status status = bl_descriptor_use(descriptors, &segment->descriptor, segment->path, &file,
+                                           check->error);
+    if (status != BOLE_OK)
+        return status;
+    status = check_gap(segment, file, check->end, check->offset, check->error);
+    bl_descriptor_done(descriptors, &segment->descriptor);
+    return status;
+}
+
+/* Room for two keys and the largest frame. */
+static bole_status make_room(bl_segment_checker *check)
+{
+    size_t frame_bytes = 0, key_bytes = BOLE_KEY_BYTES_MAX + 8;
+    for (uint64_t i = 0; i < check->unit->index.count; i++)
+        if (check->unit->index.frame_bytes[i] > frame_bytes)
+            frame_bytes = check->unit->index.frame_bytes[i];
+    check->room = bl_alloc(frame_bytes + 2 * key_bytes);
+    if (check->room == NULL)
+        return bl_fail(check->error, BOLE_NO_MEMORY, "check of %s", check->segment->path);
+    check->room_bytes = frame_bytes + 2 * key_bytes;
+    bl_memory_budget_force(check->environment->budget, BL_MEMORY_WORK, check->room_bytes);
+    check->frame = check->room; /* first: the heap's alignment is its own */
+    check->key = check->room + frame_bytes;
+    check->last_key = check->key + key_bytes;
+    return BOLE_OK;
+}
+
+bole_status bl_segment_check_begin(bl_segment *segment, bl_segment_checker **out, uint64_t *bytes,
+                                   bole_error *error)
+{
+    *out = NULL;
     bole_status status = check_ends(segment, error);
     if (status != BOLE_OK)
         return status;
-    bl_unit *unit; /* from the file, not from memory */
-    status = bl_unit_load_private(segment, &unit, error);
-    if (status == BOLE_OK && all_blocks)
-        status = check_block_gaps(segment, unit, error);
-    if (status == BOLE_OK && all_blocks)
-        status = check_all_blocks(segment, unit, error);
-    bl_unit_put(segment, unit);
+    bl_segment_checker *check = bl_new(bl_segment_checker);
+    if (check == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "check of %s", segment->path);
+    *check = (bl_segment_checker){
+        .segment = segment,
+        .environment = segment->environment,
+        .end = BL_SEGMENT_HEADER_BYTES,
+        .separator = BOLE_BUFFER_INIT,
+        .error = error,
+    };
+    status = bl_unit_load_private(segment, &check->unit, error); /* from the file, not from memory */
+    if (status == BOLE_OK)
+        status = make_room(check);
+    if (status != BOLE_OK) {
+        bl_segment_check_end(check);
+        return status;
+    }
+    const bl_block_index *index = &check->unit->index;
+    uint64_t blocks = index->offsets[index->count - 1] + index->stored_bytes[index->count - 1] -
+                      index->offsets[0];
+    *bytes += segment->meta.file_bytes > blocks ? segment->meta.file_bytes - blocks : 0;
+    *out = check;
+    return BOLE_OK;
+}
+
+bole_status bl_segment_check_next(bl_segment_checker *check, bl_segment *segment, uint64_t *bytes,
+                                  bole_error *error)
+{
+    const bl_block_index *index = &check->unit->index;
+    check->segment = segment;
+    check->error = error;
+    if (check->block == index->count) {
+        bole_status status = check_totals(check);
+        return status == BOLE_OK ? BOLE_NOT_FOUND : status;
+    }
+    check->offset = index->offsets[check->block];
+    bole_status status = check_gap_before(check);
+    if (status == BOLE_OK)
+        status = check_block(check, check->block, check->frame);
+    check->end = check->offset + index->stored_bytes[check->block];
+    check->block++;
+    *bytes += index->stored_bytes[check->block - 1];
     return status;
+}
+
+void bl_segment_check_end(bl_segment_checker *check)
+{
+    if (check == NULL)
+        return;
+    if (check->unit != NULL)
+        bl_frame_cache_give_back_unit(check->environment->cache, &check->unit->node);
+    bl_memory_budget_release(check->environment->budget, BL_MEMORY_WORK, check->room_bytes);
+    bl_free(check->room);
+    bole_buffer_free(&check->separator);
+    bl_free(check);
+}
+
+bole_status bl_segment_check(bl_segment *segment, bool all_blocks, bole_error *error)
+{
+    bl_segment_checker *check;
+    uint64_t bytes = 0;
+    bole_status status = bl_segment_check_begin(segment, &check, &bytes, error);
+    while (status == BOLE_OK && all_blocks)
+        status = bl_segment_check_next(check, segment, &bytes, error);
+    bl_segment_check_end(check);
+    return all_blocks && status == BOLE_NOT_FOUND ? BOLE_OK : status;
 }
 
 /* ---- What it looks like ------------------------------------------------------------------------------ */
