@@ -20,7 +20,7 @@ def contents(store):
     """Every file but those that only tell about the process: the lock, the readers, the event log."""
     found = {}
     for name in sorted(os.listdir(store)):
-        if name not in ("LOCK", "readers", "events.jsonl"):
+        if name not in ("LOCK", "readers", "events.jsonl", "reserve"):
             with open(os.path.join(store, name), "rb") as file:
                 found[name] = file.read()
     return found

@@ -83,6 +83,7 @@ static void defaults_are_those_of_the_manual(void **state)
     assert_int_equal(bl_config_u64(&config, BL_SETTING_LOG_LEVEL), BOLE_LOG_INFO);
     assert_int_equal(bl_config_u64(&config, BL_SETTING_EVENTS_BYTES), 4 * BL_MIB);
     assert_int_equal(bl_config_u64(&config, BL_SETTING_SCRUB_RATE), 0);
+    assert_int_equal(bl_config_u64(&config, BL_SETTING_RESERVE_BYTES), 64 * BL_MIB);
 }
 
 /* A small machine must open a store too: the limit has a floor, and memtables shrink with it. */

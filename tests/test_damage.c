@@ -88,6 +88,7 @@ static bool is_uncovered(const damage_file *file, uint64_t offset, uint64_t end_
     case BL_FILE_LOG: return offset >= end_of_log;
     case BL_FILE_LOCK:
     case BL_FILE_READERS:
+    case BL_FILE_RESERVE:
     case BL_FILE_CONFIG: /* text for people: read strictly, but not sealed */
     case BL_FILE_EVENTS: return true;
     default: return false;

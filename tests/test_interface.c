@@ -334,6 +334,8 @@ static void settings_are_taken_as_text(void **state)
     assert_ok(bole_options_set(&o, "filter_bits_per_key", "0", &f->error), &f->error);
     assert_int_equal(o.filter_bits_per_key, UINT32_MAX);
     assert_int_equal(o.scrub_rate, 1 << 20);
+    assert_ok(bole_options_set(&o, "reserve_bytes", "none", &f->error), &f->error);
+    assert_true(o.reserve_bytes == UINT64_MAX);
     assert_ok(bole_options_set(&o, "scrub_rate", "off", &f->error), &f->error);
     assert_true(o.scrub_rate == UINT64_MAX);
     refused(f, BOLE_INVALID, bole_options_set(&o, "memory_limits", "1MiB", &f->error), "memory_limit");

@@ -92,7 +92,8 @@ static void a_damaged_file_is_told_of(void **state)
     bole_vfs *copy = damage_disk_of(&f->files);
     for (uint32_t i = 0; i < 600; i++) {
         const damage_file *file = &f->files.file[bl_prng_below(&prng, f->files.count)];
-        if (file->size == 0 || file->kind == BL_FILE_LOCK || file->kind == BL_FILE_READERS)
+        if (file->size == 0 || file->kind == BL_FILE_LOCK || file->kind == BL_FILE_READERS ||
+            file->kind == BL_FILE_RESERVE)
             continue;
         uint64_t at = bl_prng_below(&prng, bl_prng_chance(&prng, 3) && file->size > 200 ? 200 : file->size);
         bool cut = bl_prng_chance(&prng, 5);

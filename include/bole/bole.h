@@ -208,6 +208,8 @@ typedef struct bole_options {
     uint32_t sync_interval_ms;      /* background sync of process-durable writes; default 1000 */
     uint32_t open_files_max;        /* descriptors for segments; default 3/4 of RLIMIT_NOFILE */
     uint64_t scrub_rate;            /* bytes a second of checking in the background; default, and UINT64_MAX: off */
+    uint64_t reserve_bytes;         /* kept for a full disk, at most; default 64 MiB, less for small stores;
+                                       UINT64_MAX: none */
 } bole_options;
 #define BOLE_OPTIONS_INIT ((bole_options){ .size = sizeof(bole_options) })
 
@@ -405,6 +407,9 @@ typedef struct bole_statistics {
         memory_work;
     uint64_t snapshots, iterators, oldest_snapshot_sequence;
     uint64_t scrub_rounds, scrub_bytes, scrub_findings; /* checking in the background (scrub_rate) */
+    /* room for a full disk (reserve_bytes): kept now; how often it was used; is it in use now (0, 1)? batches
+     * refused meanwhile */
+    uint64_t reserve_bytes, reserve_uses, reserve_spent, reserve_refused;
 } bole_statistics;
 #define BOLE_STATISTICS_INIT ((bole_statistics){ .size = sizeof(bole_statistics) })
 BOLE_CHECKED BOLE_API bole_status bole_stats(bole_db *db, bole_statistics *out, bole_error *error);

@@ -224,6 +224,7 @@ static const options_field fields[] = {
     FIELD(SYNC_INTERVAL_MS, sync_interval_ms, U32),
     FIELD(OPEN_FILES_MAX, open_files_max, U32),
     FIELD(SCRUB_RATE, scrub_rate, U64),
+    FIELD(RESERVE_BYTES, reserve_bytes, U64),
 };
 #undef FIELD
 _Static_assert(sizeof(bole_durability) == 4 && sizeof(bole_compression) == 4 && sizeof(bole_log_level) == 4,
@@ -247,7 +248,8 @@ static uint64_t field_value(const bole_options *options, const options_field *fi
 /* Where 0 means something (no filters), all ones stand for it in the field: its 0 means the default. */
 static bool zero_is_a_choice(bl_setting setting)
 {
-    return setting == BL_SETTING_FILTER_BITS_PER_KEY || setting == BL_SETTING_SCRUB_RATE;
+    return setting == BL_SETTING_FILTER_BITS_PER_KEY || setting == BL_SETTING_SCRUB_RATE ||
+           setting == BL_SETTING_RESERVE_BYTES;
 }
 
 /* The part of `options` that both sides know, the rest zero. */

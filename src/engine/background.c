@@ -234,7 +234,12 @@ static void flush_job(void *context)
     db->flush_running = true;
     while (db->sealed_oldest != NULL) {
         bole_error error = BOLE_ERROR_INIT;
-        if (flush_oldest_locked(db, &error) != BOLE_OK) {
+        bole_status status = flush_oldest_locked(db, &error);
+        if (status == BOLE_NO_SPACE && bl_reserve_give_up_locked(db)) {
+            status = flush_oldest_locked(db, &error);
+            bl_reserve_done_locked(db);
+        }
+        if (status != BOLE_OK) {
             if (db->sealed_oldest != NULL) {
                 flush_failed_locked(db, &error);
             } else { /* all is flushed; for want of memory readers keep the list of before, which shows the same */
@@ -248,6 +253,7 @@ static void flush_job(void *context)
         bl_condition_wake_all(&db->changed);
     }
     db->flush_running = false;
+    bl_reserve_schedule_locked(db);
     bl_background_schedule_locked(db);
     bl_condition_wake_all(&db->changed);
     bl_mutex_unlock(&db->mutex);
@@ -399,6 +405,10 @@ static bole_status compact_locked(bole_db *db, bl_version *version, const bl_pic
         status = move_locked(db, version, pick, error);
     else
         status = merge_locked(db, version, pick, inputs, count, error);
+    if (status == BOLE_NO_SPACE && !pick->trivial_move && bl_reserve_give_up_locked(db)) {
+        status = merge_locked(db, version, pick, inputs, count, error);
+        bl_reserve_done_locked(db);
+    }
     db->busy = NULL;
     db->busy_count = 0;
 out:
@@ -522,6 +532,7 @@ static void tick_job(void *context)
         db->compaction_error = (bole_error)BOLE_ERROR_INIT;
     if (!db->closing) {
         bl_remove_pending_locked(db);
+        bl_reserve_schedule_locked(db);
         bl_update_pacing_locked(db);
         bl_background_schedule_locked(db);
     }
@@ -605,6 +616,7 @@ void bl_background_stop_locked(bole_db *db)
            db->tick_queued || db->touch_queued || db->paused)
         bl_condition_wait(&db->changed, &db->mutex);
     bl_scrub_stop_locked(db);
+    bl_reserve_stop_locked(db);
 }
 
 bool bl_background_is_idle_locked(const bole_db *db)

@@ -116,6 +116,7 @@ struct bole_db {
     bool writing;              /* begin_writing was done */
     bool log_failed;           /* the active log is FAILED, or may have a successor (ROT-3): its memtable must reach
                                   segments first */
+    _Atomic bool reserve_spent; /* written with the mutex (reserve.c) */
     uint64_t next_log_bytes;
     uint64_t pacing_owed_ns;
     _Atomic uint64_t commit_groups, log_bytes_written, log_rotations, delayed_ns;
@@ -160,6 +161,7 @@ struct bole_db {
     bl_pacing_cause pacing_cause;
 
     struct bl_scrub *scrub;     /* scrub.c's */
+    struct bl_reserve *reserve; /* reserve.c's */
 
     /* -- by sync_mutex -- */
     bl_mutex sync_mutex;
@@ -244,6 +246,18 @@ void bl_scrub_schedule_locked(bole_db *db, uint64_t delay_ns);
 void bl_scrub_rate_changed_locked(bole_db *db);
 void bl_scrub_stop_locked(bole_db *db); /* waits until it does not run */
 void bl_scrub_stats_locked(bole_db *db, bole_statistics *out);
+
+/* ---- reserve.c ---- */
+BOLE_CHECKED bole_status bl_reserve_create(bole_db *db, bole_error *error);
+void bl_reserve_destroy(bole_db *db);
+void bl_reserve_schedule_locked(bole_db *db); /* make it, or bring it to its size, if that is due */
+void bl_reserve_stop_locked(bole_db *db);
+/* There is no space. True: now there is, until bl_reserve_done_locked: do the same again. Released inside. */
+bool bl_reserve_give_up_locked(bole_db *db);
+void bl_reserve_done_locked(bole_db *db);
+/* db->reserve_spent: make it again, before something is put. Commit lock held, mutex not. */
+BOLE_CHECKED bole_status bl_reserve_make_again(bole_db *db, bole_error *error);
+void bl_reserve_stats_locked(bole_db *db, bole_statistics *out);
 
 /* ---- open.c, refresh.c ---- */
 /* The directory that holds `path`, into out[BL_PATH_BYTES_MAX]. */

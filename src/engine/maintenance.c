@@ -103,6 +103,7 @@ BOLE_API bole_status bole_configure(bole_db *db, const char *name, const char *v
                                3 * memtable < limit / 2 ? 3 * memtable : limit / 2);
         if (bl_config_find(name) == BL_SETTING_SCRUB_RATE)
             bl_scrub_rate_changed_locked(db);
+        bl_reserve_schedule_locked(db);
         bl_event_log_set_level(db->events, (bole_log_level)bl_config_u64(&db->config, BL_SETTING_LOG_LEVEL));
         bl_event_log_add(db->events, BOLE_LOG_INFO, "configured",
                          (bl_event_field[]){ BL_EVENT_TEXT("name", name), BL_EVENT_TEXT("value", value) }, 2);

@@ -199,7 +199,9 @@ static bole_status make_parts(bole_db *db, const bole_options *options, bole_err
                                    options->log_callback, options->log_context, &db->events, error);
     if (status == BOLE_OK)
         bl_event_log_set_bytes(db->events, bl_config_u64(&db->config, BL_SETTING_EVENTS_BYTES));
-    return status == BOLE_OK ? bl_scrub_create(db, error) : status;
+    if (status == BOLE_OK)
+        status = bl_scrub_create(db, error);
+    return status == BOLE_OK ? bl_reserve_create(db, error) : status;
 }
 
 /* Remember every number that a file of the directory has: none is used twice. */
@@ -259,6 +261,7 @@ static void free_all(bole_db *db)
     bl_read_state *state = atomic_exchange_explicit(&db->read_state, NULL, memory_order_acq_rel);
     bl_read_state_unref(state);
     bl_scrub_destroy(db);
+    bl_reserve_destroy(db);
     bl_sealed_free_all(db);
     bl_memtable_unref(db->memtable);
     bl_log_close(db->log);

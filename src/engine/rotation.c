@@ -18,6 +18,7 @@
 
 enum { SEALED_MAX = 4 };
 static const uint64_t FIRST_LOG_BYTES = UINT64_C(1) << 20;
+static const uint64_t SPENT_LOG_BYTES = UINT64_C(64) << 10; /* on a full disk, from the reserve */
 
 typedef struct pair { /* a log and a memtable that are not the store's yet */
     bl_write_ahead_log *log;
@@ -45,7 +46,10 @@ static uint64_t log_bytes_for(bole_db *db, uint64_t record_bytes)
     uint64_t most = bl_config_u64(&db->config, BL_SETTING_MEMTABLE_BYTES);
     if (bytes > most)
         bytes = most;
-    db->next_log_bytes = bytes * 2;
+    if (atomic_load_explicit(&db->reserve_spent, memory_order_relaxed))
+        bytes = bytes < SPENT_LOG_BYTES ? bytes : SPENT_LOG_BYTES;
+    else
+        db->next_log_bytes = bytes * 2;
     return bytes < record_bytes ? record_bytes : bytes;
 }
 
@@ -123,7 +127,7 @@ static bole_status settle_recovered_logs(bole_db *db, bole_error *error)
     return db->vfs->sync_directory(db->vfs, db->path, error);
 }
 
-bole_status bl_begin_writing(bole_db *db, bole_error *error)
+static bole_status begin_writing(bole_db *db, bole_error *error)
 {
     bl_assert(!db->writing);
     if (db->failed)
@@ -184,6 +188,7 @@ bole_status bl_begin_writing(bole_db *db, bole_error *error)
         for (uint32_t i = 0; i < removed_count; i++)
             bl_remove_file_locked(db, BL_FILE_LOG, removed[i]);
         bl_remove_orphans_locked(db);
+        bl_reserve_schedule_locked(db);
         bl_background_schedule_locked(db);
     } else if (db->log != NULL) { /* half-way: the log is named, the store cannot go on with it */
         db->failed = true;
@@ -194,6 +199,36 @@ out:
     bl_free(removed);
     if (status != BOLE_OK)
         pair_abandon(db, &fresh, true);
+    return status;
+}
+
+/* Once more with the room of the reserve, if there is one. */
+static bool try_with_reserve(bole_db *db, bole_status status, bole_error *error)
+{
+    if (status != BOLE_NO_SPACE || db->failed)
+        return false;
+    bl_mutex_lock(&db->mutex);
+    bool got = bl_reserve_give_up_locked(db);
+    bl_mutex_unlock(&db->mutex);
+    if (got)
+        bl_error_clear(error);
+    return got;
+}
+
+static void done_with_reserve(bole_db *db)
+{
+    bl_mutex_lock(&db->mutex);
+    bl_reserve_done_locked(db);
+    bl_mutex_unlock(&db->mutex);
+}
+
+bole_status bl_begin_writing(bole_db *db, bole_error *error)
+{
+    bole_status status = begin_writing(db, error);
+    if (try_with_reserve(db, status, error)) {
+        status = begin_writing(db, error);
+        done_with_reserve(db);
+    }
     return status;
 }
 
@@ -229,7 +264,7 @@ static bole_status wait_for_flush_of_locked(bole_db *db, uint64_t log_number, bo
     }
 }
 
-bole_status bl_rotate(bole_db *db, uint64_t record_bytes, bole_error *error)
+static bole_status rotate(bole_db *db, uint64_t record_bytes, bole_error *error)
 {
     if (db->failed)
         return bl_fail(error, BOLE_FAILED, "store %s refuses writes after an earlier failure", db->path);
@@ -309,5 +344,15 @@ fail:
     bl_mutex_unlock(&db->mutex);
     bl_free(sealed);
     pair_abandon(db, &fresh, true);
+    return status;
+}
+
+bole_status bl_rotate(bole_db *db, uint64_t record_bytes, bole_error *error)
+{
+    bole_status status = rotate(db, record_bytes, error);
+    if (try_with_reserve(db, status, error)) {
+        status = rotate(db, record_bytes, error);
+        done_with_reserve(db);
+    }
     return status;
 }

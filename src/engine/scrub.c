@@ -22,7 +22,7 @@ struct bl_scrub {
     bl_job_node timer_node, node;
     bool waiting, running; /* for the rate's next turn; submitted, or at work */
     bool found_in_this_round;
-    uint64_t turn_ns;      /* when the rate has room again */
+    uint64_t turn_ns; /* when the rate has room again */
     uint64_t rounds, bytes, findings;
     bole_error finding; /* the newest, of this round or of the last; status BOLE_OK: none */
     /* the job's */

@@ -100,6 +100,7 @@ static void add_state_locked(bole_db *db, bole_statistics *out)
     out->background_errors = db->background_errors;
     out->events_lost = bl_event_log_lost(db->events);
     bl_scrub_stats_locked(db, out);
+    bl_reserve_stats_locked(db, out);
     bl_pick_policy policy;
     bl_policy_of(db, &policy);
     out->debt_bytes = bl_compaction_debt(bl_version_set_current(db->versions), &policy);

@@ -240,6 +240,10 @@ BOLE_API bole_status bole_table_drop(bole_db *db, const char *name, bole_error *
         };
         bl_version_edit edit = { .tables_dropped = &dropped, .tables_dropped_count = 1 };
         status = bl_version_set_apply(db->versions, &edit, error);
+        if (status == BOLE_NO_SPACE && bl_reserve_give_up_locked(db)) { /* it makes room */
+            status = bl_version_set_apply(db->versions, &edit, error);
+            bl_reserve_done_locked(db);
+        }
         /* The manifest may say that the table is gone: no record of it before that is settled. */
         if (status != BOLE_OK && !bl_version_set_may_delete(db->versions))
             db->log_failed = true;

@@ -78,6 +78,14 @@ static bole_status prepare_trees(bole_db *db, const bl_write_request *request)
     return status == BOLE_NOT_FOUND ? BOLE_OK : bl_fail(request->error, status, "batch");
 }
 
+/* Does it do nothing but delete? Then it may be written on a full disk. */
+static bool only_deletes(const bl_write_request *request)
+{
+    if (request->batch != NULL)
+        return request->batch->deletes == request->batch->count;
+    return request->kind == BL_KIND_DELETE;
+}
+
 /* Room for the request in log and memtable, rotating when there is none. */
 static bole_status make_room(bole_db *db, bl_write_request *request, bool group_has_records)
 {
@@ -88,6 +96,12 @@ static bole_status make_room(bole_db *db, bl_write_request *request, bool group_
         return bl_fail(request->error, BOLE_TOO_LARGE,
                        "batch of %llu bytes is above a quarter of the memory that the limit leaves (%llu)",
                        (unsigned long long)record_bytes, (unsigned long long)limit);
+    if (bl_unlikely(atomic_load_explicit(&db->reserve_spent, memory_order_acquire)) &&
+        !only_deletes(request)) {
+        bole_status status = bl_reserve_make_again(db, request->error); /* (RESERVE-1) */
+        if (status != BOLE_OK)
+            return status;
+    }
     if (bl_log_room(db->log) < record_bytes || bl_memtable_is_full(db->memtable)) {
         if (group_has_records)
             return BOLE_BUSY; /* first publish what is there, then come again */

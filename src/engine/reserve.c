@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/* reserve.c -- room that is kept for a full disk: the file `reserve`, allocated and never written or read.
+ *
+ * It has room for a small log, a flush and a small merge as logs are now: four times the largest log that there was,
+ * and a little; at most the setting reserve_bytes. A job makes it behind the first write, and lets it grow with the
+ * logs. When a rotation, flush, merge or drop of a table meets the end of the disk, the file is removed and the work is
+ * done again at once. From then on the reserve is SPENT: batches that put something are refused (BOLE_NO_SPACE), those
+ * of deletes alone go on in small logs, until the reserve is made again: the tick tries, and before a batch is refused
+ * its leader.
+ *
+ *     none -> held -> spent -> held ...          none, too: reserve_bytes 0, or there never was room
+ *
+ * Nothing refers to the file, so it needs no sync, and whatever a crash leaves of it is brought to its size or removed
+ * by the next life. A clean close leaves it: the room stays kept.
+ *
+ * INVARIANTS  (RESERVE-1) While spent nothing is acknowledged that puts.
+ *             (RESERVE-2) While work that it was given up for runs it is made again only where as much stays free.
+ * THREADS     One at a time makes or removes the file (`busy`), without the mutex; all state is the mutex', but
+ *             db->reserve_spent is read by writers without it. */
+#include "engine/log_structured_store.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+enum { LOGS = 4, OTHER_BYTES = 64 * 1024 };
+
+struct bl_reserve {
+    bl_job_node node;
+    bool queued, busy;
+    bool looked;        /* what an earlier life left is known */
+    bool told;          /* that it cannot be made, since it last could */
+    uint32_t users;     /* that it was given up for */
+    uint64_t bytes;     /* of the file; 0: there is none, once looked */
+    uint64_t log_bytes; /* the largest log so far */
+    uint64_t uses, refused;
+};
+
+bole_status bl_reserve_create(bole_db *db, bole_error *error)
+{
+    db->reserve = bl_new(struct bl_reserve);
+    return db->reserve != NULL ? BOLE_OK : bl_fail(error, BOLE_NO_MEMORY, "state of the reserve");
+}
+
+void bl_reserve_destroy(bole_db *db) { bl_free(db->reserve); }
+
+/* ---- the file ---- */
+
+static uint64_t wanted_locked(bole_db *db)
+{
+    uint64_t most = bl_config_u64(&db->config, BL_SETTING_RESERVE_BYTES);
+    struct bl_reserve *reserve = db->reserve;
+    if (db->log != NULL && bl_log_file_bytes(db->log) > reserve->log_bytes)
+        reserve->log_bytes = bl_log_file_bytes(db->log);
+    uint64_t due = reserve->log_bytes > most / LOGS ? most : LOGS * reserve->log_bytes + OTHER_BYTES;
+    return due < most ? due : most;
+}
+
+static void begin_locked(bole_db *db)
+{
+    while (db->reserve->busy)
+        bl_condition_wait(&db->changed, &db->mutex);
+    db->reserve->busy = true;
+}
+
+static void end_locked(bole_db *db)
+{
+    db->reserve->busy = false;
+    bl_condition_wake_all(&db->changed);
+}
+
+/* The file at its size, whatever it was; on failure as long as before. */
+static bole_status bring_to_size(bole_db *db, const char *path, uint64_t before, uint64_t bytes,
+                                 uint64_t leave, bole_error *error)
+{
+    bole_vfs *vfs = db->vfs;
+    uint64_t free;
+    bool known = bytes > before && vfs->free_bytes(vfs, db->path, &free, NULL) == BOLE_OK;
+    if (known && (free < bytes - before || free - (bytes - before) < leave))
+        return bl_fail(error, BOLE_NO_SPACE, "%s needs %llu bytes, and %llu are free", path,
+                       (unsigned long long)(bytes - before), (unsigned long long)free);
+    bole_file *file;
+    bole_status status = vfs->open(vfs, path, BOLE_VFS_WRITE | BOLE_VFS_CREATE, &file, error);
+    if (status != BOLE_OK)
+        return status;
+    uint64_t length;
+    status = vfs->length(file, &length, error);
+    if (status == BOLE_OK && length > bytes)
+        status = vfs->truncate(file, bytes, error);
+    if (status == BOLE_OK)
+        status = vfs->allocate(file, 0, bytes, false, error);
+    if (status != BOLE_OK && before > 0)
+        (void)vfs->truncate(file, before, NULL); /* what was allocated of it goes again */
+    (void)vfs->close(file, NULL);
+    if (status != BOLE_OK && before == 0)
+        (void)vfs->remove(vfs, path, NULL);
+    return status;
+}
+
+/* Busy. The room is free again on the disk, not only in the file system's memory: hence the sync of the directory. */
+static bole_status remove_file(bole_db *db, const char *path, bole_error *error)
+{
+    bole_status status = db->vfs->remove(db->vfs, path, error);
+    if (status == BOLE_OK)
+        (void)db->vfs->sync_directory(db->vfs, db->path, NULL);
+    return status;
+}
+
+/* Make, grow, cut or remove the file as is wanted now. Mutex held; released inside. */
+static bole_status make_locked(bole_db *db, bole_error *error)
+{
+    char path[BL_PATH_BYTES_MAX];
+    struct bl_reserve *reserve = db->reserve;
+    bool fits = bl_file_path(path, db->path, BL_FILE_RESERVE, 0);
+    begin_locked(db);
+    uint64_t wanted = wanted_locked(db), before = reserve->bytes;
+    uint64_t leave = reserve->users > 0 ? wanted : 0; /* (RESERVE-2) */
+    bole_status status = BOLE_OK;
+    if (!fits)
+        status = bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", db->path);
+    else if (reserve->looked && wanted == before)
+        goto out;
+    bl_mutex_unlock(&db->mutex);
+    if (status == BOLE_OK && wanted == 0) {
+        status = db->vfs->remove(db->vfs, path, error);
+        status = status == BOLE_NOT_FOUND ? BOLE_OK : status;
+    } else if (status == BOLE_OK) {
+        status = bring_to_size(db, path, before, wanted, leave, error);
+    }
+    bl_mutex_lock(&db->mutex);
+    if (status == BOLE_OK) {
+        reserve->looked = true;
+        reserve->bytes = wanted;
+    }
+out:
+    if (status == BOLE_OK)
+        atomic_store_explicit(&db->reserve_spent, false, memory_order_release);
+    end_locked(db);
+    return status;
+}
+
+static void tell_locked(bole_db *db, bole_status status, const bole_error *error)
+{
+    struct bl_reserve *reserve = db->reserve;
+    if (status == BOLE_OK)
+        bl_event_log_add(db->events, BOLE_LOG_INFO, "reserve_made",
+                         (bl_event_field[]){ BL_EVENT_U64("bytes", reserve->bytes) }, 1);
+    else if (!reserve->told)
+        bl_event_log_add(db->events, BOLE_LOG_WARN, "reserve_not_made",
+                         (bl_event_field[]){ BL_EVENT_TEXT("message", error->message) }, 1);
+    reserve->told = status != BOLE_OK;
+}
+
+/* ---- the job ---- */
+
+static bool is_due_locked(bole_db *db)
+{
+    return (wanted_locked(db) != db->reserve->bytes || !db->reserve->looked ||
+            atomic_load_explicit(&db->reserve_spent, memory_order_relaxed)) &&
+           db->writing && !db->closing;
+}
+
+static void reserve_job(void *context)
+{
+    bole_db *db = context;
+    bole_error error = BOLE_ERROR_INIT;
+    bl_mutex_lock(&db->mutex);
+    if (is_due_locked(db))
+        tell_locked(db, make_locked(db, &error), &error);
+    db->reserve->queued = false;
+    bl_condition_wake_all(&db->changed);
+    bl_mutex_unlock(&db->mutex);
+}
+
+void bl_reserve_schedule_locked(bole_db *db)
+{
+    struct bl_reserve *reserve = db->reserve;
+    if (reserve->queued || !is_due_locked(db))
+        return;
+    reserve->queued = true;
+    reserve->node = (bl_job_node){ .run = reserve_job, .context = db };
+    bl_scheduler_submit(db->scheduler, BL_PRIORITY_LOW, &reserve->node);
+}
+
+void bl_reserve_stop_locked(bole_db *db)
+{
+    if (db->reserve->queued && bl_scheduler_cancel(db->scheduler, &db->reserve->node))
+        db->reserve->queued = false;
+    while (db->reserve->queued || db->reserve->busy)
+        bl_condition_wait(&db->changed, &db->mutex);
+}
+
+/* ---- a full disk ---- */
+
+bool bl_reserve_give_up_locked(bole_db *db)
+{
+    char path[BL_PATH_BYTES_MAX];
+    struct bl_reserve *reserve = db->reserve;
+    begin_locked(db);
+    bool got = false, there = reserve->bytes > 0 || !reserve->looked;
+    if (there && bl_file_path(path, db->path, BL_FILE_RESERVE, 0)) {
+        bl_mutex_unlock(&db->mutex);
+        bole_status status = remove_file(db, path, NULL);
+        bl_mutex_lock(&db->mutex);
+        got = status == BOLE_OK;
+        reserve->looked = reserve->looked || got || status == BOLE_NOT_FOUND;
+    }
+    if (got) {
+        BL_MARK("the reserve is given up");
+        bl_event_log_add(db->events, BOLE_LOG_WARN, "reserve_used",
+                         (bl_event_field[]){ BL_EVENT_U64("bytes", reserve->bytes) }, 1);
+        reserve->bytes = 0;
+        reserve->uses++;
+        reserve->users++;
+        atomic_store_explicit(&db->reserve_spent, true, memory_order_release);
+    }
+    end_locked(db);
+    return got;
+}
+
+void bl_reserve_done_locked(bole_db *db)
+{
+    bl_assert(db->reserve->users > 0);
+    db->reserve->users--;
+}
+
+bole_status bl_reserve_make_again(bole_db *db, bole_error *error)
+{
+    bole_error story = BOLE_ERROR_INIT;
+    bl_mutex_lock(&db->mutex);
+    bole_status status = make_locked(db, &story);
+    if (status == BOLE_OK)
+        tell_locked(db, status, &story);
+    else
+        db->reserve->refused++;
+    uint64_t wanted = wanted_locked(db);
+    bl_mutex_unlock(&db->mutex);
+    if (status == BOLE_OK)
+        return BOLE_OK;
+    return bl_fail(
+        error, BOLE_NO_SPACE,
+        "the disk of %s is full, and its reserve in use: only deletes go on until there is room for the "
+        "reserve of %llu bytes again",
+        db->path, (unsigned long long)wanted);
+}
+
+void bl_reserve_stats_locked(bole_db *db, bole_statistics *out)
+{
+    out->reserve_bytes = db->reserve->bytes;
+    out->reserve_uses = db->reserve->uses;
+    out->reserve_refused = db->reserve->refused;
+    out->reserve_spent = atomic_load_explicit(&db->reserve_spent, memory_order_relaxed);
+}
