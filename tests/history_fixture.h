@@ -113,11 +113,12 @@ TEST_UNUSED static bole_status history_write(history *h, bole_db *db, bole_durab
         bole_write_options options = BOLE_WRITE_OPTIONS_INIT;
         options.durability = durability;
         options.error = error;
+        h->batches[n].fate = HISTORY_DOUBT; /* for who looks at it meanwhile, or after the process died here */
         status = bole_write(db, &options, batch);
-        if (status == BOLE_IN_DOUBT)
-            h->batches[n].fate = HISTORY_DOUBT;
-        else if (status == BOLE_OK)
+        if (status == BOLE_OK)
             h->batches[n].fate = HISTORY_ACKNOWLEDGED;
+        else if (status != BOLE_IN_DOUBT)
+            h->batches[n].fate = HISTORY_REFUSED;
     }
     bole_batch_destroy(batch);
     return status;
