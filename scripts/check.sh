@@ -33,8 +33,9 @@ step_faults() { # 19,000 failing calls and allocations, 2,000 levels of free spa
 step_defects() { scripts/planted_defects.py; }                                # each planted defect is seen by a test
 step_damage() { scripts/build.sh release && more test_damage 50; }             # 20,000 flipped bits, 80,000 others
 step_model() { scripts/build.sh release && more test_model 50; }               # 1,000,000 operations, 50 options
-step_crash() { # 200 kill -9 of a writing process, and 60 of the command that loads
-    scripts/build.sh release && more test_crash 10 && scripts/crash_cycles.py --cycles "${CRASH_CYCLES:-60}"
+step_crash() { # kill -9: 200 of a writing process, 200 of one with many threads, 60 of the command that loads
+    scripts/build.sh release && more test_crash 10 && more test_crash_threads "${CRASH_THREADS:-8}" &&
+        scripts/crash_cycles.py --cycles "${CRASH_CYCLES:-60}"
 }
 step_readers() { scripts/build.sh release && more test_readers 50; }           # a minute of readers beside a writer
 step_large() { scripts/build.sh release && more test_large_store 10; }         # 10 million entries in bounded memory
