@@ -3,6 +3,8 @@
 """What the command says to bad input: one clear line that names the thing, its own exit code, and the store as it was.
 Usage: test_bad_input.py BOLE"""
 
+import array
+import fcntl
 import json
 import os
 import resource
@@ -10,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import termios
 import unittest
 
 BOLE = os.path.abspath(sys.argv.pop(1))
@@ -217,6 +220,26 @@ class BadInput(unittest.TestCase):
         done = self.bole("load", store, "-", given='{"key":"a","value":"1"}\n{"key":7\n')
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("2", done.stderr)
+
+    def test_output_lost_in_the_middle_is_told(self):
+        # Nobody reads the pipe while it fills, and then somebody does: what was in between is gone. (Found by making
+        # a write fail once: the exit code was 0.)
+        whole = self.must("scan", self.whole).stdout
+        for _ in range(5):
+            reading, writing = os.pipe()
+            os.set_blocking(writing, False)
+            program = subprocess.Popen([BOLE, "scan", self.whole], stdout=writing, stderr=subprocess.PIPE)
+            os.close(writing)
+            full, got = array.array("i", [0]), b""
+            while full[0] < 60000 and program.poll() is None:
+                fcntl.ioctl(reading, termios.FIONREAD, full)
+            while (part := os.read(reading, 65536)) != b"":
+                got += part
+            told = program.communicate()[1].decode()
+            if got.decode() != whole:
+                self.assertEqual(program.returncode, 5, told)
+                self.assertIn("standard output", told)
+            os.close(reading)
 
 
 if __name__ == "__main__":

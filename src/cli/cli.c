@@ -226,7 +226,8 @@ int cli_run(invocation *cli, const cli_command *command)
         return cli_usage_error("%s takes: STORE %s (see bole help %s)", command->name, command->synopsis,
                                command->name);
     int code = command->run(cli);
-    if (fflush(stdout) != 0 && code == EXIT_OK) {
+    bool failed = fflush(stdout) != 0 || ferror(stdout); /* now, or in the middle, with more behind it */
+    if (failed && code == EXIT_OK) {
         fprintf(stderr, "bole: writing to standard output failed\n");
         code = EXIT_IO;
     }

@@ -306,7 +306,8 @@ static int run_dump(invocation *cli)
         status = BOLE_IO;
     } else {
         status = dump_entries(cli, out, format);
-        if (!pipe && fclose(out) != 0 && status == BOLE_OK) {
+        bool failed = ferror(out) != 0; /* in the middle, with more behind it */
+        if (!pipe && (fclose(out) != 0 || failed) && status == BOLE_OK) {
             snprintf(cli->error.message, sizeof(cli->error.message), "%s: %s", name, strerror(errno));
             status = BOLE_IO;
         }
