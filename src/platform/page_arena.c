@@ -100,6 +100,16 @@ static size_t region_size(size_t bytes)
     return bytes == 0 ? BL_PAGE_BYTES : round_up(bytes, BL_PAGE_BYTES);
 }
 
+/* Where the process has as many maps as it may, the kernel cannot cut one in two: then the address space stays taken,
+ * and only the memory goes back. */
+static void unmap(void *at, size_t bytes)
+{
+    if (munmap(at, bytes) == 0)
+        return;
+    bl_assert(errno == ENOMEM);
+    (void)madvise(at, bytes, MADV_DONTNEED);
+}
+
 /* Address space of `bytes`, its start a multiple of `alignment`. */
 static void *map_aligned(size_t bytes, size_t alignment, int protection, int flags)
 {
@@ -113,9 +123,9 @@ static void *map_aligned(size_t bytes, size_t alignment, int protection, int fla
         return map;
     size_t before = (alignment - (uintptr_t)map % alignment) % alignment;
     if (before != 0)
-        munmap(map, before);
+        unmap(map, before);
     if (slack - before != 0)
-        munmap(map + before + bytes, slack - before);
+        unmap(map + before + bytes, slack - before);
     return map + before;
 }
 
@@ -138,7 +148,7 @@ void bl_region_free(void *region, size_t bytes)
 {
     if (region == NULL)
         return;
-    bl_assert(munmap(region, region_size(bytes)) == 0);
+    unmap(region, region_size(bytes));
     bl_alloc_account(-1);
 }
 
@@ -190,7 +200,7 @@ void bl_page_arena_destroy(bl_page_arena *arena)
         return;
     bl_assert(atomic_load(&arena->frames) == 0);
     if (arena->reserved != NULL)
-        bl_assert(munmap(arena->reserved, arena->reserved_bytes) == 0);
+        unmap(arena->reserved, arena->reserved_bytes);
     bl_region_free(arena->chunks, arena->chunk_count * sizeof(chunk));
     pthread_mutex_destroy(&arena->lock);
     bl_free(arena);
