@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 steps=(format layers style gcc clang asan tsan fuzz
     simulation histories faults damage model crash readers large install
-    outside_power)
+    outside_power outside_faults outside_rot outside_full)
 long_steps=(defects) # by name, or with --full
 
 step_format() { scripts/format.sh --check; }                                  # C files as .clang-format says
@@ -39,10 +39,19 @@ step_crash() { # kill -9: 200 of a writing process, 200 of one with many threads
 }
 step_readers() { scripts/build.sh release && more test_readers 50; }           # a minute of readers beside a writer
 step_large() { scripts/build.sh release && more test_large_store 10; }         # 10 million entries in bounded memory
-step_outside_power() { # 2,000 power cuts under the real kernel, by a file system of FUSE
+step_outside_power() { # 1,000 power cuts under the real kernel, by a file system of FUSE
     scripts/build.sh release || return
     [ -x build/release/outside_power ] || leave_out "libfuse3-dev is missing" || return
-    more outside_power "${OUTSIDE_POWER:-7}"
+    more outside_power "${OUTSIDE_POWER:-4}"
+}
+step_outside_faults() { # 400 failing system calls of real processes, by strace
+    scripts/build.sh release && tests/outside/outside_faults.py --sample "${OUTSIDE_FAULTS:-400}"
+}
+step_outside_rot() { # 200 damages to files of each kind, asked about by the command
+    scripts/build.sh release && tests/outside/outside_rot.py --damages "${OUTSIDE_ROT:-200}"
+}
+step_outside_full() { # a real tmpfs and a real ext4 without room, 20 levels
+    scripts/build.sh release && more outside_full "${OUTSIDE_FULL:-1}"
 }
 step_install() { scripts/build.sh release && scripts/check_install.sh; }      # others can build against it
 
