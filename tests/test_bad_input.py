@@ -7,12 +7,14 @@ import array
 import fcntl
 import json
 import os
+import pty
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import termios
+import tty
 import unittest
 
 BOLE = os.path.abspath(sys.argv.pop(1))
@@ -220,6 +222,21 @@ class BadInput(unittest.TestCase):
         done = self.bole("load", store, "-", given='{"key":"a","value":"1"}\n{"key":7\n')
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("2", done.stderr)
+
+    def test_half_a_line_before_a_read_error_is_not_loaded(self):
+        # Whose other side is gone, the master of a terminal gives what is in it and then EIO. (Found by making a read
+        # fail: half a value was loaded.)
+        store = os.path.join(self.folder, "half a line")
+        master, slave = pty.openpty()
+        tty.setraw(slave)
+        os.write(slave, b"a\t1\nb\t2 and mo")
+        os.close(slave)
+        done = subprocess.run([BOLE, "load", store, "-", "--format", "tsv"], stdin=master, stderr=subprocess.PIPE,
+                              text=True, timeout=60, check=False)
+        os.close(master)
+        self.assertEqual(done.returncode, 5, done.stderr)
+        self.assertIn("nput/output error", done.stderr)
+        self.assertEqual(self.must("scan", store).stdout, "a\t1\n")
 
     def test_output_lost_in_the_middle_is_told(self):
         # Nobody reads the pipe while it fills, and then somebody does: what was in between is gone. (Found by making

@@ -170,6 +170,8 @@ static bole_status load_lines(invocation *cli, FILE *file, const char *name, cha
     uint64_t number = 0;
     bole_status status = BOLE_OK;
     while (status == BOLE_OK && !cli_interrupted && (size = getline(&line, &capacity, file)) >= 0) {
+        if (ferror(file)) /* what is here then is half a line */
+            break;
         number++;
         p.bytes += (uint64_t)size;
         if (size > 0 && line[size - 1] == '\n')
@@ -200,12 +202,13 @@ static bole_status load_lines(invocation *cli, FILE *file, const char *name, cha
             show_progress(&p, false);
         }
     }
+    int failure = ferror(file) ? errno : 0;
     if (bole_batch_count(batch) > 0 && (status == BOLE_OK || status == BOLE_INVALID)) {
         bole_status last = bole_write(cli->db, &options, batch);
         status = status == BOLE_OK ? last : status;
     }
-    if (status == BOLE_OK && ferror(file)) {
-        snprintf(cli->error.message, sizeof(cli->error.message), "%s: %s", name, strerror(errno));
+    if (status == BOLE_OK && failure != 0) {
+        snprintf(cli->error.message, sizeof(cli->error.message), "%s: %s", name, strerror(failure));
         status = BOLE_IO;
     }
     show_progress(&p, true);

@@ -275,13 +275,18 @@ static int run_shell(invocation *cli)
         char *line = NULL;
         size_t capacity = 0;
         bool end = false;
-        while (!end && getline(&line, &capacity, stdin) >= 0)
+        while (!end && getline(&line, &capacity, stdin) >= 0 &&
+               !ferror(stdin)) /* behind an error: half a line */
             end = run_line(line);
         free(line);
+        if (ferror(stdin)) {
+            snprintf(cli->error.message, sizeof(cli->error.message), "standard input cannot be read");
+            code = cli_fail(cli, BOLE_IO);
+        }
     }
     cli->held = false;
     cli->db = db;
-    return cli_close(cli, EXIT_OK);
+    return cli_close(cli, code);
 }
 
 const cli_command cli_shell = {
