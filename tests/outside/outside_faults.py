@@ -31,7 +31,8 @@ from concurrent.futures import ThreadPoolExecutor
 ERRORS = {
     "openat": "EIO EMFILE ENFILE ENOSPC EACCES EINTR", "mkdir": "EIO ENOSPC EDQUOT", "rename": "EIO ENOSPC EDQUOT",
     "linkat": "EIO EMLINK EPERM ENOSPC", "link": "EIO EMLINK EPERM ENOSPC", "unlink": "EIO EBUSY", "rmdir": "EIO EBUSY",
-    "read": "EIO EINTR", "pread64": "EIO EINTR", "write": "EIO ENOSPC EDQUOT EINTR", "pwrite64": "EIO ENOSPC EDQUOT EINTR",
+    "read": "EIO EINTR", "pread64": "EIO EINTR",
+    "write": "EIO ENOSPC EDQUOT EINTR", "pwrite64": "EIO ENOSPC EDQUOT EINTR",
     "fsync": "EIO ENOSPC EDQUOT EINTR", "fdatasync": "EIO ENOSPC EDQUOT EINTR", "ftruncate": "EIO ENOSPC EINTR",
     "fallocate": "EIO ENOSPC EDQUOT EINTR EOPNOTSUPP", "close": "EIO EINTR", "newfstatat": "EIO", "fstat": "EIO",
     "getdents64": "EIO", "statfs": "EIO EINTR", "fcntl": "ENOLCK", "mmap": "ENOMEM", "munmap": "ENOMEM",

@@ -2,8 +2,8 @@
 /* outside_store.c -- a process that uses a store and keeps a record of it outside: what the checks from outside run.
  *
  *   outside_store write STORE RECORD SEED STEPS [die]   open, look, go on for so many steps, look, close (or die)
- *   outside_store check STORE RECORD                    open, look: all that was acknowledged, nothing that was refused;
- *                                                       write durably, close
+ *   outside_store check STORE RECORD                    open, look: all that was acknowledged, nothing that was
+ *                                                       refused; write durably, close
  *
  * RECORD is a file that holds a history (history_fixture.h), so that it outlives the process. SEED chooses the steps
  * and, the first time, the batches; an even one has its background work on the same thread, so that calls to the system
