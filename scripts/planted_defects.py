@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LISTS = sorted((ROOT / "tests" / "defects").glob("*.txt"))
 SECONDS_NAMED, SECONDS_OTHER = 90, 120
+LEFT_OUT = 77  # by tests/outside/, where the machine cannot do what they are for
 PARTS = ["CMakeLists.txt", "CMakePresets.json", "LICENSE", "README.md", "cmake", "docs", "fuzz", "include", "man",
          "src", "tests", "web", "scripts"]
 FUZZ_MUTATIONS, FUZZ_OPERATIONS = "20000", "1000"  # of a fuzz target's corpus; of fuzz_operations, which is slow
@@ -132,7 +133,7 @@ class Tree:
             return f"does not end within {seconds} s"
         for leftover in self.build.glob("bole-test-*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        if process.returncode == 0:
+        if process.returncode in (0, LEFT_OUT):
             return ""
         found = re.search(r"^\[  FAILED  \] (\w+)$", output, re.MULTILINE)
         if found:
