@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "platform/vfs_wrap.h"
+
 struct fuse_disk_handle {
     bole_file *file;
     fuse_disk_handle *next;
@@ -139,6 +141,10 @@ static int do_fsync(const char *path, int data_only, struct fuse_file_info *info
         return -EIO;
     if (lies(self(), ((fuse_disk_handle *)(uintptr_t)info->fh)->path))
         return 0;
+    if (self()->sync_fails(self()->context)) {
+        bl_vfs_memory_sync_failed(file_of(info));
+        return -EIO;
+    }
     return code(self()->disk->sync(file_of(info), &error), &error);
 }
 
@@ -280,6 +286,8 @@ static int do_fsyncdir(const char *path, int data_only, struct fuse_file_info *i
         return -EIO;
     if (lies(self(), (char *)(uintptr_t)info->fh))
         return 0;
+    if (self()->sync_fails(self()->context))
+        return -EIO;
     return code(self()->disk->sync_directory(self()->disk, (char *)(uintptr_t)info->fh, &error), &error);
 }
 

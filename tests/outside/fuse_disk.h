@@ -16,6 +16,7 @@ typedef struct fuse_disk {
     bole_vfs *disk;
     /* Before each call that changes the disk. False: the power is gone, this call and all behind it fail. */
     bool (*change)(void *context, const char *call);
+    bool (*sync_fails)(void *context); /* does this one? What it should have brought to the disk is not there then */
     void *context;
     bool write_back;       /* the kernel keeps written bytes, too, not only those of maps, until it likes or is asked */
     const char *lie;       /* syncs of what has this in its path and a bar behind it ("store|" is the directory) are

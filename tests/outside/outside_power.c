@@ -12,7 +12,8 @@
  *   a clean close: all of it must be there, also when all that was not synced is lost.
  * One story in two has its logs mapped. The library maps on known file systems alone, and FUSE is none of them; the
  * child therefore opens with a vfs of its own, which is the system's but says that it can map: so it is told by
- * whoever brings storage of his own. One in two lets the kernel keep written bytes back.
+ * whoever brings storage of his own. One in two lets the kernel keep written bytes back. In one in three, one sync in 40
+ * fails, and what it should have brought to the disk is lost: the child is told, and goes on as a caller would.
  *
  * The second test plants defects: a disk that only says that syncs of one kind of file are done. Cuts must find each.
  *
@@ -33,7 +34,8 @@ enum {
     LIVES = 4,
     BATCHES_A_LIFE = HISTORY_BATCHES_MAX / LIVES,
     CHANGES_MAX = 500,
-    SECONDS_MAX = 60
+    SYNCS_A_FAILURE = 40,
+    FAILED_MAX = 60
 };
 
 typedef enum ending { POWER_CUT, KILLED, CLOSED, ENDINGS } ending;
@@ -46,7 +48,7 @@ typedef struct shared { /* of child and parent */
 } shared;
 
 typedef struct tally {
-    uint64_t stories, lives, cuts, mapped, endings[ENDINGS];
+    uint64_t stories, lives, cuts, mapped, failed_syncs, endings[ENDINGS];
 } tally;
 
 typedef struct story {
@@ -56,6 +58,7 @@ typedef struct story {
     bl_prng prng; /* of the parent */
     bole_options options;
     bole_vfs posix; /* of the child: says that it can map */
+    bool syncs_fail;
     ending ending;
     uint32_t life;
     uint64_t changes, changes_left, one_in;
@@ -159,6 +162,12 @@ static bool has_mapped_log(void)
     return found;
 }
 
+/* Is a call that ends so no reason to stop? */
+static bool may_be(const story *s, bole_status status)
+{
+    return status == BOLE_OK || (s->syncs_fail && history_is_clean(status));
+}
+
 /* Opens, looks whether all is there that must, goes on. */
 static void child_live(story *s, const char *directory)
 {
@@ -170,21 +179,30 @@ static void child_live(story *s, const char *directory)
     close(fuse_disk_descriptor(&s->fuse));
     bl_prng_init(&prng, s->seed * 31 + s->life);
     snprintf(path, sizeof path, "%s/store", directory);
-    bole_status status = bole_open(path, &s->options, &db, &error);
-    if (status == BOLE_OK)
-        status = history_check(h, db, true);
+    bole_status status = BOLE_OK;
     uint32_t last = h->tried + BATCHES_A_LIFE;
-    while (status == BOLE_OK && h->why[0] == '\0' && h->tried < last) {
-        status = child_step(s, &prng, path, &db, &error);
+    for (uint32_t failed = 0; h->why[0] == '\0' && h->tried < last && failed < FAILED_MAX;) {
+        bool opens = db == NULL;
+        if (opens)
+            status = bole_open(path, &s->options, &db, &error);
+        else
+            status = child_step(s, &prng, path, &db, &error);
+        if (opens && status == BOLE_OK)
+            status = history_check(h, db, true);
+        if (status == BOLE_FAILED && db != NULL)
+            status = reopen(path, &s->options, &db, h, &error);
+        if (!may_be(s, status))
+            break;
+        failed += status != BOLE_OK;
         if (h->tried % 8 == 0 && has_mapped_log())
             atomic_store(&s->shared->mapped, true);
     }
-    if (status == BOLE_OK && h->why[0] == '\0') {
+    if (may_be(s, status) && h->why[0] == '\0') {
         status = bole_close(db, &error);
-        if (status == BOLE_OK)
+        if (status == BOLE_OK && db != NULL)
             history_all_durable(h);
     }
-    if (status == BOLE_OK && h->why[0] == '\0')
+    if (may_be(s, status) && h->why[0] == '\0')
         _exit(0);
     snprintf(s->shared->why, sizeof s->shared->why, "the process says: %s %s: %s", h->why,
              bole_status_name(status), error.message);
@@ -254,6 +272,14 @@ static bool change(void *context, const char *call)
     return !last && s->why[0] == '\0';
 }
 
+static bool sync_fails(void *context)
+{
+    story *s = context;
+    bool fails = s->syncs_fail && bl_prng_chance(&s->prng, SYNCS_A_FAILURE);
+    s->tally->failed_syncs += fails;
+    return fails;
+}
+
 /* ---- A story -------------------------------------------------------------------------------------------------- */
 
 /* Serve until the child is gone, or the power is. */
@@ -319,6 +345,8 @@ static bool run_story(uint64_t seed, const char *lie, const char *directory, sha
     s->fuse.disk = disks[0];
     s->fuse.lie = lie;
     s->fuse.change = change;
+    s->fuse.sync_fails = sync_fails;
+    s->syncs_fail = seed % 3 == 0 && lie == NULL;
     s->fuse.context = s;
     s->one_in = 10;
     for (s->life = 0; s->life < LIVES && s->why[0] == '\0'; s->life++) {
@@ -377,10 +405,10 @@ static void what_was_durable_survives_cuts_under_the_kernel(void **state)
     } while (t.cuts < effort * CUTS);
     print_message("outside_power: seed %" PRIu64 ": %" PRIu64 " power cuts under the kernel, %" PRIu64
                   " stories (%" PRIu64 " with mapped logs), %" PRIu64 " lives, of which %" PRIu64
-                  " ended by a cut, %" PRIu64 " by SIGKILL, %" PRIu64
-                  " closed: 0 lost, 0 torn, 0 holes, 0 refused\n",
+                  " ended by a cut, %" PRIu64 " by SIGKILL, %" PRIu64 " closed, %" PRIu64
+                  " syncs failed: 0 lost, 0 torn, 0 holes, 0 refused\n",
                   seed, t.cuts, t.stories, t.mapped, t.lives, t.endings[POWER_CUT], t.endings[KILLED],
-                  t.endings[CLOSED]);
+                  t.endings[CLOSED], t.failed_syncs);
     assert_true(t.mapped > 0 || t.stories < 2);
     munmap(page, sizeof *page);
 }
