@@ -12,8 +12,8 @@
  *   a clean close: all of it must be there, also when all that was not synced is lost.
  * One story in two has its logs mapped. The library maps on known file systems alone, and FUSE is none of them; the
  * child therefore opens with a vfs of its own, which is the system's but says that it can map: so it is told by
- * whoever brings storage of his own. One in two lets the kernel keep written bytes back. In one in three, one sync in 40
- * fails, and what it should have brought to the disk is lost: the child is told, and goes on as a caller would.
+ * whoever brings storage of his own. One in two lets the kernel keep written bytes back. In one in three, one sync in
+ * 40 fails, and what it should have brought to the disk is lost: the child is told, and goes on as a caller would.
  *
  * The second test plants defects: a disk that only says that syncs of one kind of file are done. Cuts must find each.
  *
