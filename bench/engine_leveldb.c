@@ -74,8 +74,21 @@ static bole_status close_store(bole_key_value_store *store, bole_error *error)
 }
 
 static const bole_key_value_methods methods = {
-    "leveldb", put,  remove_key, write_all,    get,    cursor_open, seek,        first,
-    last,      next, previous,   cursor_close, settle, compact,     close_store,
+    .name = "leveldb",
+    .put = put,
+    .remove = remove_key,
+    .write = write_all,
+    .get = get,
+    .cursor_open = cursor_open,
+    .cursor_seek = seek,
+    .cursor_first = first,
+    .cursor_last = last,
+    .cursor_next = next,
+    .cursor_previous = previous,
+    .cursor_close = cursor_close,
+    .settle = settle,
+    .compact = compact,
+    .close = close_store,
 };
 
 static bole_key_value_store *open_store(const char *path, const bench_settings *settings)

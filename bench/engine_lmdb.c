@@ -95,24 +95,49 @@ static bole_status remove_key(bole_key_value_store *store, bole_slice key, bool 
     return write_all(store, &operation, 1, durable, error);
 }
 
+static int begin_reading(const engine *self)
+{
+    if (reading_of == self->env)
+        return mdb_txn_renew(reading);
+    int code = mdb_txn_begin(self->env, NULL, MDB_RDONLY, &reading);
+    reading_of = code == 0 ? self->env : NULL;
+    return code;
+}
+
 static bole_status get(bole_key_value_store *store, bole_slice key,
                        void (*visit)(void *context, bole_slice value), void *context, bole_error *error)
 {
     (void)error;
     const engine *self = (const engine *)store;
-    int code;
-    if (reading_of != self->env) {
-        reading_of = self->env;
-        code = mdb_txn_begin(self->env, NULL, MDB_RDONLY, &reading);
-    } else {
-        code = mdb_txn_renew(reading);
-    }
+    int code = begin_reading(self);
     if (code != 0)
         return failed(code, "begin");
     MDB_val name = { key.size, (void *)(uintptr_t)key.data }, value;
     code = mdb_get(reading, self->dbi, &name, &value);
     if (code == 0)
         visit(context, (bole_slice){ value.mv_data, value.mv_size });
+    mdb_txn_reset(reading);
+    return failed(code, "get");
+}
+
+/* In one transaction. */
+static bole_status get_many(bole_key_value_store *store, const bole_slice *keys, size_t count,
+                            void (*visit)(void *context, size_t index, bole_slice value), void *context,
+                            bole_error *error)
+{
+    (void)error;
+    const engine *self = (const engine *)store;
+    int code = begin_reading(self);
+    if (code != 0)
+        return failed(code, "begin");
+    for (size_t i = 0; i < count && code == 0; i++) {
+        MDB_val name = { keys[i].size, (void *)(uintptr_t)keys[i].data }, value;
+        code = mdb_get(reading, self->dbi, &name, &value);
+        if (code == 0)
+            visit(context, i, (bole_slice){ value.mv_data, value.mv_size });
+        else if (code == MDB_NOTFOUND)
+            code = 0;
+    }
     mdb_txn_reset(reading);
     return failed(code, "get");
 }
@@ -192,8 +217,22 @@ static bole_status close_store(bole_key_value_store *store, bole_error *error)
 }
 
 static const bole_key_value_methods methods = {
-    "lmdb", put,  remove_key, write_all,    get,           cursor_open,   seek,        first,
-    last,   next, previous,   cursor_close, nothing_to_do, nothing_to_do, close_store,
+    .name = "lmdb",
+    .put = put,
+    .remove = remove_key,
+    .write = write_all,
+    .get = get,
+    .get_many = get_many,
+    .cursor_open = cursor_open,
+    .cursor_seek = seek,
+    .cursor_first = first,
+    .cursor_last = last,
+    .cursor_next = next,
+    .cursor_previous = previous,
+    .cursor_close = cursor_close,
+    .settle = nothing_to_do,
+    .compact = nothing_to_do,
+    .close = close_store,
 };
 
 static bole_key_value_store *open_store(const char *path, const bench_settings *settings)

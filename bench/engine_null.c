@@ -33,6 +33,16 @@ static bole_status get(bole_key_value_store *store, bole_slice key,
     return BOLE_OK;
 }
 
+static bole_status get_many(bole_key_value_store *store, const bole_slice *keys, size_t count,
+                            void (*visit)(void *context, size_t index, bole_slice value), void *context,
+                            bole_error *error)
+{
+    (void)store, (void)keys, (void)error;
+    for (size_t i = 0; i < count; i++)
+        visit(context, i, (bole_slice){ NULL, 0 });
+    return BOLE_OK;
+}
+
 static bole_status cursor_open(bole_key_value_store *store, bole_key_value_cursor **out, bole_error *error)
 {
     (void)error;
@@ -63,8 +73,22 @@ static bole_status close_store(bole_key_value_store *store, bole_error *error)
 }
 
 static const bole_key_value_methods methods = {
-    "null", put,   remove_key, write_all,    get,  cursor_open, seek,        stand,
-    stand,  stand, stand,      cursor_close, rest, rest,        close_store,
+    .name = "null",
+    .put = put,
+    .remove = remove_key,
+    .write = write_all,
+    .get = get,
+    .get_many = get_many,
+    .cursor_open = cursor_open,
+    .cursor_seek = seek,
+    .cursor_first = stand,
+    .cursor_last = stand,
+    .cursor_next = stand,
+    .cursor_previous = stand,
+    .cursor_close = cursor_close,
+    .settle = rest,
+    .compact = rest,
+    .close = close_store,
 };
 
 static bole_key_value_store *open_store(const char *path, const bench_settings *settings)

@@ -8,9 +8,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { MANY = 64 };
+
 typedef struct engine {
     bole_key_value_store base;
     rocksdb_t *db;
+    rocksdb_column_family_handle_t *family; /* the default one */
     rocksdb_options_t *options;
     rocksdb_cache_t *cache;
     rocksdb_block_based_table_options_t *blocks;
@@ -41,6 +44,40 @@ static bole_status get(bole_key_value_store *store, bole_slice key,
     return BOLE_OK;
 }
 
+/* The batched form, whose values are pinned where they are; the handle of the default column family comes with it. */
+static bole_status get_many(bole_key_value_store *store, const bole_slice *keys, size_t count,
+                            void (*visit)(void *context, size_t index, bole_slice value), void *context,
+                            bole_error *error)
+{
+    (void)error;
+    engine *self = (engine *)store;
+    bole_status result = BOLE_OK;
+    for (size_t begin = 0; begin < count; begin += MANY) {
+        size_t size = count - begin < MANY ? count - begin : MANY;
+        const char *names[MANY];
+        size_t bytes[MANY];
+        rocksdb_pinnableslice_t *values[MANY];
+        char *messages[MANY];
+        for (size_t i = 0; i < size; i++) {
+            names[i] = keys[begin + i].data;
+            bytes[i] = keys[begin + i].size;
+        }
+        rocksdb_batched_multi_get_cf(self->db, self->reading, self->family, size, names, bytes, values,
+                                     messages, false);
+        for (size_t i = 0; i < size; i++) {
+            if (messages[i] != NULL)
+                result = failed(messages[i], "multi-get");
+            if (values[i] == NULL)
+                continue;
+            size_t length = 0;
+            const char *value = rocksdb_pinnableslice_value(values[i], &length);
+            visit(context, begin + i, (bole_slice){ value, length });
+            rocksdb_pinnableslice_destroy(values[i]);
+        }
+    }
+    return result;
+}
+
 /* Until no flush or compaction runs or is due. What its memtable holds stays there, as in the other engines. */
 static bole_status settle(bole_key_value_store *store, bole_error *error)
 {
@@ -62,6 +99,8 @@ static bole_status close_store(bole_key_value_store *store, bole_error *error)
 {
     (void)error;
     engine *self = (engine *)store;
+    if (self->family != NULL)
+        rocksdb_column_family_handle_destroy(self->family);
     if (self->db != NULL)
         rocksdb_close(self->db);
     rocksdb_options_destroy(self->options);
@@ -75,8 +114,22 @@ static bole_status close_store(bole_key_value_store *store, bole_error *error)
 }
 
 static const bole_key_value_methods methods = {
-    "rocksdb", put,  remove_key, write_all,    get,    cursor_open, seek,        first,
-    last,      next, previous,   cursor_close, settle, compact,     close_store,
+    .name = "rocksdb",
+    .put = put,
+    .remove = remove_key,
+    .write = write_all,
+    .get = get,
+    .get_many = get_many,
+    .cursor_open = cursor_open,
+    .cursor_seek = seek,
+    .cursor_first = first,
+    .cursor_last = last,
+    .cursor_next = next,
+    .cursor_previous = previous,
+    .cursor_close = cursor_close,
+    .settle = settle,
+    .compact = compact,
+    .close = close_store,
 };
 
 static bole_key_value_store *open_store(const char *path, const bench_settings *settings)
@@ -110,7 +163,9 @@ static bole_key_value_store *open_store(const char *path, const bench_settings *
     rocksdb_options_set_bottommost_compression(self->options, settings->lz4 ? rocksdb_lz4_compression
                                                                             : rocksdb_no_compression);
     char *message = NULL;
-    self->db = rocksdb_open(self->options, path, &message);
+    const char *name = "default";
+    const rocksdb_options_t *options = self->options;
+    self->db = rocksdb_open_column_families(self->options, path, 1, &name, &options, &self->family, &message);
     if (failed(message, "open") == BOLE_OK)
         return &self->base;
     (void)close_store(&self->base, NULL);

@@ -6,6 +6,10 @@
 
 #include "base/prng.h"
 
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
 /* ---- A model that implements the interface: keys 0..KEYS-1, "k%03u" ------------------------------------- */
 
 enum { KEYS = 200, VALUE_BYTES = 24 };
@@ -72,6 +76,18 @@ static bole_status model_get(bole_key_value_store *store, bole_slice key,
     return BOLE_OK;
 }
 
+static bole_status model_get_many(bole_key_value_store *store, const bole_slice *keys, size_t count,
+                                  void (*visit)(void *context, size_t index, bole_slice value), void *context,
+                                  bole_error *error)
+{
+    (void)error;
+    const model *self = (const model *)store;
+    for (size_t i = 0; i < count; i++)
+        if (self->present[number_of(keys[i])])
+            visit(context, i, (bole_slice){ self->values[number_of(keys[i])], VALUE_BYTES });
+    return BOLE_OK;
+}
+
 static bole_status model_cursor_open(bole_key_value_store *store, bole_key_value_cursor **out,
                                      bole_error *error)
 {
@@ -127,9 +143,22 @@ static bole_status model_close(bole_key_value_store *store, bole_error *error)
 }
 
 static const bole_key_value_methods model_methods = {
-    "model",           model_put,          model_remove, model_write, model_get,
-    model_cursor_open, model_seek,         model_first,  model_last,  model_next,
-    model_previous,    model_cursor_close, model_rest,   model_rest,  model_close,
+    .name = "model",
+    .put = model_put,
+    .remove = model_remove,
+    .write = model_write,
+    .get = model_get,
+    .get_many = model_get_many,
+    .cursor_open = model_cursor_open,
+    .cursor_seek = model_seek,
+    .cursor_first = model_first,
+    .cursor_last = model_last,
+    .cursor_next = model_next,
+    .cursor_previous = model_previous,
+    .cursor_close = model_cursor_close,
+    .settle = model_rest,
+    .compact = model_rest,
+    .close = model_close,
 };
 
 /* ---- Two stores side by side ------------------------------------------------------------------------------ */
@@ -179,6 +208,39 @@ static void same_get(bole_key_value_store *stores[STORES], bole_slice key)
     assert_int_equal(status[0], status[1]);
     assert_int_equal(got[0].any, status[0] == BOLE_OK);
     assert_memory_equal(got[0].value, got[1].value, VALUE_BYTES);
+}
+
+enum { MANY = 150 }; /* more than the adapter asks for at once */
+
+typedef struct seen_many {
+    seen of[MANY];
+    unsigned visits;
+} seen_many;
+
+static void note_many(void *context, size_t index, bole_slice value)
+{
+    seen_many *out = context;
+    assert_true(index < MANY && !out->of[index].any);
+    note(&out->of[index], value);
+    out->visits++;
+}
+
+static void same_get_many(bole_key_value_store *stores[STORES], bl_prng *prng)
+{
+    static seen_many got[STORES];
+    char names[MANY][8];
+    bole_slice keys[MANY];
+    size_t count = (size_t)bl_prng_below(prng, MANY + 1);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(names[i], sizeof names[i], "k%03u", (unsigned)bl_prng_below(prng, KEYS));
+        keys[i] = (bole_slice){ names[i], 4 };
+    }
+    for (int i = 0; i < STORES; i++) {
+        memset(&got[i], 0, sizeof got[i]);
+        assert_ok(stores[i]->methods->get_many(stores[i], keys, count, note_many, &got[i], NULL), NULL);
+    }
+    assert_int_equal(got[0].visits, got[1].visits);
+    assert_memory_equal(got[0].of, got[1].of, sizeof got[0].of);
 }
 
 static bool same_move(bole_key_value_cursor *cursors[STORES], int move, bole_slice key)
@@ -243,6 +305,8 @@ static void bole_answers_as_a_sorted_array_does(void **state)
                 assert_ok(stores[i]->methods->write(stores[i], operations, 3, false, NULL), NULL);
         } else if (choice < 80) {
             same_get(stores, key);
+            if (step % 8 == 0)
+                same_get_many(stores, &prng);
         } else if (choice < 83 || cursors[0] == NULL) {
             for (int i = 0; i < STORES; i++) {
                 stores[i]->methods->cursor_close(cursors[i]);
@@ -263,10 +327,86 @@ static void bole_answers_as_a_sorted_array_does(void **state)
     }
 }
 
+/* ---- Many keys at one moment ------------------------------------------------------------------------------ */
+
+enum { TOGETHER = 100, READS = 50 };
+
+typedef struct turning {
+    bole_key_value_store *store;
+    _Atomic bool stop;
+    _Atomic unsigned written;
+    seen_many got;
+} turning;
+
+/* Every key gets the same number, in one write, over and over. */
+static void *turn(void *context)
+{
+    turning *self = context;
+    bole_key_value_operation operations[TOGETHER];
+    char names[TOGETHER][8];
+    for (unsigned number = 0; !atomic_load(&self->stop); number++) {
+        char value[VALUE_BYTES] = { 0 };
+        memcpy(value, &number, sizeof number);
+        for (unsigned i = 0; i < TOGETHER; i++) {
+            snprintf(names[i], sizeof names[i], "k%03u", i);
+            operations[i] = (bole_key_value_operation){ .key = { names[i], 4 },
+                                                        .value = { value, VALUE_BYTES } };
+        }
+        assert_ok(self->store->methods->write(self->store, operations, TOGETHER, false, NULL), NULL);
+        atomic_store(&self->written, number + 1);
+    }
+    return NULL;
+}
+
+/* While the first values are shown, all keys are written once more. */
+static void note_late(void *context, size_t index, bole_slice value)
+{
+    turning *self = context;
+    note_many(&self->got, index, value);
+    for (unsigned before = atomic_load(&self->written);
+         index == 0 && atomic_load(&self->written) < before + 2;)
+        sched_yield();
+}
+
+/* Goal: get_many shows one moment, beyond a group of the adapter, too. Method: a thread writes one number into all
+ * keys, and the first visit waits until it has; every answer must hold one number. */
+static void many_keys_are_of_one_moment(void **state)
+{
+    (void)state;
+    test_directory directory = test_directory_make();
+    char path[300];
+    snprintf(path, sizeof path, "%s/store", directory.path);
+    bole_key_value_store *stores[STORES];
+    open_both(path, stores);
+    turning writer = { .store = stores[0] };
+    char names[TOGETHER][8];
+    bole_slice keys[TOGETHER];
+    for (unsigned i = 0; i < TOGETHER; i++) {
+        snprintf(names[i], sizeof names[i], "k%03u", i);
+        keys[i] = (bole_slice){ names[i], 4 };
+    }
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, turn, &writer), 0);
+    while (atomic_load(&writer.written) == 0)
+        sched_yield();
+    for (unsigned read = 0; read < READS; read++) {
+        memset(&writer.got, 0, sizeof writer.got);
+        assert_ok(stores[0]->methods->get_many(stores[0], keys, TOGETHER, note_late, &writer, NULL), NULL);
+        assert_int_equal(writer.got.visits, TOGETHER);
+        for (unsigned i = 1; i < TOGETHER; i++)
+            assert_memory_equal(writer.got.of[i].value, writer.got.of[0].value, VALUE_BYTES);
+    }
+    atomic_store(&writer.stop, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    for (int i = 0; i < STORES; i++)
+        assert_ok(stores[i]->methods->close(stores[i], NULL), NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bole_answers_as_a_sorted_array_does),
+        cmocka_unit_test(many_keys_are_of_one_moment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,7 +28,7 @@ typedef struct bole_key_value_operation {
     bole_slice key, value;
 } bole_key_value_operation;
 
-/* What an engine implements. All functions must be there. */
+/* What an engine implements. All functions must be there, but for get_many. */
 typedef struct bole_key_value_methods {
     const char *name; /* of the engine */
     /* `durable`: on disk before it returns; else it survives the death of the process, as far as the engine can. */
@@ -42,6 +42,12 @@ typedef struct bole_key_value_methods {
      * can. `visit` may not call the store. */
     bole_status (*get)(bole_key_value_store *store, bole_slice key,
                        void (*visit)(void *context, bole_slice value), void *context, bole_error *error);
+    /* Reads of `count` keys, at one moment where the engine can (bole can). `visit` is called once for each key that is
+     * there, in any order, with its index; a key that was not visited when BOLE_OK is returned is not there. What get
+     * says of `visit` and the value counts here, too. NULL: the engine has no such call, ask `get` key by key. */
+    bole_status (*get_many)(bole_key_value_store *store, const bole_slice *keys, size_t count,
+                            void (*visit)(void *context, size_t index, bole_slice value), void *context,
+                            bole_error *error);
     /* A cursor stands on nothing at first; it shows the store of the moment it was opened. */
     bole_status (*cursor_open)(bole_key_value_store *store, bole_key_value_cursor **out, bole_error *error);
     /* True when the cursor stands on an entry afterwards: key and value are set. False: the end, or a failure that

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* key_value_store.c -- bole behind the brief's key-value-store interface (bole/key_value_store.h).
  *
- * Nothing but forwarding to the public calls: a put is bole_put, a get is a pinned view, a cursor an iterator.
+ * Nothing but forwarding to the public calls: a put is bole_put, a get is a pinned view, a cursor an iterator. Buffers
+ * of get_many are kept for the next call: one that comes meanwhile makes its own.
  * THREADS     As bole.h says.
  * NOT HERE    Any engine work. */
 #include <bole/key_value_store.h>
@@ -9,10 +10,19 @@
 #include "base/alloc.h"
 #include "base/status.h"
 
+#include <stdatomic.h>
+
+enum { GROUP = 64 }; /* keys of one bole_multi_get, at most */
+
+typedef struct group {
+    bole_buffer values[GROUP];
+} group;
+
 typedef struct adapter {
     bole_key_value_store base; /* first */
     bole_db *db;
     bool owns_db;
+    _Atomic(group *) spare; /* of the get_many before, or NULL */
 } adapter;
 
 typedef struct adapter_cursor {
@@ -74,6 +84,40 @@ static bole_status get(bole_key_value_store *store, bole_slice key,
     visit(context, view.value);
     bole_view_release(&view);
     return BOLE_OK;
+}
+
+static void free_group(group *values)
+{
+    for (size_t i = 0; values != NULL && i < GROUP; i++)
+        bole_buffer_free(&values->values[i]);
+    bl_free(values);
+}
+
+/* All keys at one moment: more than a group of them share a snapshot. */
+static bole_status get_many(bole_key_value_store *store, const bole_slice *keys, size_t count,
+                            void (*visit)(void *context, size_t index, bole_slice value), void *context,
+                            bole_error *error)
+{
+    adapter *self = (adapter *)store;
+    bole_read_options options = BOLE_READ_OPTIONS_INIT;
+    options.error = error;
+    bole_snapshot *moment = NULL;
+    group *mine = atomic_exchange(&self->spare, NULL);
+    if (mine == NULL && (mine = bl_new(group)) == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "values of %zu keys", count);
+    bole_status result = count > GROUP ? bole_snapshot_create(self->db, &moment, error) : BOLE_OK;
+    options.snapshot = moment;
+    for (size_t begin = 0; begin < count && result == BOLE_OK; begin += GROUP) {
+        bole_status statuses[GROUP];
+        size_t size = count - begin < GROUP ? count - begin : GROUP;
+        result = bole_multi_get(self->db, &options, size, keys + begin, mine->values, statuses);
+        for (size_t i = 0; i < size && result == BOLE_OK; i++)
+            if (statuses[i] == BOLE_OK)
+                visit(context, begin + i, (bole_slice){ mine->values[i].data, mine->values[i].size });
+    }
+    bole_snapshot_destroy(moment);
+    free_group(atomic_exchange(&self->spare, mine));
+    return result;
 }
 
 /* ---- cursors ---- */
@@ -159,8 +203,9 @@ static bole_status compact(bole_key_value_store *store, bole_error *error)
 
 static bole_status close_store(bole_key_value_store *store, bole_error *error)
 {
-    const adapter *self = (const adapter *)store;
+    adapter *self = (adapter *)store;
     bole_status status = self->owns_db ? bole_close(self->db, error) : BOLE_OK;
+    free_group(atomic_load(&self->spare));
     bl_free(store);
     return status;
 }
@@ -171,6 +216,7 @@ static const bole_key_value_methods methods = {
     .remove = remove_key,
     .write = write_all,
     .get = get,
+    .get_many = get_many,
     .cursor_open = cursor_open,
     .cursor_seek = cursor_seek,
     .cursor_first = cursor_first,
