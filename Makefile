@@ -40,9 +40,9 @@ bench: ## a few minutes of measuring beside other engines
 	@scripts/install_dependencies.sh bench
 	@scripts/bench.sh
 
-bench-full: ## the whole benchmark
+bench-full: ## the whole benchmark, more than half an hour
 	@scripts/install_dependencies.sh bench
-	@scripts/bench.sh --full
+	@scripts/bench.sh all
 
 coverage: ## lines and branches that the tests reach, into build/coverage/report
 	@scripts/install_dependencies.sh check

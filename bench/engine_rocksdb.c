@@ -158,6 +158,11 @@ static bole_key_value_store *open_store(const char *path, const bench_settings *
     rocksdb_options_set_write_buffer_size(self->options, buffer < 64 << 20 ? buffer : 64 << 20);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(self->options, 1);
     rocksdb_options_set_max_open_files(self->options, -1);
+    if (settings->limit_bytes !=
+        0) { /* all that it holds within its budget, and no second copy in the page cache */
+        rocksdb_block_based_options_set_cache_index_and_filter_blocks(self->blocks, 1);
+        rocksdb_options_set_use_direct_reads(self->options, 1);
+    }
     rocksdb_options_set_bytes_per_sync(self->options, 1 << 20);
     rocksdb_options_set_compression(self->options, rocksdb_no_compression);
     rocksdb_options_set_bottommost_compression(self->options, settings->lz4 ? rocksdb_lz4_compression

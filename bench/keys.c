@@ -80,6 +80,18 @@ size_t bench_absent_key(bench_keyset keyset, uint64_t number, char *out)
     return make_key(keyset, number, true, out);
 }
 
+size_t bench_key_bytes(bench_keyset keyset, uint64_t count)
+{
+    enum { SAMPLE = 1000 };
+    char key[BENCH_KEY_BYTES_MAX];
+    uint64_t bytes = 0, step = count / SAMPLE + 1, seen = 0;
+    if (keyset != BENCH_PATHS)
+        return bench_key(keyset, 0, key);
+    for (uint64_t number = 0; number < count; number += step, seen++)
+        bytes += bench_key(keyset, number, key);
+    return seen == 0 ? 0 : (size_t)(bytes / seen);
+}
+
 /* number, generation, then words; every second of them mixed, the others the same one. */
 void bench_value(uint64_t number, uint32_t generation, char *out, size_t bytes)
 {

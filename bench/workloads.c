@@ -1,256 +1,197 @@
 /* SPDX-License-Identifier: MIT */
 /* workloads.c -- what is done to an engine, row by row, and what is measured meanwhile.
  *
- * A run has one main store of `entries` and makes small ones of its own for the rows that need a fresh one. Rows stand
- * in the order in which they run; each is a function of the run. Every value that is read is checked, every scan
- * counted. A burst is the time of the calls; sustained adds what the engine left to be done behind them.
+ * Rows stand in the order in which they run; each is a function of the run. Some make a small store of their own, the
+ * others share one of three that are filled once: the main one, and those of YCSB with rows of 1000 and of 100 bytes.
+ * Every value that is read is checked, every scan counted. Burst is the time of the calls; sustained adds what the
+ * engine left to be done behind them. A row that takes longer than the plan allows ends early and says so.
  * THREADS  Rows that say so use several; each has its own random numbers. */
 #include "bench.h"
+#include "measure.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-/* ---- Device flushes: whoever in this process asks for one passes here ---- */
+/* ---- Stores ---- */
 
-static _Atomic uint64_t flushes;
+typedef enum which { OWN, MAIN, ROWS_1000, ROWS_100, STORES } which;
+static const char *const store_names[STORES] = { "own", "main", "rows1000", "rows100" };
 
-int fdatasync(int descriptor)
-{
-    atomic_fetch_add(&flushes, 1);
-    return (int)syscall(SYS_fdatasync, descriptor);
-}
+typedef struct place {
+    bole_key_value_store *store; /* NULL: closed */
+    char path[1024];
+    size_t value_bytes;
+    uint64_t count;      /* of keys, when it is filled */
+    uint64_t inserted;   /* with those that rows added */
+    uint64_t deleted;    /* from the first in shuffled order */
+    uint64_t step;       /* of that order */
+    uint32_t generation; /* of its newest values */
+    bool filled, tried;
+} place;
 
-int fsync(int descriptor)
-{
-    atomic_fetch_add(&flushes, 1);
-    return (int)syscall(SYS_fsync, descriptor);
-}
+typedef struct mix { /* of YCSB, in percent */
+    unsigned reads, updates, inserts, scans, modifies;
+    bool latest; /* the newest rows are the hot ones */
+} mix;
 
-/* ---- Latencies: buckets of 1/16 of a power of two, nanoseconds ---- */
+typedef struct run run;
 
-enum { BUCKETS = 64 * 16 };
-typedef struct latencies {
-    uint64_t counts[BUCKETS], count, most;
-} latencies;
+typedef struct bench_row {
+    const char *name;
+    bool (*work)(run *self);
+    which store; /* that it works on */
+    mix what;    /* of YCSB */
+    bool limited;
+} bench_row;
 
-static void latency_add(latencies *to, uint64_t ns)
-{
-    int power = ns < 16 ? 0 : 63 - __builtin_clzll(ns) - 4;
-    unsigned bucket = (unsigned)power * 16 + (unsigned)(ns >> power) % 16 + (power > 0 ? 16 : 0);
-    to->counts[bucket < BUCKETS ? bucket : BUCKETS - 1]++;
-    to->count++;
-    if (ns > to->most)
-        to->most = ns;
-}
-
-static double latency_at(const latencies *of, double share)
-{
-    uint64_t wanted = (uint64_t)ceil(share * (double)of->count), seen = 0;
-    for (unsigned bucket = 0; bucket < BUCKETS && of->count != 0; bucket++) {
-        seen += of->counts[bucket];
-        if (seen < wanted)
-            continue;
-        if (bucket < 16)
-            return bucket / 1e3;
-        unsigned power = (bucket - 16) / 16;
-        double upper = (double)(16 + (bucket - 16) % 16 + 1) * (double)(UINT64_C(1) << power);
-        return (upper < (double)of->most ? upper : (double)of->most) / 1e3;
-    }
-    return 0;
-}
-
-/* ---- The run ---- */
-
-typedef struct run {
+struct run {
     const bench_plan *plan;
-    bole_key_value_store *store; /* the main one, once it is filled */
-    const bole_key_value_methods *methods;
-    uint32_t generation; /* of the newest values in the main store */
-    bool checks;         /* the null engine has nothing to check */
-    bool main_is_filled, half_deleted;
+    bool checks; /* the null engine has nothing to check */
+    place kept[STORES];
     void (*told)(void *context, const bench_result *result);
     void *context;
+    double begin; /* of the whole */
+    uint64_t dice_rolled;
     /* of the present row */
+    const bench_row *row;
+    place *at; /* NULL: it makes its own store */
     bench_result result;
-    latencies latency;
-    double begin, cpu_begin;
+    bench_latencies latency;
+    double row_begin, row_end, cpu_begin;
     uint64_t written_begin, flushes_begin;
-} run;
-
-static double now_seconds(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
-
-static double cpu_seconds(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-static uint64_t proc_figure(const char *path, const char *name)
-{
-    FILE *file = fopen(path, "r");
-    char line[128];
-    unsigned long long value = 0;
-    while (file != NULL && fgets(line, sizeof line, file) != NULL)
-        if (strncmp(line, name, strlen(name)) == 0)
-            value = strtoull(line + strlen(name), NULL, 10);
-    if (file != NULL)
-        fclose(file);
-    return value;
-}
+};
 
 void bench_say(const char *engine, const char *what, const char *why)
 {
     fprintf(stderr, "bench: %s: %s: %s\n", engine, what, why);
 }
 
-uint64_t bench_directory_bytes(const char *path)
+static uint64_t entry_bytes(const bench_plan *plan, size_t value_bytes)
 {
-    DIR *directory = opendir(path);
-    uint64_t bytes = 0;
-    for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;) {
-        char name[1024];
-        struct stat status;
-        snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
-        if (entry->d_name[0] != '.' && stat(name, &status) == 0)
-            bytes += (uint64_t)status.st_blocks * 512;
-    }
-    if (directory != NULL)
-        closedir(directory);
-    return bytes;
+    return bench_key_bytes(plan->keyset, plan->entries) + value_bytes;
 }
+
+static void describe(const bench_plan *plan, which store, place *out)
+{
+    *out = (place){ .value_bytes = store == ROWS_1000  ? 1000
+                                   : store == ROWS_100 ? 100
+                                                       : plan->value_bytes,
+                    .count = store == ROWS_1000  ? plan->entries / 4
+                             : store == ROWS_100 ? plan->entries / 2 * 5
+                                                 : plan->entries };
+    out->inserted = out->count;
+    out->step = bench_shuffle_step(out->count);
+    snprintf(out->path, sizeof out->path, "%s/%s", plan->path, store_names[store]);
+}
+
+static bool open_place(const run *self, place *at, bool durable)
+{
+    bench_settings settings = self->plan->settings;
+    settings.durable = durable;
+    settings.data_bytes = at->count * entry_bytes(self->plan, at->value_bytes);
+    at->store = self->plan->engine->open(at->path, &settings);
+    return at->store != NULL;
+}
+
+static bool close_place(place *at)
+{
+    bool good = at->store == NULL || at->store->methods->close(at->store, NULL) == BOLE_OK;
+    at->store = NULL;
+    return good;
+}
+
+static bool open_own(const run *self, place *out, uint64_t count, size_t value_bytes, bool durable)
+{
+    describe(self->plan, OWN, out);
+    out->count = out->inserted = count;
+    out->step = bench_shuffle_step(count);
+    out->value_bytes = value_bytes;
+    return open_place(self, out, durable);
+}
+
+static bool end_own(place *at)
+{
+    bool good = close_place(at);
+    return bench_remove_directory(at->path) && good;
+}
+
+/* ---- Measuring a row ---- */
 
 static void begin_row(run *self)
 {
     memset(&self->latency, 0, sizeof self->latency);
-    self->written_begin = proc_figure("/proc/self/io", "write_bytes:");
-    self->flushes_begin = atomic_load(&flushes);
-    self->cpu_begin = cpu_seconds();
-    self->begin = now_seconds();
+    self->written_begin = bench_proc("/proc/self/io", "write_bytes:");
+    self->flushes_begin = bench_device_flushes();
+    self->cpu_begin = bench_cpu_seconds();
+    self->row_begin = bench_seconds();
+    self->row_end = self->row_begin + self->plan->row_seconds;
 }
 
-static void end_burst(run *self, uint64_t operations)
+/* Go on with operation `i` of `count`? Looks at the clock once in 64 of them. */
+static bool more(run *self, uint64_t i, uint64_t count)
 {
-    self->result.operations_per_second = (double)operations / (now_seconds() - self->begin);
-    self->result.p50_us = latency_at(&self->latency, 0.5);
-    self->result.p99_us = latency_at(&self->latency, 0.99);
-    self->result.p999_us = latency_at(&self->latency, 0.999);
-    self->result.max_us = (double)self->latency.most / 1e3;
+    if (i >= count || ((i & 63) == 0 && bench_seconds() > self->row_end))
+        return false;
+    return true;
+}
+
+/* The calls have returned: `done` operations of `count`. */
+static void end_calls(run *self, uint64_t done, uint64_t count)
+{
+    bench_result *result = &self->result;
+    result->operations = done;
+    result->kind = done < count ? BENCH_CUT : BENCH_MEASURED;
+    result->burst_per_second = (double)done / (bench_seconds() - self->row_begin);
+    result->per_second = result->burst_per_second;
+    result->sustained_per_second = 0;
+    result->p50_us = bench_latency_at(&self->latency, 0.5);
+    result->p90_us = bench_latency_at(&self->latency, 0.9);
+    result->p99_us = bench_latency_at(&self->latency, 0.99);
+    result->p999_us = bench_latency_at(&self->latency, 0.999);
+    result->p9999_us = bench_latency_at(&self->latency, 0.9999);
+    result->max_us = (double)self->latency.most / 1e3;
 }
 
 static void end_row(run *self)
 {
-    self->result.cpu_seconds = cpu_seconds() - self->cpu_begin;
-    self->result.written_bytes = proc_figure("/proc/self/io", "write_bytes:") - self->written_begin;
-    self->result.device_flushes = atomic_load(&flushes) - self->flushes_begin;
-    self->result.resident_bytes = proc_figure("/proc/self/status", "VmRSS:") * 1024;
+    self->result.cpu_seconds = bench_cpu_seconds() - self->cpu_begin;
+    self->result.written_bytes = bench_proc("/proc/self/io", "write_bytes:") - self->written_begin;
+    self->result.device_flushes = bench_device_flushes() - self->flushes_begin;
+    self->result.resident_bytes = bench_proc("/proc/self/status", "VmRSS:") * 1024;
 }
 
 /* What the calls left to be done counts, too. */
-static bool end_sustained(run *self, bole_key_value_store *store, uint64_t operations, const char *path)
+static bool end_settled(run *self, const place *at)
 {
-    end_burst(self, operations);
-    if (self->methods->settle(store, NULL) != BOLE_OK)
+    if (at->store->methods->settle(at->store, NULL) != BOLE_OK)
         return false;
-    self->result.sustained_per_second = (double)operations / (now_seconds() - self->begin);
+    self->result.sustained_per_second = (double)self->result.operations / (bench_seconds() - self->row_begin);
     end_row(self);
-    self->result.store_bytes = bench_directory_bytes(path);
+    self->result.store_bytes = bench_directory_bytes(at->path);
     return true;
 }
 
-static uint64_t entry_bytes(const run *self) { return 16 + self->plan->value_bytes; }
-
-/* ---- Random numbers: xorshift; zipf by Gray et al. ("Quickly generating billion-record databases", 1994) ---- */
-
-__extension__ typedef unsigned __int128 wide;
-
-typedef struct dice {
-    uint64_t state;
-} dice;
-
-static uint64_t roll(dice *self)
+/* The end of a row that writes: what it can sustain is its figure. */
+static bool end_writing(run *self, const place *at, uint64_t done, uint64_t count, uint64_t user_bytes)
 {
-    self->state ^= self->state << 13;
-    self->state ^= self->state >> 7;
-    self->state ^= self->state << 17;
-    return self->state * UINT64_C(0x2545f4914f6cdd1d);
-}
-static uint64_t below(dice *self, uint64_t bound) { return (uint64_t)(((wide)roll(self) * bound) >> 64); }
-
-typedef struct zipf {
-    uint64_t count;
-    double theta, alpha, zeta, eta;
-} zipf;
-
-static void zipf_init(zipf *self, uint64_t count)
-{
-    self->count = count;
-    self->theta = 0.99;
-    self->zeta = 0;
-    for (uint64_t i = 1; i <= count; i++)
-        self->zeta += 1 / pow((double)i, self->theta);
-    self->alpha = 1 / (1 - self->theta);
-    self->eta = (1 - pow(2.0 / (double)count, 1 - self->theta)) /
-                (1 - (1 + pow(0.5, self->theta)) / self->zeta);
-}
-
-/* Rank, spread over the keys so that neighbours are not hot together. */
-static uint64_t zipf_next(const zipf *self, dice *random)
-{
-    double u = (double)(roll(random) >> 11) / 9007199254740992.0, uz = u * self->zeta;
-    uint64_t rank = uz < 1 ? 0
-                    : uz < 1 + pow(0.5, self->theta)
-                        ? 1
-                        : (uint64_t)((double)self->count * pow(self->eta * u - self->eta + 1, self->alpha));
-    return (rank * UINT64_C(0x9E3779B97F4A7C15)) % self->count;
-}
-
-/* Every number below count once, in an order that looks random: a step that shares no factor with count. */
-static uint64_t shuffled(uint64_t i, uint64_t count)
-{
-    uint64_t step = (uint64_t)((double)count * 0.6180339887) | 1;
-    for (;; step += 2) {
-        uint64_t a = step, b = count;
-        while (b != 0) {
-            uint64_t rest = a % b;
-            a = b;
-            b = rest;
-        }
-        if (a == 1)
-            break;
-    }
-    return (uint64_t)((wide)i * step % count);
+    end_calls(self, done, count);
+    self->result.user_bytes = user_bytes;
+    bool good = end_settled(self, at);
+    self->result.per_second = self->result.sustained_per_second;
+    return good;
 }
 
 /* ---- One operation ---- */
 
 typedef struct asked {
     const run *run;
+    const place *at;
     uint64_t number;
     bool right;
 } asked;
@@ -258,7 +199,7 @@ typedef struct asked {
 static void check(void *context, bole_slice value)
 {
     asked *what = context;
-    what->right = !what->run->checks || bench_value_is_right(what->number, what->run->generation, value);
+    what->right = !what->run->checks || bench_value_is_right(what->number, what->at->generation, value);
 }
 
 static bool wrong(const run *self, const char *what, uint64_t number)
@@ -268,154 +209,134 @@ static bool wrong(const run *self, const char *what, uint64_t number)
     return false;
 }
 
-static bool put_one(run *self, bole_key_value_store *store, uint64_t number, size_t value_bytes, bool durable)
+static bool put_one(const run *self, const place *at, uint64_t number, bool durable)
 {
     char key[BENCH_KEY_BYTES_MAX], value[128 * 1024];
     size_t key_bytes = bench_key(self->plan->keyset, number, key);
-    bench_value(number, self->generation, value, value_bytes);
-    return self->methods->put(store, (bole_slice){ key, key_bytes }, (bole_slice){ value, value_bytes },
-                              durable, NULL) == BOLE_OK;
+    bench_value(number, at->generation, value, at->value_bytes);
+    return at->store->methods->put(at->store, (bole_slice){ key, key_bytes },
+                                   (bole_slice){ value, at->value_bytes }, durable, NULL) == BOLE_OK;
 }
 
-static bool get_one(run *self, bole_key_value_store *store, uint64_t number)
+static bool get_one(const run *self, const place *at, uint64_t number)
 {
     char key[BENCH_KEY_BYTES_MAX];
     size_t key_bytes = bench_key(self->plan->keyset, number, key);
-    asked what = { self, number, false };
-    bole_status status = self->methods->get(store, (bole_slice){ key, key_bytes }, check, &what, NULL);
+    asked what = { self, at, number, false };
+    bole_status status = at->store->methods->get(at->store, (bole_slice){ key, key_bytes }, check, &what,
+                                                 NULL);
     return (status == BOLE_OK && what.right) || wrong(self, "the value", number);
 }
 
-static bole_key_value_store *open_fresh(run *self, const char *name, char path[1024], bool durable,
-                                        uint64_t data_bytes)
+static bool entry_is_right(const run *self, const place *at, const bole_key_value_cursor *cursor)
 {
-    bench_settings settings = self->plan->settings;
-    settings.durable = durable;
-    settings.data_bytes = data_bytes;
-    snprintf(path, 1024, "%s/%s", self->plan->path, name);
-    return self->plan->engine->open(path, &settings);
-}
-
-static void remove_store(const char *path)
-{
-    char command[1200];
-    snprintf(command, sizeof command, "rm -rf '%s'", path);
-    if (system(command) != 0)
-        fprintf(stderr, "bench: %s could not be removed\n", path);
-}
-
-static bool close_fresh(run *self, bole_key_value_store *store, const char *path)
-{
-    bool good = self->methods->close(store, NULL) == BOLE_OK;
-    remove_store(path);
-    return good;
+    uint64_t number;
+    if (!self->checks)
+        return true;
+    if (cursor->value.size < sizeof number)
+        return false;
+    memcpy(&number, cursor->value.data, sizeof number);
+    return bench_value_is_right(number, at->generation, cursor->value);
 }
 
 /* ---- Rows that fill ---- */
 
-static bool fill(run *self, bole_key_value_store *store, uint64_t count, bool in_order, bool every_latency)
+/* All keys once; of `sample` operations one is timed. Returns how many were put; `good` is false after a failure. */
+static uint64_t fill(run *self, const place *at, bool in_order, uint64_t sample, bool *good)
 {
-    uint64_t last = now_ns();
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t number = in_order ? i : shuffled(i, count);
-        bool timed = every_latency || (i & 63) == 0;
-        if (timed && !every_latency)
-            last = now_ns();
-        if (!put_one(self, store, number, self->plan->value_bytes, false))
-            return false;
-        if (timed) {
-            uint64_t now = now_ns();
-            latency_add(&self->latency, now - last);
-            last = now;
-        }
+    uint64_t i = 0;
+    *good = true;
+    for (; more(self, i, at->count); i++) {
+        bool timed = i % sample == 0;
+        uint64_t before = timed ? bench_ns() : 0;
+        *good = put_one(self, at, in_order ? i : bench_shuffled(i, at->step, at->count), false);
+        if (!*good)
+            break;
+        if (timed)
+            bench_latency_add(&self->latency, bench_ns() - before);
     }
-    return true;
+    return i;
 }
 
-static bool fill_fresh(run *self, bool in_order)
+/* The sample is small enough for p99.99, and large enough to cost nothing beside a put. */
+enum { SAMPLE = 16 };
+
+static bool row_fillseq(run *self)
 {
-    char path[1024];
-    uint64_t count = self->plan->entries;
-    bole_key_value_store *store = open_fresh(self, "fresh", path, false, count * entry_bytes(self));
-    if (store == NULL)
+    place own;
+    if (!open_own(self, &own, self->plan->entries, self->plan->value_bytes, false))
         return false;
-    uint32_t generation = self->generation;
-    self->generation = 0;
+    bool good;
     begin_row(self);
-    bool good = fill(self, store, count, in_order, false) && end_sustained(self, store, count, path);
-    self->result.user_bytes = count * entry_bytes(self);
-    self->generation = generation;
-    return close_fresh(self, store, path) && good;
+    uint64_t done = fill(self, &own, true, SAMPLE, &good);
+    good = good && end_writing(self, &own, done, own.count, done * entry_bytes(self->plan, own.value_bytes));
+    return end_own(&own) && good;
 }
 
-static bool row_fillseq(run *self) { return fill_fresh(self, true); }
-
-/* The main store. */
+/* Makes the main store. */
 static bool row_fillrandom(run *self)
 {
-    char path[1024];
-    uint64_t count = self->plan->entries;
-    self->store = open_fresh(self, "main", path, false, count * entry_bytes(self));
-    if (self->store == NULL)
+    place *at = &self->kept[MAIN];
+    at->tried = true;
+    if (!open_place(self, at, false))
         return false;
+    bool good;
     begin_row(self);
-    self->main_is_filled = fill(self, self->store, count, false, false) &&
-                           end_sustained(self, self->store, count, path);
-    self->result.user_bytes = count * entry_bytes(self);
-    return self->main_is_filled;
+    uint64_t done = fill(self, at, false, SAMPLE, &good);
+    good = good && end_writing(self, at, done, at->count, done * entry_bytes(self->plan, at->value_bytes));
+    at->filled = good && done == at->count;
+    return good;
 }
 
 static bool row_overwrite(run *self)
 {
-    char path[1024];
-    uint64_t count = self->plan->entries;
-    snprintf(path, sizeof path, "%s/main", self->plan->path);
-    self->generation++;
+    place *at = self->at;
+    bool good;
+    at->generation++;
     begin_row(self);
-    bool good = fill(self, self->store, count, false, true) && end_sustained(self, self->store, count, path);
-    self->result.user_bytes = count * entry_bytes(self);
-    return good;
+    uint64_t done = fill(self, at, false, 1, &good);
+    return good && end_writing(self, at, done, at->count, done * entry_bytes(self->plan, at->value_bytes));
 }
 
 static bool row_fillbatch(run *self)
 {
     enum { BATCH = 1000 };
-    char path[1024];
-    uint64_t count = self->plan->entries / BATCH * BATCH;
-    bole_key_value_store *store = open_fresh(self, "fresh", path, false, count * entry_bytes(self));
+    size_t value_bytes = self->plan->value_bytes;
+    uint64_t count = self->plan->entries / BATCH * BATCH, i = 0;
+    place own;
+    if (!open_own(self, &own, count, value_bytes, false))
+        return false;
     bole_key_value_operation *operations = calloc(BATCH, sizeof *operations);
-    char *keys = malloc((size_t)BATCH * BENCH_KEY_BYTES_MAX),
-         *values = malloc(BATCH * self->plan->value_bytes);
-    bool good = store != NULL && operations != NULL && keys != NULL && values != NULL;
+    char *keys = malloc((size_t)BATCH * BENCH_KEY_BYTES_MAX), *values = malloc(BATCH * value_bytes);
+    bool good = operations != NULL && keys != NULL && values != NULL;
     begin_row(self);
-    for (uint64_t i = 0; i < count && good; i += BATCH) {
+    for (; good && i < count && bench_seconds() < self->row_end; i += BATCH) {
         for (uint64_t j = 0; j < BATCH; j++) {
-            uint64_t number = shuffled(i + j, count);
-            char *key = keys + j * BENCH_KEY_BYTES_MAX, *value = values + j * self->plan->value_bytes;
+            uint64_t number = bench_shuffled(i + j, own.step, count);
+            char *key = keys + j * BENCH_KEY_BYTES_MAX, *value = values + j * value_bytes;
             operations[j].key = (bole_slice){ key, bench_key(self->plan->keyset, number, key) };
-            operations[j].value = (bole_slice){ value, self->plan->value_bytes };
-            bench_value(number, 0, value, self->plan->value_bytes);
+            operations[j].value = (bole_slice){ value, value_bytes };
+            bench_value(number, 0, value, value_bytes);
         }
-        uint64_t before = now_ns();
-        good = self->methods->write(store, operations, BATCH, false, NULL) == BOLE_OK;
-        latency_add(&self->latency, now_ns() - before);
+        uint64_t before = bench_ns();
+        good = own.store->methods->write(own.store, operations, BATCH, false, NULL) == BOLE_OK;
+        bench_latency_add(&self->latency, bench_ns() - before);
     }
-    good = good && end_sustained(self, store, count, path);
-    self->result.user_bytes = count * entry_bytes(self);
+    good = good && end_writing(self, &own, i, count, i * entry_bytes(self->plan, value_bytes));
     free(operations);
     free(keys);
     free(values);
-    return store != NULL && close_fresh(self, store, path) && good;
+    return end_own(&own) && good;
 }
 
 /* ---- Several threads ---- */
 
 typedef struct worker {
     run *run;
-    bole_key_value_store *store;
-    uint64_t first, count, step;
+    const place *at;
+    uint64_t first, count, step, done;
     bool durable, good;
-    latencies latency;
+    bench_latencies latency;
     pthread_t thread;
 } worker;
 
@@ -424,54 +345,54 @@ static void *put_share(void *context)
     worker *self = context;
     uint64_t total = self->count * self->step;
     self->good = true;
-    for (uint64_t i = 0; i < self->count && self->good; i++) {
-        bool timed = self->durable || (i & 63) == 0;
-        uint64_t before = timed ? now_ns() : 0;
-        self->good = put_one(self->run, self->store, shuffled(i * self->step + self->first, total),
-                             self->run->plan->value_bytes, self->durable);
+    for (; more(self->run, self->done, self->count) && self->good; self->done++) {
+        bool timed = self->durable || self->done % SAMPLE == 0;
+        uint64_t before = timed ? bench_ns() : 0;
+        self->good = put_one(self->run, self->at,
+                             bench_shuffled(self->done * self->step + self->first, self->at->step, total),
+                             self->durable);
         if (timed)
-            latency_add(&self->latency, now_ns() - before);
+            bench_latency_add(&self->latency, bench_ns() - before);
     }
     return NULL;
 }
 
 static bool fill_threads(run *self, unsigned threads, uint64_t count, bool durable)
 {
-    char path[1024];
-    bole_key_value_store *store = open_fresh(self, "fresh", path, durable, count * entry_bytes(self));
+    place own;
+    count = count / threads * threads;
+    if (!open_own(self, &own, count, self->plan->value_bytes, durable))
+        return false;
     worker *workers = calloc(threads, sizeof *workers);
-    bool good = store != NULL && workers != NULL;
-    uint32_t generation = self->generation;
-    self->generation = 0;
+    bool good = workers != NULL;
+    unsigned begun = 0;
+    uint64_t done = 0;
     begin_row(self);
-    for (unsigned i = 0; good && i < threads; i++) {
-        workers[i] = (worker){ .run = self,
-                               .store = store,
-                               .first = i,
-                               .count = count / threads,
-                               .step = threads,
-                               .durable = durable };
-        pthread_create(&workers[i].thread, NULL, put_share, &workers[i]);
+    for (; good && begun < threads; begun += good) {
+        workers[begun] = (worker){ .run = self,
+                                   .at = &own,
+                                   .first = begun,
+                                   .count = count / threads,
+                                   .step = threads,
+                                   .durable = durable };
+        good = pthread_create(&workers[begun].thread, NULL, put_share, &workers[begun]) == 0;
     }
-    for (unsigned i = 0; workers != NULL && i < threads && workers[i].thread != 0; i++) {
+    for (unsigned i = 0; i < begun; i++) {
         pthread_join(workers[i].thread, NULL);
         good = good && workers[i].good;
-        for (unsigned b = 0; b < BUCKETS; b++)
-            self->latency.counts[b] += workers[i].latency.counts[b];
-        self->latency.count += workers[i].latency.count;
-        if (workers[i].latency.most > self->latency.most)
-            self->latency.most = workers[i].latency.most;
+        done += workers[i].done;
+        bench_latency_join(&self->latency, &workers[i].latency);
     }
-    if (good && durable) {
-        end_burst(self, count / threads * threads);
+    uint64_t bytes = done * entry_bytes(self->plan, own.value_bytes);
+    if (good && durable) { /* each call has already waited for the disk */
+        end_calls(self, done, count);
         end_row(self);
+        self->result.user_bytes = bytes;
     } else if (good) {
-        good = end_sustained(self, store, count / threads * threads, path);
+        good = end_writing(self, &own, done, count, bytes);
     }
-    self->result.user_bytes = count * entry_bytes(self);
-    self->generation = generation;
     free(workers);
-    return store != NULL && close_fresh(self, store, path) && good;
+    return end_own(&own) && good;
 }
 
 static bool row_fillrandom2(run *self) { return fill_threads(self, 2, self->plan->entries, false); }
@@ -480,123 +401,178 @@ static bool row_fillsync8(run *self) { return fill_threads(self, 8, 16000, true)
 
 /* ---- Rows that read ---- */
 
-static bool read_some(run *self, bool hot)
+static bench_dice new_dice(run *self) { return bench_dice_of(self->dice_rolled++); }
+
+/* Random keys below `range`; returns how many were read. */
+static uint64_t read_keys(run *self, const place *at, uint64_t range, uint64_t count, bool *good)
 {
-    dice random = { 88172645463325252u };
-    uint64_t range = hot ? self->plan->entries / 100 + 1 : self->plan->entries;
-    begin_row(self);
-    for (uint64_t i = 0; i < self->plan->reads; i++) {
-        bool timed = (i & 63) == 0;
-        uint64_t before = timed ? now_ns() : 0;
-        if (!get_one(self, self->store, below(&random, range)))
-            return false;
+    bench_dice dice = new_dice(self);
+    uint64_t i = 0;
+    *good = true;
+    for (; *good && more(self, i, count); i++) {
+        bool timed = i % SAMPLE == 0;
+        uint64_t before = timed ? bench_ns() : 0;
+        *good = get_one(self, at, bench_below(&dice, range));
         if (timed)
-            latency_add(&self->latency, now_ns() - before);
+            bench_latency_add(&self->latency, bench_ns() - before);
     }
-    end_burst(self, self->plan->reads);
-    end_row(self);
-    return true;
+    return i;
 }
 
-static bool row_readrandom(run *self) { return read_some(self, false); }
-static bool row_readhot(run *self) { return read_some(self, true); }
-
-static bool row_readmissing(run *self)
+static bool read_range(run *self, const place *at, uint64_t range)
 {
-    dice random = { 88172645463325252u };
+    bool good;
     begin_row(self);
-    for (uint64_t i = 0; i < self->plan->reads; i++) {
-        char key[BENCH_KEY_BYTES_MAX];
-        uint64_t number = below(&random, self->plan->entries);
-        size_t key_bytes = bench_absent_key(self->plan->keyset, number, key);
-        asked what = { self, number, false };
-        bool timed = (i & 63) == 0;
-        uint64_t before = timed ? now_ns() : 0;
-        bole_status status = self->methods->get(self->store, (bole_slice){ key, key_bytes }, check, &what,
-                                                NULL);
-        if (timed)
-            latency_add(&self->latency, now_ns() - before);
-        if (status != BOLE_NOT_FOUND && self->checks)
-            return wrong(self, "the absence", number);
-    }
-    end_burst(self, self->plan->reads);
-    end_row(self);
-    return true;
-}
-
-static bool entry_is_right(const run *self, const bole_key_value_cursor *cursor)
-{
-    uint64_t number;
-    if (!self->checks)
-        return true;
-    if (cursor->value.size < sizeof number)
-        return false;
-    memcpy(&number, cursor->value.data, sizeof number);
-    return bench_value_is_right(number, self->generation, cursor->value);
-}
-
-static bool scan_all(run *self, bool reverse, uint64_t expected)
-{
-    bole_key_value_cursor *cursor;
-    begin_row(self);
-    if (self->methods->cursor_open(self->store, &cursor, NULL) != BOLE_OK)
-        return false;
-    bool (*step)(bole_key_value_cursor *) = reverse ? self->methods->cursor_previous
-                                                    : self->methods->cursor_next;
-    uint64_t count = 0;
-    bool good = true;
-    for (bool stands = reverse ? self->methods->cursor_last(cursor) : self->methods->cursor_first(cursor);
-         stands && good; stands = step(cursor)) {
-        if ((count & 15) == 0) /* one in 16 in whole; all are counted */
-            good = entry_is_right(self, cursor);
-        if (++count == expected && !self->checks)
-            break;
-    }
-    good = good && cursor->status == BOLE_OK;
-    self->methods->cursor_close(cursor);
-    end_burst(self, count);
-    end_row(self);
-    if (good && count != expected)
-        fprintf(stderr, "bench: %s: a scan showed %llu of %llu entries\n", self->plan->engine->name,
-                (unsigned long long)count, (unsigned long long)expected);
-    return good && count == expected;
-}
-
-static uint64_t live(const run *self)
-{
-    return self->half_deleted ? self->plan->entries - self->plan->entries / 2 : self->plan->entries;
-}
-
-static bool row_readseq(run *self) { return scan_all(self, false, live(self)); }
-static bool row_readreverse(run *self) { return scan_all(self, true, live(self)); }
-
-static bool seek_some(run *self, uint64_t nexts)
-{
-    dice random = { 88172645463325252u };
-    uint64_t seeks = self->plan->reads / (nexts / 10 * 4);
-    bole_key_value_cursor *cursor;
-    begin_row(self);
-    if (self->methods->cursor_open(self->store, &cursor, NULL) != BOLE_OK)
-        return false;
-    bool good = true;
-    for (uint64_t i = 0; i < seeks && good; i++) {
-        char key[BENCH_KEY_BYTES_MAX];
-        size_t key_bytes = bench_key(self->plan->keyset, below(&random, self->plan->entries), key);
-        uint64_t before = now_ns();
-        bool stands = self->methods->cursor_seek(cursor, (bole_slice){ key, key_bytes });
-        good = stands && entry_is_right(self, cursor);
-        for (uint64_t j = 0; j < nexts && stands; j++)
-            stands = self->methods->cursor_next(cursor);
-        latency_add(&self->latency, now_ns() - before);
-    }
-    self->methods->cursor_close(cursor);
-    end_burst(self, seeks);
+    uint64_t done = read_keys(self, at, range, self->plan->reads, &good);
+    end_calls(self, done, self->plan->reads);
     end_row(self);
     return good;
 }
 
-static bool row_seekrandom10(run *self) { return seek_some(self, 10); }
-static bool row_seekrandom100(run *self) { return seek_some(self, 100); }
+static bool row_readrandom(run *self)
+{
+    place *at = self->at;
+    return read_range(self, at, at->count);
+}
+
+static bool row_readhot(run *self)
+{
+    place *at = self->at;
+    return read_range(self, at, at->count / 100 + 1);
+}
+
+static bool row_readmissing(run *self)
+{
+    place *at = self->at;
+    bench_dice dice = new_dice(self);
+    uint64_t i = 0;
+    bool good = true;
+    begin_row(self);
+    for (; good && more(self, i, self->plan->reads); i++) {
+        char key[BENCH_KEY_BYTES_MAX];
+        uint64_t number = bench_below(&dice, at->count);
+        size_t key_bytes = bench_absent_key(self->plan->keyset, number, key);
+        asked what = { self, at, number, false };
+        bool timed = i % SAMPLE == 0;
+        uint64_t before = timed ? bench_ns() : 0;
+        bole_status status = at->store->methods->get(at->store, (bole_slice){ key, key_bytes }, check, &what,
+                                                     NULL);
+        if (timed)
+            bench_latency_add(&self->latency, bench_ns() - before);
+        good = status == BOLE_NOT_FOUND || !self->checks || wrong(self, "the absence", number);
+    }
+    end_calls(self, i, self->plan->reads);
+    end_row(self);
+    return good;
+}
+
+enum { MANY = 16 };
+
+typedef struct asked_many {
+    const run *run;
+    const place *at;
+    uint64_t numbers[MANY];
+    unsigned right;
+} asked_many;
+
+static void check_many(void *context, size_t index, bole_slice value)
+{
+    asked_many *what = context;
+    what->right += !what->run->checks ||
+                   bench_value_is_right(what->numbers[index], what->at->generation, value);
+}
+
+/* Random keys, 16 in a call; where the engine has no such call, 16 gets. Keys count, latencies are of 16. */
+static bool row_multiget16(run *self)
+{
+    place *at = self->at;
+    const bole_key_value_methods *methods = at->store->methods;
+    if (methods->get_many == NULL)
+        return row_readrandom(self);
+    bench_dice dice = new_dice(self);
+    uint64_t i = 0, calls = self->plan->reads / MANY;
+    bool good = true;
+    begin_row(self);
+    for (; good && more(self, i, calls); i++) {
+        char names[MANY][BENCH_KEY_BYTES_MAX];
+        bole_slice keys[MANY];
+        asked_many what = { .run = self, .at = at };
+        for (unsigned j = 0; j < MANY; j++) {
+            what.numbers[j] = bench_below(&dice, at->count);
+            keys[j] = (bole_slice){ names[j], bench_key(self->plan->keyset, what.numbers[j], names[j]) };
+        }
+        uint64_t before = bench_ns();
+        good = methods->get_many(at->store, keys, MANY, check_many, &what, NULL) == BOLE_OK;
+        bench_latency_add(&self->latency, bench_ns() - before);
+        good = good && (what.right == MANY || wrong(self, "a value of 16, the first", what.numbers[0]));
+    }
+    end_calls(self, i * MANY, calls * MANY);
+    end_row(self);
+    return good;
+}
+
+static bool scan_all(run *self, const place *at, bool reverse)
+{
+    const bole_key_value_methods *methods = at->store->methods;
+    bole_key_value_cursor *cursor;
+    uint64_t count = 0, expected = at->count - at->deleted;
+    begin_row(self);
+    if (methods->cursor_open(at->store, &cursor, NULL) != BOLE_OK)
+        return false;
+    bool (*step)(bole_key_value_cursor *) = reverse ? methods->cursor_previous : methods->cursor_next;
+    bool good = true, stands = reverse ? methods->cursor_last(cursor) : methods->cursor_first(cursor);
+    for (; stands && good && more(self, count, UINT64_MAX); stands = step(cursor)) {
+        if (count % SAMPLE == 0) /* one in 16 in whole; all are counted */
+            good = entry_is_right(self, at, cursor);
+        if (++count == expected && !self->checks)
+            stands = false;
+        if (!stands)
+            break;
+    }
+    good = good && cursor->status == BOLE_OK;
+    methods->cursor_close(cursor);
+    end_calls(self, count, stands ? expected : count);
+    end_row(self);
+    if (good && !stands && count != expected) {
+        fprintf(stderr, "bench: %s: a scan showed %llu of %llu entries\n", self->plan->engine->name,
+                (unsigned long long)count, (unsigned long long)expected);
+        good = false;
+    }
+    return good;
+}
+
+static bool row_readseq(run *self) { return scan_all(self, self->at, false); }
+static bool row_readreverse(run *self) { return scan_all(self, self->at, true); }
+
+static bool seek_some(run *self, const place *at, uint64_t nexts)
+{
+    const bole_key_value_methods *methods = at->store->methods;
+    bench_dice dice = new_dice(self);
+    uint64_t seeks = self->plan->reads / (nexts / 10 * 4), i = 0;
+    bole_key_value_cursor *cursor;
+    begin_row(self);
+    if (methods->cursor_open(at->store, &cursor, NULL) != BOLE_OK)
+        return false;
+    bool good = true;
+    for (; good && more(self, i, seeks); i++) {
+        char key[BENCH_KEY_BYTES_MAX];
+        size_t key_bytes = bench_key(self->plan->keyset, bench_below(&dice, at->count), key);
+        uint64_t before = bench_ns();
+        bool stands = methods->cursor_seek(cursor, (bole_slice){ key, key_bytes });
+        good = stands && entry_is_right(self, at, cursor);
+        for (uint64_t j = 0; j < nexts && stands; j++)
+            stands = methods->cursor_next(cursor);
+        good = good && cursor->status == BOLE_OK;
+        bench_latency_add(&self->latency, bench_ns() - before);
+    }
+    methods->cursor_close(cursor);
+    end_calls(self, i, seeks);
+    end_row(self);
+    return good;
+}
+
+static bool row_seekrandom10(run *self) { return seek_some(self, self->at, 10); }
+static bool row_seekrandom100(run *self) { return seek_some(self, self->at, 100); }
 
 /* ---- Mixed rows ---- */
 
@@ -605,281 +581,288 @@ static _Atomic bool stop_writing;
 static void *write_until_stopped(void *context)
 {
     worker *self = context;
-    dice random = { 1234567891u };
+    bench_dice dice = bench_dice_of(1234567);
     self->good = true;
-    while (!atomic_load(&stop_writing) && self->good) {
-        self->good = put_one(self->run, self->store, below(&random, self->run->plan->entries),
-                             self->run->plan->value_bytes, false);
-        self->count++;
-    }
+    for (; !atomic_load(&stop_writing) && self->good; self->done++)
+        self->good = put_one(self->run, self->at, bench_below(&dice, self->at->count), false);
     return NULL;
 }
 
 static bool row_readwhilewriting(run *self)
 {
-    worker writer = { .run = self, .store = self->store };
+    place *at = self->at;
+    worker writer = { .run = self, .at = at };
     atomic_store(&stop_writing, false);
+    begin_row(self);
     if (pthread_create(&writer.thread, NULL, write_until_stopped, &writer) != 0)
         return false;
-    bool good = read_some(self, false);
+    bool good;
+    uint64_t done = read_keys(self, at, at->count, self->plan->reads, &good);
     atomic_store(&stop_writing, true);
     pthread_join(writer.thread, NULL);
     /* both sides count: an engine must not win by starving its writer */
-    double seconds = now_seconds() - self->begin;
-    self->result.sustained_per_second = (double)(self->plan->reads + writer.count) / seconds;
-    return good && writer.good;
+    end_calls(self, done, self->plan->reads);
+    self->result.operations += writer.done;
+    self->result.per_second = self->result.burst_per_second = (double)self->result.operations /
+                                                              (bench_seconds() - self->row_begin);
+    self->result.user_bytes = writer.done * entry_bytes(self->plan, at->value_bytes);
+    return end_settled(self, at) && good && writer.good;
 }
 
 static bool row_deleterandom(run *self)
 {
-    uint64_t half = self->plan->entries / 2;
+    place *at = self->at;
+    uint64_t half = at->count / 2, i = 0;
+    bool good = true;
     begin_row(self);
-    for (uint64_t i = 0; i < half; i++) {
+    for (; good && more(self, i, half); i++) {
         char key[BENCH_KEY_BYTES_MAX];
-        size_t key_bytes = bench_key(self->plan->keyset, shuffled(i, self->plan->entries), key);
-        bool timed = (i & 63) == 0;
-        uint64_t before = timed ? now_ns() : 0;
-        if (self->methods->remove(self->store, (bole_slice){ key, key_bytes }, false, NULL) != BOLE_OK)
-            return false;
+        size_t key_bytes = bench_key(self->plan->keyset, bench_shuffled(i, at->step, at->count), key);
+        bool timed = i % SAMPLE == 0;
+        uint64_t before = timed ? bench_ns() : 0;
+        good = at->store->methods->remove(at->store, (bole_slice){ key, key_bytes }, false, NULL) == BOLE_OK;
         if (timed)
-            latency_add(&self->latency, now_ns() - before);
+            bench_latency_add(&self->latency, bench_ns() - before);
     }
-    self->half_deleted = true;
-    char path[1024];
-    snprintf(path, sizeof path, "%s/main", self->plan->path);
-    return end_sustained(self, self->store, half, path);
+    at->deleted = i;
+    return good && end_writing(self, at, i, half, 0);
 }
 
-static bool row_scan_after_deletes(run *self) { return scan_all(self, false, live(self)); }
-
-/* Bytes of keys and values that went through it, in operations: entries a second. */
+/* Entries a second. */
 static bool row_compact(run *self)
 {
+    place *at = self->at;
+    uint64_t live = at->count - at->deleted;
     begin_row(self);
-    if (self->methods->compact(self->store, NULL) != BOLE_OK)
+    if (at->store->methods->compact(at->store, NULL) != BOLE_OK)
         return false;
-    end_burst(self, live(self));
+    end_calls(self, live, live);
     end_row(self);
-    char path[1024];
-    snprintf(path, sizeof path, "%s/main", self->plan->path);
-    self->result.store_bytes = bench_directory_bytes(path);
-    self->result.user_bytes = live(self) * entry_bytes(self);
+    self->result.store_bytes = bench_directory_bytes(at->path);
+    self->result.user_bytes = live * entry_bytes(self->plan, at->value_bytes);
     return true;
 }
 
-/* YCSB's core workloads; rows of 1 KB, zipfian 0.99 (D: the latest). */
-typedef struct mix {
-    unsigned reads, updates, inserts, scans, modifies; /* percent */
-    bool latest;
-} mix;
+/* ---- YCSB's core workloads; zipfian 0.99 ---- */
 
-static bool ycsb(run *self, mix what)
+static bool scan_some(const run *self, const place *at, uint64_t number, uint64_t entries)
 {
-    enum { ROW_BYTES = 1000 };
-    char path[1024];
-    uint64_t rows = self->plan->entries / 10, operations = self->plan->reads / 4, inserted = rows;
-    bole_key_value_store *store = open_fresh(self, "fresh", path, false, rows * 2 * ROW_BYTES);
-    if (store == NULL)
+    const bole_key_value_methods *methods = at->store->methods;
+    char key[BENCH_KEY_BYTES_MAX];
+    size_t key_bytes = bench_key(self->plan->keyset, number, key);
+    bole_key_value_cursor *cursor;
+    if (methods->cursor_open(at->store, &cursor, NULL) != BOLE_OK)
         return false;
-    uint32_t generation = self->generation;
-    self->generation = 0;
-    bool good = true;
-    for (uint64_t i = 0; i < rows && good; i++)
-        good = put_one(self, store, shuffled(i, rows), ROW_BYTES, false);
-    good = good && self->methods->settle(store, NULL) == BOLE_OK;
-    zipf hot;
-    zipf_init(&hot, rows);
-    dice random = { 88172645463325252u };
-    begin_row(self);
-    for (uint64_t i = 0; i < operations && good; i++) {
-        uint64_t rank = zipf_next(&hot, &random);
-        uint64_t number = what.latest ? inserted - 1 - rank % inserted : rank;
-        unsigned choice = (unsigned)below(&random, 100);
-        bool timed = (i & 15) == 0;
-        uint64_t before = timed ? now_ns() : 0;
-        if (choice < what.reads) {
-            good = get_one(self, store, number);
-        } else if ((choice -= what.reads) < what.updates) {
-            good = put_one(self, store, number, ROW_BYTES, false);
-        } else if ((choice -= what.updates) < what.inserts) {
-            good = put_one(self, store, inserted++, ROW_BYTES, false);
-        } else if ((choice -= what.inserts) < what.scans) {
-            char key[BENCH_KEY_BYTES_MAX];
-            size_t key_bytes = bench_key(self->plan->keyset, number, key);
-            bole_key_value_cursor *cursor;
-            good = self->methods->cursor_open(store, &cursor, NULL) == BOLE_OK;
-            bool stands = good && self->methods->cursor_seek(cursor, (bole_slice){ key, key_bytes });
-            for (uint64_t left = below(&random, 100); good && stands && left > 0; left--)
-                stands = self->methods->cursor_next(cursor);
-            if (good)
-                self->methods->cursor_close(cursor);
-        } else {
-            good = get_one(self, store, number) && put_one(self, store, number, ROW_BYTES, false);
-        }
-        if (timed)
-            latency_add(&self->latency, now_ns() - before);
-    }
-    end_burst(self, operations);
-    end_row(self);
-    self->generation = generation;
-    return close_fresh(self, store, path) && good;
+    bool stands = methods->cursor_seek(cursor, (bole_slice){ key, key_bytes });
+    bool good = stands && entry_is_right(self, at, cursor);
+    for (uint64_t left = entries; stands && left > 1; left--)
+        stands = methods->cursor_next(cursor);
+    good = good && cursor->status == BOLE_OK;
+    methods->cursor_close(cursor);
+    return good;
 }
 
-static bool row_ycsb_a(run *self) { return ycsb(self, (mix){ .reads = 50, .updates = 50 }); }
-static bool row_ycsb_b(run *self) { return ycsb(self, (mix){ .reads = 95, .updates = 5 }); }
-static bool row_ycsb_c(run *self) { return ycsb(self, (mix){ .reads = 100 }); }
-static bool row_ycsb_d(run *self) { return ycsb(self, (mix){ .reads = 95, .inserts = 5, .latest = true }); }
-static bool row_ycsb_e(run *self) { return ycsb(self, (mix){ .scans = 95, .inserts = 5 }); }
-static bool row_ycsb_f(run *self) { return ycsb(self, (mix){ .reads = 50, .modifies = 50 }); }
+static bool operate(run *self, place *at, const mix *what, uint64_t number, bench_dice *dice)
+{
+    unsigned choice = (unsigned)bench_below(dice, 100);
+    if (choice < what->reads)
+        return get_one(self, at, number);
+    if ((choice -= what->reads) < what->updates)
+        return put_one(self, at, number, false);
+    if ((choice -= what->updates) < what->inserts)
+        return put_one(self, at, at->inserted++, false);
+    if ((choice -= what->inserts) < what->scans)
+        return scan_some(self, at, number, 1 + bench_below(dice, 100));
+    return get_one(self, at, number) && put_one(self, at, number, false);
+}
+
+static bool row_ycsb(run *self)
+{
+    place *at = self->at;
+    uint64_t count = self->row->limited ? UINT64_MAX : self->plan->reads / 4, i = 0;
+    bench_zipf hot;
+    bench_zipf_init(&hot, at->count);
+    bench_dice dice = new_dice(self);
+    bool good = true;
+    begin_row(self);
+    if (self->row->limited)
+        self->row_end = self->row_begin + self->plan->limited_seconds;
+    for (; good && more(self, i, count); i++) {
+        uint64_t rank = bench_zipf_rank(&hot, &dice);
+        uint64_t number = self->row->what.latest ? at->inserted - 1 - rank : bench_spread(rank, at->count);
+        bool timed = i % 4 == 0;
+        uint64_t before = timed ? bench_ns() : 0;
+        good = operate(self, at, &self->row->what, number, &dice);
+        if (timed)
+            bench_latency_add(&self->latency, bench_ns() - before);
+    }
+    end_calls(self, i, self->row->limited ? i : count);
+    return good && end_settled(self, at);
+}
+
+/* ---- Under one memory limit for all ---- */
+
+static bool row_limited_readrandom(run *self)
+{
+    place *at = self->at;
+    bool good;
+    begin_row(self);
+    self->row_end = self->row_begin + self->plan->limited_seconds;
+    uint64_t done = read_keys(self, at, at->count, UINT64_MAX, &good);
+    end_calls(self, done, done);
+    end_row(self);
+    return good;
+}
 
 /* ---- Large values ---- */
 
-static bool fill_large(run *self, size_t value_bytes, bool read)
+static bool large(run *self, size_t value_bytes, bool read)
 {
-    char path[1024];
-    uint64_t bytes = self->plan->entries * entry_bytes(self);
-    uint64_t count = bytes / value_bytes, reads = count * 2;
-    bole_key_value_store *store = open_fresh(self, "fresh", path, false, bytes);
-    if (store == NULL)
+    uint64_t bytes = self->plan->entries * entry_bytes(self->plan, self->plan->value_bytes);
+    uint64_t count = bytes / value_bytes;
+    place own;
+    if (!open_own(self, &own, count, value_bytes, false))
         return false;
-    uint32_t generation = self->generation;
-    self->generation = 0;
-    bool good = true;
+    bool good;
     begin_row(self);
-    for (uint64_t i = 0; i < count && good; i++) {
-        uint64_t before = now_ns();
-        good = put_one(self, store, shuffled(i, count), value_bytes, false);
-        latency_add(&self->latency, now_ns() - before);
-    }
-    good = good && end_sustained(self, store, count, path);
-    self->result.user_bytes = bytes;
-    dice random = { 88172645463325252u };
-    if (read && good) {
+    uint64_t done = fill(self, &own, false, 1, &good);
+    good = good && end_writing(self, &own, done, count, done * entry_bytes(self->plan, value_bytes));
+    if (good && read && done < count) {
+        self->result.kind = BENCH_NOT_RUN;
+        snprintf(self->result.note, sizeof self->result.note, "its store was not filled in time");
+    } else if (good && read) {
         begin_row(self);
-        for (uint64_t i = 0; i < reads && good; i++) {
-            uint64_t before = now_ns();
-            good = get_one(self, store, below(&random, count));
-            latency_add(&self->latency, now_ns() - before);
-        }
-        end_burst(self, reads);
-        self->result.sustained_per_second = 0;
+        done = read_keys(self, &own, count, count * 2, &good);
+        end_calls(self, done, count * 2);
         end_row(self);
+        self->result.user_bytes = 0;
     }
-    self->generation = generation;
-    return close_fresh(self, store, path) && good;
+    return end_own(&own) && good;
 }
 
-static bool row_fill4k(run *self) { return fill_large(self, 4096, false); }
-static bool row_read4k(run *self) { return fill_large(self, 4096, true); }
-static bool row_fill64k(run *self) { return fill_large(self, 65536, false); }
-static bool row_read64k(run *self) { return fill_large(self, 65536, true); }
+static bool row_fill4k(run *self) { return large(self, 4096, false); }
+static bool row_read4k(run *self) { return large(self, 4096, true); }
+static bool row_fill64k(run *self) { return large(self, 65536, false); }
+static bool row_read64k(run *self) { return large(self, 65536, true); }
 
 /* ---- Opening again ---- */
 
-static bool time_open(run *self, const char *path)
+static bool time_open(run *self, place *at)
 {
     begin_row(self);
-    bole_key_value_store *store = self->plan->engine->open(path, &self->plan->settings);
-    if (store == NULL)
-        return false;
-    bool good = get_one(self, store, 0);
-    latency_add(&self->latency, (uint64_t)((now_seconds() - self->begin) * 1e9));
-    end_burst(self, 1);
+    bool good = open_place(self, at, false) && get_one(self, at, 0);
+    bench_latency_add(&self->latency, (uint64_t)((bench_seconds() - self->row_begin) * 1e9));
+    end_calls(self, 1, 1);
     end_row(self);
-    return self->methods->close(store, NULL) == BOLE_OK && good;
+    return close_place(at) && good;
 }
 
 /* The main store, closed and opened again, up to its first get. */
 static bool row_reopen(run *self)
 {
-    char path[1024];
-    snprintf(path, sizeof path, "%s/main", self->plan->path);
-    if (self->methods->close(self->store, NULL) != BOLE_OK)
-        return false;
-    self->store = NULL;
-    bool deleted = self->half_deleted;
-    bool good = deleted || time_open(self, path);
-    self->store = self->plan->engine->open(path, &self->plan->settings);
-    return good && self->store != NULL;
+    place *at = self->at;
+    return close_place(at) && time_open(self, at) && open_place(self, at, false);
 }
 
-/* A child writes 64 MiB and dies. */
+/* A child writes 64 MiB and dies. The first row of all: no threads of an engine may be about when it forks. */
 static bool row_reopen_killed(run *self)
 {
-    char path[1024];
-    snprintf(path, sizeof path, "%s/killed", self->plan->path);
-    uint64_t count = (UINT64_C(64) << 20) / (entry_bytes(self) + 30);
-    uint32_t generation = self->generation;
-    self->generation = 0;
-    pid_t child = fork();
+    place own;
+    describe(self->plan, OWN, &own);
+    own.count = own.inserted = (UINT64_C(64) << 20) / (entry_bytes(self->plan, own.value_bytes) + 30);
+    own.step = bench_shuffle_step(own.count);
+    pid_t parent = getpid(), child = fork();
     if (child == 0) {
-        bole_key_value_store *store = self->plan->engine->open(path, &self->plan->settings);
-        bool good = store != NULL && fill(self, store, count, false, false);
-        if (good)
+        bool good = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent &&
+                    open_place(self, &own, false);
+        begin_row(self);
+        if (good && fill(self, &own, false, SAMPLE, &good) == own.count && good)
             kill(getpid(), SIGKILL);
         _exit(1);
     }
     int status = 0;
     bool good = child > 0 && waitpid(child, &status, 0) == child && WIFSIGNALED(status) &&
-                time_open(self, path);
-    self->generation = generation;
-    remove_store(path);
-    return good;
+                WTERMSIG(status) == SIGKILL && time_open(self, &own);
+    return bench_remove_directory(own.path) && good;
 }
 
 /* ---- The order ---- */
 
-static const struct row {
-    const char *name;
-    bool (*work)(run *self);
-    bool needs_main;
-} rows[] = {
-    { "reopen_killed", row_reopen_killed, false }, /* first: it forks, so no threads may be about */
-    { "fillseq", row_fillseq, false },
-    { "fillbatch", row_fillbatch, false },
-    { "fillrandom2", row_fillrandom2, false },
-    { "fillsync1", row_fillsync1, false },
-    { "fillsync8", row_fillsync8, false },
-    { "fillrandom", row_fillrandom, false },
-    { "readrandom_loaded", row_readrandom, true },
-    { "overwrite", row_overwrite, true },
-    { "compact", row_compact, true },
-    { "readrandom", row_readrandom, true },
-    { "readhot", row_readhot, true },
-    { "readmissing", row_readmissing, true },
-    { "readseq", row_readseq, true },
-    { "readreverse", row_readreverse, true },
-    { "seekrandom10", row_seekrandom10, true },
-    { "seekrandom100", row_seekrandom100, true },
-    { "readwhilewriting", row_readwhilewriting, true },
-    { "reopen", row_reopen, true },
-    { "deleterandom", row_deleterandom, true },
-    { "scan_after_deletes", row_scan_after_deletes, true },
-    { "ycsb_a", row_ycsb_a, false },
-    { "ycsb_b", row_ycsb_b, false },
-    { "ycsb_c", row_ycsb_c, false },
-    { "ycsb_d", row_ycsb_d, false },
-    { "ycsb_e", row_ycsb_e, false },
-    { "ycsb_f", row_ycsb_f, false },
-    { "fill4k", row_fill4k, false },
-    { "read4k", row_read4k, false },
-    { "fill64k", row_fill64k, false },
-    { "read64k", row_read64k, false },
+#define YCSB(letter, bytes, suffix, ...)                               \
+    {                                                                  \
+        "ycsb_" letter suffix, row_ycsb, bytes, { __VA_ARGS__ }, false \
+    }
+/* As the core workloads want it: A, B, C, F and D on one store, then E. */
+#define YCSB_ALL(bytes, suffix)                                                                      \
+    YCSB("a", bytes, suffix, .reads = 50, .updates = 50),                                            \
+        YCSB("b", bytes, suffix, .reads = 95, .updates = 5), YCSB("c", bytes, suffix, .reads = 100), \
+        YCSB("f", bytes, suffix, .reads = 50, .modifies = 50),                                       \
+        YCSB("d", bytes, suffix, .reads = 95, .inserts = 5, .latest = true),                         \
+        YCSB("e", bytes, suffix, .scans = 95, .inserts = 5)
+
+static const bench_row rows[] = {
+    { .name = "reopen_killed", .work = row_reopen_killed },
+    { .name = "fillseq", .work = row_fillseq },
+    { .name = "fillbatch", .work = row_fillbatch },
+    { .name = "fillrandom2", .work = row_fillrandom2 },
+    { .name = "fillsync1", .work = row_fillsync1 },
+    { .name = "fillsync8", .work = row_fillsync8 },
+    { .name = "fillrandom", .work = row_fillrandom },
+    { .name = "readrandom_loaded", .work = row_readrandom, .store = MAIN },
+    { .name = "overwrite", .work = row_overwrite, .store = MAIN },
+    { .name = "compact", .work = row_compact, .store = MAIN },
+    { .name = "readrandom", .work = row_readrandom, .store = MAIN },
+    { .name = "multiget16", .work = row_multiget16, .store = MAIN },
+    { .name = "readhot", .work = row_readhot, .store = MAIN },
+    { .name = "readmissing", .work = row_readmissing, .store = MAIN },
+    { .name = "readseq", .work = row_readseq, .store = MAIN },
+    { .name = "readreverse", .work = row_readreverse, .store = MAIN },
+    { .name = "seekrandom10", .work = row_seekrandom10, .store = MAIN },
+    { .name = "seekrandom100", .work = row_seekrandom100, .store = MAIN },
+    { .name = "readwhilewriting", .work = row_readwhilewriting, .store = MAIN },
+    { .name = "reopen", .work = row_reopen, .store = MAIN },
+    { .name = "deleterandom", .work = row_deleterandom, .store = MAIN },
+    { .name = "scan_after_deletes", .work = row_readseq, .store = MAIN },
+    { .name = "fill4k", .work = row_fill4k },
+    { .name = "read4k", .work = row_read4k },
+    { .name = "fill64k", .work = row_fill64k },
+    { .name = "read64k", .work = row_read64k },
+    YCSB_ALL(ROWS_1000, ""),
+    YCSB_ALL(ROWS_100, "_100"),
+    { .name = "limited_readrandom", .work = row_limited_readrandom, .store = ROWS_100, .limited = true },
+    { .name = "limited_ycsb_b",
+      .work = row_ycsb,
+      .store = ROWS_1000,
+      .what = { .reads = 95, .updates = 5 },
+      .limited = true },
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
-bool bench_row_is_known(const char *row)
+static const bench_row *row_named(const char *name)
 {
     for (int i = 0; i < ROWS; i++)
-        if (strcmp(rows[i].name, row) == 0)
-            return true;
-    return false;
+        if (strcmp(rows[i].name, name) == 0)
+            return &rows[i];
+    return NULL;
 }
 
-void bench_list_rows(FILE *out)
+bool bench_row_is_known(const char *name) { return row_named(name) != NULL; }
+
+const char *bench_row_name(unsigned index) { return index < ROWS ? rows[index].name : NULL; }
+
+const char *bench_limited_row(unsigned index)
 {
     for (int i = 0; i < ROWS; i++)
-        fprintf(out, "  %s\n", rows[i].name);
+        if (rows[i].limited && index-- == 0)
+            return rows[i].name;
+    return NULL;
+}
+
+uint64_t bench_limit_bytes(const bench_plan *plan, const char *name)
+{
+    place at;
+    describe(plan, row_named(name)->store, &at);
+    return at.count * entry_bytes(plan, at.value_bytes) / 4;
 }
 
 bool bench_is_listed(const char *list, const char *name)
@@ -891,37 +874,126 @@ bool bench_is_listed(const char *list, const char *name)
     return false;
 }
 
-static bool is_asked_for(const bench_plan *plan, const char *row)
+static bool is_asked_for(const bench_plan *plan, const bench_row *row)
 {
-    return plan->rows == NULL || bench_is_listed(plan->rows, row);
+    return plan->rows == NULL || bench_is_listed(plan->rows, row->name);
+}
+
+/* ---- The run ---- */
+
+/* `note` NULL: what the row said itself. */
+static void tell(run *self, bench_kind kind, const char *note)
+{
+    self->result.kind = kind;
+    if (note != NULL)
+        snprintf(self->result.note, sizeof self->result.note, "%s", note);
+    self->told(self->context, &self->result);
+}
+
+static void begin_result(run *self, const char *name)
+{
+    memset(&self->result, 0, sizeof self->result);
+    snprintf(self->result.row, sizeof self->result.row, "%s", name);
+    tell(self, BENCH_BEGUN, "");
+}
+
+/* Fill the store of YCSB's rows, unmeasured; the main one, by its row, unheard. False: it failed. */
+static bool provide(run *self, which store)
+{
+    place *at = &self->kept[store];
+    if (store == OWN || at->tried)
+        return true;
+    if (store == MAIN)
+        return row_fillrandom(self);
+    bool good;
+    at->tried = true;
+    if (!open_place(self, at, false))
+        return false;
+    begin_row(self);
+    uint64_t done = fill(self, at, false, SAMPLE, &good);
+    good = good && at->store->methods->settle(at->store, NULL) == BOLE_OK;
+    at->filled = good && done == at->count;
+    return good;
+}
+
+static bool run_row(run *self, const bench_row *row)
+{
+    place *at = row->store == OWN ? NULL : &self->kept[row->store];
+    self->row = row;
+    self->at = at;
+    begin_result(self, row->name);
+    if (bench_seconds() - self->begin > self->plan->seconds) {
+        tell(self, BENCH_NOT_RUN, "the engine's time was over");
+        return true;
+    }
+    bool good = provide(self, row->store);
+    if (good && at != NULL && !at->filled) {
+        tell(self, BENCH_NOT_RUN, "its store was not filled in time");
+        return true;
+    }
+    if (row->limited && self->plan->limited == NULL)
+        return good; /* its store is there */
+    begin_result(self, row->name);
+    good = good && row->work(self);
+    if (!good) {
+        bench_say(self->plan->engine->name, row->name, "failed");
+        tell(self, BENCH_FAILED, "failed");
+    } else {
+        tell(self, self->result.kind, NULL);
+    }
+    return good;
+}
+
+/* Close and remove stores that no later row wants; those that wait for a limit are closed only. */
+static bool drop_stores(run *self, int after)
+{
+    bool good = true;
+    for (which store = MAIN; store < STORES; store++) {
+        bool wanted = false, kept = false;
+        for (int i = 0; i < ROWS; i++) {
+            bool uses = rows[i].store == store && is_asked_for(self->plan, &rows[i]);
+            wanted = wanted || (uses && i > after && !rows[i].limited);
+            kept = kept || (uses && rows[i].limited);
+        }
+        if (wanted || self->kept[store].store == NULL)
+            continue;
+        good = close_place(&self->kept[store]) && good;
+        good = (kept || bench_remove_directory(self->kept[store].path)) && good;
+    }
+    return good;
+}
+
+static bool run_limited(run *self, const bench_row *row)
+{
+    place *at = self->at = &self->kept[row->store];
+    self->row = row;
+    begin_result(self, row->name);
+    bool good = open_place(self, at, false) && row->work(self); /* to warm up */
+    good = good && row->work(self);
+    tell(self, good ? self->result.kind : BENCH_FAILED, good ? NULL : "failed");
+    return close_place(at) && good;
 }
 
 bool bench_run(const bench_plan *plan, void (*told)(void *context, const bench_result *result), void *context)
 {
-    run self = { .plan = plan, .told = told, .context = context, .checks = plan->engine != &bench_null };
-    /* a store that is never opened tells the methods */
-    char path[1024];
-    bole_key_value_store *first = open_fresh(&self, "first", path, false, 1 << 20);
-    if (first == NULL)
+    run *self = calloc(1, sizeof *self);
+    if (self == NULL)
         return false;
-    self.methods = first->methods;
-    bool good = close_fresh(&self, first, path);
-    for (int i = 0; i < ROWS && good; i++) {
-        bool wanted = is_asked_for(plan, rows[i].name), fills = rows[i].work == row_fillrandom;
-        bool later = false; /* is the main store needed by a row that is wanted? */
-        for (int j = i + 1; fills && j < ROWS; j++)
-            later = later || (rows[j].needs_main && is_asked_for(plan, rows[j].name));
-        if (!wanted && !later)
-            continue;
-        memset(&self.result, 0, sizeof self.result);
-        snprintf(self.result.row, sizeof self.result.row, "%s", rows[i].name);
-        good = rows[i].work(&self);
-        if (!good)
-            bench_say(plan->engine->name, rows[i].name, "failed");
-        else if (wanted && self.result.operations_per_second > 0)
-            told(context, &self.result);
+    self->plan = plan;
+    self->told = told;
+    self->context = context;
+    self->checks = plan->engine != &bench_null;
+    self->begin = bench_seconds();
+    for (which store = MAIN; store < STORES; store++)
+        describe(plan, store, &self->kept[store]);
+    bool good = true;
+    if (plan->limited != NULL)
+        good = run_limited(self, row_named(plan->limited));
+    for (int i = 0; plan->limited == NULL && i < ROWS && good; i++) {
+        if (is_asked_for(plan, &rows[i]))
+            good = run_row(self, &rows[i]);
+        good = drop_stores(self, i) && good;
     }
-    if (self.store != NULL)
-        good = self.methods->close(self.store, NULL) == BOLE_OK && good;
+    free(self);
     return good;
 }
