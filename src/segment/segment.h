@@ -143,10 +143,10 @@ typedef struct bl_segment_cursor_options {
     uint64_t *bytes_read; /* counter to add to, of the cursor's thread; may be NULL */
 } bl_segment_cursor_options;
 /* A cursor over one run: `count` segments in key order that do not overlap (one for a segment alone), of one
- * environment and one comparator. Takes a reference on each until closed, unless `segments_stay`. It may be made and used outside
- * epochs only. An error or damage makes it invalid with status and error; a later seek starts anew. With a
- * comparator that is not known it walks (seek_first, seek_last, next, prev) and refuses to seek
- * (BOLE_COMPARATOR). */
+ * environment and one comparator. Takes a reference on each until closed, unless `segments_stay`. It may be
+ * made and used outside epochs only. An error or damage makes it invalid with status and error; a later
+ * seek starts anew. With a comparator that is not known it walks (seek_first, seek_last, next, prev) and
+ * refuses to seek (BOLE_COMPARATOR). */
 BOLE_CHECKED bole_status bl_segment_cursor(bl_segment *const *segments, uint32_t count,
                                            const bl_segment_cursor_options *options, bl_cursor **out,
                                            bole_error *error);
