@@ -4,11 +4,42 @@
 #define BL_BASE_SLICE_H
 
 #include <bole/bole.h>
+#include "base/coding.h"
+
 #include <string.h>
 
 static inline bole_slice bl_slice(const void *data, size_t size)
 {
     return (bole_slice){ data, size };
+}
+
+/* memcmp for a few bytes, without a call: prefixes and the ends of keys. */
+static inline int bl_bytes_compare(const void *a, const void *b, size_t bytes)
+{
+    const uint8_t *left = a, *right = b;
+    uint64_t x, y;
+    if (bytes >= 8) {
+        x = bl_get_u64(left);
+        y = bl_get_u64(right);
+        if (x == y && bytes > 16)
+            return memcmp(left + 8, right + 8, bytes - 8);
+        if (x == y) {
+            x = bl_get_u64(left + bytes - 8);
+            y = bl_get_u64(right + bytes - 8);
+        }
+        x = __builtin_bswap64(x);
+        y = __builtin_bswap64(y);
+    } else if (bytes >= 4) {
+        x = (uint64_t)__builtin_bswap32(bl_get_u32(left)) << 32 | __builtin_bswap32(bl_get_u32(left + bytes - 4));
+        y = (uint64_t)__builtin_bswap32(bl_get_u32(right)) << 32 | __builtin_bswap32(bl_get_u32(right + bytes - 4));
+    } else {
+        x = y = 0;
+        for (size_t i = 0; i < bytes; i++) {
+            x = x << 8 | left[i];
+            y = y << 8 | right[i];
+        }
+    }
+    return x < y ? -1 : x > y;
 }
 
 static inline int bl_slice_compare(bole_slice a, bole_slice b)
@@ -18,6 +49,13 @@ static inline int bl_slice_compare(bole_slice a, bole_slice b)
     if (order != 0)
         return order;
     return a.size < b.size ? -1 : a.size > b.size;
+}
+
+/* The same, where the answer most often lies in the first or last of a few bytes. */
+static inline int bl_slice_compare_short(bole_slice a, bole_slice b)
+{
+    int order = bl_bytes_compare(a.data, b.data, a.size < b.size ? a.size : b.size);
+    return order != 0 ? order : a.size < b.size ? -1 : a.size > b.size;
 }
 
 static inline bool bl_slice_equal(bole_slice a, bole_slice b)

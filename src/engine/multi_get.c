@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* multi_get.c -- many keys at one moment, their cache misses overlapped.
  *
- * The keys are looked up in groups: for each group the memtables' lines and then every candidate segment's
- * filter lines
- * are fetched for all keys before the first key is looked at (staged prefetch: performance of several independent reads
- * is bound by memory parallelism, not latency). */
+ * One read state and one position serve all keys. They are looked up in groups, in stages: the lines of memtables,
+ * filters and indexes are asked for, for all keys; then each key's block is found in the first run whose filter does
+ * not deny it, and the block's first lines are asked for; then each record is found and asked for; and then the keys
+ * are read one by one, as any get is, from the processor's cache. A single get waits for these lines in turn. */
 #include "engine/read.h"
 
 #include "base/alloc.h"
@@ -14,16 +14,20 @@
 
 enum { GROUP = 16 };
 
-static void prefetch_group(bole_db *db, const bole_table *table, const bl_lookup *lookups, size_t count)
+/* Where a key most likely is. */
+typedef struct guess {
+    bl_segment_spot spot;
+    bool known;
+} guess;
+
+static void prefetch_lines(const bl_read_state *state, const bole_table *table, const bl_version_table *here,
+                           const bl_lookup *lookups, size_t count)
 {
-    bl_epoch_enter();
-    const bl_read_state *state = atomic_load_explicit(&db->read_state, memory_order_acquire);
     for (uint32_t m = 0; m < state->memtable_count; m++) {
         const bl_memtable_tree *tree = bl_memtable_find_tree(state->memtables[m], table->number);
         for (size_t i = 0; tree != NULL && i < count; i++)
             bl_memtable_prefetch(tree, lookups[i].hash);
     }
-    const bl_version_table *here = bl_version_table_by_number(state->version, table->number);
     for (uint32_t level = 0; here != NULL && level < BOLE_LEVELS_MAX; level++)
         for (uint32_t run = 0; run < here->levels[level].run_count; run++)
             for (size_t i = 0; i < count; i++) {
@@ -32,6 +36,34 @@ static void prefetch_group(bole_db *db, const bole_table *table, const bl_lookup
                 if (segment != NULL)
                     bl_segment_prefetch(segment, &lookups[i]);
             }
+}
+
+static guess prefetch_block(const bl_version_table *here, const bl_lookup *lookup)
+{
+    guess out = { .known = false };
+    for (uint32_t level = 0; here != NULL && level < BOLE_LEVELS_MAX; level++)
+        for (uint32_t run = 0; run < here->levels[level].run_count; run++) {
+            bl_segment *segment = bl_run_find(&here->levels[level].runs[run], lookup->comparator,
+                                              lookup->key);
+            out.known = segment != NULL && bl_segment_prefetch_block(segment, lookup, &out.spot);
+            if (out.known)
+                return out;
+        }
+    return out;
+}
+
+static void prefetch_group(const bl_read_state *state, const bole_table *table, const bl_lookup *lookups,
+                           size_t count)
+{
+    guess guesses[GROUP];
+    bl_epoch_enter();
+    const bl_version_table *here = bl_version_table_by_number(state->version, table->number);
+    prefetch_lines(state, table, here, lookups, count);
+    for (size_t i = 0; i < count; i++)
+        guesses[i] = prefetch_block(here, &lookups[i]);
+    for (size_t i = 0; i < count; i++)
+        if (guesses[i].known)
+            bl_segment_prefetch_record(&guesses[i].spot, &lookups[i]);
     bl_epoch_leave();
 }
 
@@ -50,13 +82,10 @@ BOLE_API bole_status bole_multi_get(bole_db *db, const bole_read_options *option
         }
         return result;
     }
-    /* One moment for all keys: a snapshot holds it, since a flush between two keys may collapse versions. */
-    bole_snapshot *moment = NULL;
-    if (sequence == BL_SEQUENCE_MAX && count > 1) {
-        result = bole_snapshot_create(db, &moment, error);
-        if (result == BOLE_OK)
-            sequence = moment->sequence, pinned = moment->state;
-    }
+    uint64_t visible;
+    bl_read_state *state = bl_read_hold_state(db, table, pinned, &visible);
+    if (sequence == BL_SEQUENCE_MAX)
+        sequence = visible;
     bl_counters *counters = bl_my_counters(db);
     (void)bl_tally(db, counters, &counters->multi_gets, 1);
     (void)bl_tally(db, counters, &counters->gets, count);
@@ -71,14 +100,14 @@ BOLE_API bole_status bole_multi_get(bole_db *db, const bole_read_options *option
                                       .comparator = table->comparator };
         }
         if (size > 1)
-            prefetch_group(db, table, lookups, size);
+            prefetch_group(state, table, lookups, size);
         for (size_t i = 0; i < size; i++) {
             bole_buffer *value = &values[begin + i];
             bool from_memtable = false;
             value->size = 0;
             bole_status status = result == BOLE_OK || result == BOLE_NOT_FOUND
-                                     ? bl_read_one(db, table, pinned, &lookups[i], value, NULL,
-                                                   &from_memtable, error)
+                                     ? bl_read_one(db, table, state, &lookups[i], value, NULL, &from_memtable,
+                                                   error)
                                      : result;
             if (status == BOLE_OK)
                 (void)bl_tally(db, counters,
@@ -90,6 +119,6 @@ BOLE_API bole_status bole_multi_get(bole_db *db, const bole_read_options *option
                 result = status;
         }
     }
-    bole_snapshot_destroy(moment);
+    bl_read_state_unref(state);
     return result;
 }

@@ -2,10 +2,9 @@
 /* read.c -- the way of a read: epoch -> state -> position -> memtables -> filters, index, block of each candidate.
  *
  * A cached get takes no lock, allocates nothing but the caller's buffer, and writes no line that threads share. All
- * candidate segments' filter lines are fetched before the first is tested, so several runs cost about one
- * miss. When a
- * block (or a segment's unit) is absent, the reader takes a count on its state, leaves the epoch, loads, and looks
- * again from the start at the same position.
+ * filter lines, of memtables and of candidate segments, are fetched before the first is tested, so several of them
+ * cost about one miss. When a block (or a segment's unit) is absent, the reader takes a count on its state, leaves the
+ * epoch, loads, and looks again from the start at the same position.
  *
  * INVARIANT (READ-1) Nothing waits inside the epoch: no I/O, no lock, no user callback but a table's comparator, which
  *                    the documentation forbids to call back. */
@@ -68,6 +67,20 @@ static bool look_in_memtables(const bl_read_state *state, const bl_lookup *looku
     return false;
 }
 
+/* Ask for the memtables' filter lines; false when none of them holds anything of the table. */
+static bool prefetch_memtables(const bl_read_state *state, const bl_lookup *lookup, uint32_t table)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < state->memtable_count; i++) {
+        const bl_memtable_tree *tree = bl_memtable_find_tree(state->memtables[i], table);
+        if (tree == NULL)
+            continue;
+        bl_memtable_prefetch(tree, lookup->hash);
+        any = true;
+    }
+    return any;
+}
+
 /* `prefetched`: the filter's line and the index group are on their way already. */
 static bool look_in_segment(bl_segment *segment, const bl_lookup *lookup, bool prefetched, look *out)
 {
@@ -86,23 +99,22 @@ static bool look_in_segment(bl_segment *segment, const bl_lookup *lookup, bool p
 
 static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uint32_t table_number, look *out)
 {
-    *out = (look){ .find = BL_FIND_ABSENT };
-    if (look_in_memtables(state, lookup, table_number, out))
-        return;
+    out->find = BL_FIND_ABSENT;
+    out->in_memtable = false;
+    bool in_memory = prefetch_memtables(state, lookup, table_number);
     const bl_version_table *table = bl_version_table_by_number(state->version, table_number);
-    if (table == NULL)
-        return;
     candidates list;
-    if (bl_likely(collect(table, lookup, &list))) {
-        bool several = list.count > 1;
-        for (uint32_t i = 0; several && i < list.count; i++)
-            bl_segment_prefetch(list.segments[i], lookup);
-        for (uint32_t i = 0; i < list.count; i++)
-            if (look_in_segment(list.segments[i], lookup, several, out))
-                return;
+    list.count = 0;
+    bool fits = table == NULL || collect(table, lookup, &list);
+    bool several = list.count + in_memory > 1; /* one segment alone brings its lines itself */
+    for (uint32_t i = 0; several && i < list.count; i++)
+        bl_segment_prefetch(list.segments[i], lookup);
+    if (in_memory && look_in_memtables(state, lookup, table_number, out))
         return;
-    }
-    for (uint32_t level = 0; level < BOLE_LEVELS_MAX; level++)
+    for (uint32_t i = 0; fits && i < list.count; i++)
+        if (look_in_segment(list.segments[i], lookup, several, out))
+            return;
+    for (uint32_t level = 0; bl_unlikely(!fits) && level < BOLE_LEVELS_MAX; level++)
         for (uint32_t run = 0; run < table->levels[level].run_count; run++) {
             bl_segment *segment = bl_run_find(&table->levels[level].runs[run], lookup->comparator,
                                               lookup->key);
@@ -228,6 +240,18 @@ bole_status bl_read_begin(bole_db *db, const bole_read_options *options, bole_ta
         *pinned = options->snapshot->state;
     }
     return options->table == NULL ? BOLE_OK : bl_resolve_table(db, options->table, table, *error);
+}
+
+bl_read_state *bl_read_hold_state(bole_db *db, const bole_table *table, bl_read_state *pinned,
+                                  uint64_t *visible)
+{
+    if (pinned == NULL)
+        pinned = atomic_load_explicit(&table->dropped, memory_order_acquire);
+    if (pinned == NULL)
+        return bl_read_state_acquire(db, visible);
+    bl_read_state_ref(pinned);
+    *visible = bl_position_visible(db); /* after the state: STORE-4 */
+    return pinned;
 }
 
 static bole_status read_key(bole_db *db, const bole_read_options *options, bole_slice key, bole_buffer *value,

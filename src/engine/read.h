@@ -10,6 +10,9 @@
  * read-only handle holds, else NULL. */
 BOLE_CHECKED bole_status bl_read_begin(bole_db *db, const bole_read_options *options, bole_table **table,
                                        uint64_t *sequence, bl_read_state **pinned, bole_error **error);
+/* Count the state from which a read of many keys is to be made: `pinned` if that is not NULL, a dropped table's last,
+ * or the present one. *visible: the position then. */
+bl_read_state *bl_read_hold_state(bole_db *db, const bole_table *table, bl_read_state *pinned, uint64_t *visible);
 /* One key: into `value` (copied) or `view` (pinned) or neither. */
 bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pinned, const bl_lookup *lookup,
                         bole_buffer *value, bole_view *view, bool *from_memtable, bole_error *error);

@@ -195,15 +195,7 @@ BOLE_API bole_status bole_iterator_create(bole_db *db, const bole_read_options *
     if (status != BOLE_OK)
         goto fail;
     uint64_t visible;
-    if (pinned == NULL)
-        pinned = atomic_load_explicit(&table->dropped, memory_order_acquire);
-    if (pinned != NULL) {
-        bl_read_state_ref(pinned);
-        iterator->state = pinned;
-        visible = bl_position_visible(db);
-    } else {
-        iterator->state = bl_read_state_acquire(db, &visible);
-    }
+    iterator->state = bl_read_hold_state(db, table, pinned, &visible);
     iterator->sequence = sequence == BL_SEQUENCE_MAX ? visible : sequence;
     status = open_merge(iterator, error);
     if (status != BOLE_OK)

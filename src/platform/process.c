@@ -29,11 +29,11 @@ uint64_t bl_process_open_files(void)
     return limit.rlim_cur;
 }
 
-uint32_t bl_thread_ordinal(void)
+_Thread_local uint32_t bl_thread_number;
+
+uint32_t bl_thread_number_give(void)
 {
     static _Atomic uint32_t next = 1;
-    static _Thread_local uint32_t mine; /* 0: not yet given */
-    if (mine == 0)
-        mine = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed);
-    return mine - 1;
+    bl_thread_number = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed);
+    return bl_thread_number;
 }

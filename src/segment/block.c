@@ -72,11 +72,9 @@ static inline int compare_rest(const record *entry, bole_slice key, size_t prefi
     size_t rest = key.size - prefix_bytes;
     size_t tail = rest > width ? rest - width : 0;
     size_t common = entry->tail_bytes < tail ? entry->tail_bytes : tail;
-    if (common != 0) {
-        int order = memcmp(entry->tail, (const uint8_t *)key.data + prefix_bytes + width, common);
-        if (order != 0)
-            return order;
-    }
+    int order = bl_bytes_compare(entry->tail, (const uint8_t *)key.data + prefix_bytes + width, common);
+    if (order != 0)
+        return order;
     return entry->rest_bytes < rest ? -1 : entry->rest_bytes > rest;
 }
 
@@ -85,7 +83,7 @@ static inline int compare_rest(const record *entry, bole_slice key, size_t prefi
 static inline int compare_prefix(const bl_block_view *view, bole_slice key)
 {
     size_t common = key.size < view->prefix_bytes ? key.size : view->prefix_bytes;
-    int order = common == 0 ? 0 : memcmp(view->prefix, key.data, common);
+    int order = bl_bytes_compare(view->prefix, key.data, common);
     if (order != 0)
         return order;
     return key.size < view->prefix_bytes; /* the key ends first: it is below */
@@ -211,6 +209,19 @@ bl_block_answer bl_block_search(const bl_block_view *view, const bl_lookup *look
     *tag = found;
     *value = entry.value;
     return BL_BLOCK_FOUND;
+}
+
+void bl_block_prefetch(const bl_block_view *view, bole_slice key)
+{
+    if (key.size < view->prefix_bytes)
+        return;
+    uint64_t head = bl_head64(key.data, key.size, view->prefix_bytes);
+    uint32_t at = count_below(view, view->wide_heads ? head : head >> 32);
+    if (at == view->count)
+        return;
+    const uint8_t *place = record_at(view, at);
+    __builtin_prefetch(place);
+    __builtin_prefetch(place + 64);
 }
 
 uint32_t bl_block_lower_bound(const bl_block_view *view, bl_comparator *comparator, bole_slice key)

@@ -223,7 +223,7 @@ static inline bole_slice rest_at(const bl_block_index *index, uint64_t ordinal)
 static inline int compare_prefix(const bl_block_index *index, bole_slice key)
 {
     size_t common = key.size < index->prefix_bytes ? key.size : index->prefix_bytes;
-    int order = common == 0 ? 0 : memcmp(index->prefix, key.data, common);
+    int order = bl_bytes_compare(index->prefix, key.data, common);
     if (order != 0)
         return order;
     return key.size < index->prefix_bytes;
@@ -310,32 +310,27 @@ static uint64_t search_whole(const bl_block_index *index, bl_comparator *compara
     return low;
 }
 
-uint64_t bl_block_index_search_begin(const bl_block_index *index, bl_comparator *comparator, bole_slice key)
-{
-    if (bl_unlikely(comparator != NULL) || compare_prefix(index, key) != 0)
-        return 0;
-    uint64_t head = bl_head64(key.data, key.size, index->prefix_bytes);
-    if (bl_unlikely(head > index->last_head))
-        return 0;
-    uint64_t group = find_group(index, head);
-    __builtin_prefetch(index->groups[group].heads);
-    __builtin_prefetch(index->groups[group].slots);
-    return group;
-}
-
-uint64_t bl_block_index_search_end(const bl_block_index *index, bl_comparator *comparator, bole_slice key,
-                                   uint64_t place)
+/* The head of `key`, unless the order is a user's, or prefix or last head tell where it lies: *at, then. */
+static inline bool has_head(const bl_block_index *index, bl_comparator *comparator, bole_slice key,
+                            uint64_t *head, uint64_t *at)
 {
     bl_debug_assert((comparator != NULL) == index->whole);
-    if (bl_unlikely(comparator != NULL))
-        return search_whole(index, comparator, key);
+    if (bl_unlikely(comparator != NULL)) {
+        *at = search_whole(index, comparator, key);
+        return false;
+    }
     int order = compare_prefix(index, key);
-    if (bl_unlikely(order != 0))
-        return order < 0 ? index->count : 0;
-    uint64_t head = bl_head64(key.data, key.size, index->prefix_bytes);
-    if (bl_unlikely(head > index->last_head))
-        return index->count;
-    uint64_t at = place * BL_INDEX_GROUP_BLOCKS + search_group(&index->groups[place], head);
+    *head = order == 0 ? bl_head64(key.data, key.size, index->prefix_bytes) : 0;
+    if (bl_likely(order == 0 && *head <= index->last_head))
+        return true;
+    *at = order > 0 ? 0 : index->count;
+    return false;
+}
+
+/* Finish in a group. */
+static inline uint64_t finish(const bl_block_index *index, bole_slice key, uint64_t head, uint64_t group)
+{
+    uint64_t at = group * BL_INDEX_GROUP_BLOCKS + search_group(&index->groups[group], head);
     bl_debug_assert(at < index->count);
     if (bl_likely(head_at(index, at) != head))
         return at;
@@ -343,10 +338,37 @@ uint64_t bl_block_index_search_end(const bl_block_index *index, bl_comparator *c
     return resolve(index, key, at, end);
 }
 
+static inline void prefetch_group(const bl_block_index *index, uint64_t group)
+{
+    __builtin_prefetch(index->groups[group].heads);
+    __builtin_prefetch(index->groups[group].slots);
+}
+
+uint64_t bl_block_index_search_begin(const bl_block_index *index, bl_comparator *comparator, bole_slice key)
+{
+    uint64_t head, at;
+    if (bl_unlikely(comparator != NULL) || !has_head(index, comparator, key, &head, &at))
+        return 0;
+    uint64_t group = find_group(index, head);
+    prefetch_group(index, group);
+    return group;
+}
+
+uint64_t bl_block_index_search_end(const bl_block_index *index, bl_comparator *comparator, bole_slice key,
+                                   uint64_t place)
+{
+    uint64_t head, at;
+    return has_head(index, comparator, key, &head, &at) ? finish(index, key, head, place) : at;
+}
+
 uint64_t bl_block_index_search(const bl_block_index *index, bl_comparator *comparator, bole_slice key)
 {
-    return bl_block_index_search_end(index, comparator, key,
-                                     bl_block_index_search_begin(index, comparator, key));
+    uint64_t head, at;
+    if (bl_unlikely(!has_head(index, comparator, key, &head, &at)))
+        return at;
+    uint64_t group = find_group(index, head);
+    prefetch_group(index, group);
+    return finish(index, key, head, group);
 }
 
 bool bl_block_index_separator(const bl_block_index *index, uint64_t ordinal, bole_buffer *out)

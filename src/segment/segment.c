@@ -221,6 +221,30 @@ void bl_segment_prefetch(const bl_segment *segment, const bl_lookup *lookup)
     bl_block_index_search_begin(&unit->index, segment->comparator, lookup->key);
 }
 
+bool bl_segment_prefetch_block(const bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *out)
+{
+    const bl_unit *unit = unit_inside(segment);
+    if (unit == NULL || (unit->has_filter && !bl_bloom_filter_may_contain(&unit->filter, lookup->hash)))
+        return false;
+    *out = (bl_segment_spot){ .unit = unit, .filter = BL_FIND_NO_FILTER };
+    out->block = bl_block_index_search(&unit->index, segment->comparator, lookup->key);
+    if (out->block == unit->index.count)
+        return false;
+    prefetch_block(unit, out->block);
+    return true;
+}
+
+void bl_segment_prefetch_record(const bl_segment_spot *spot, const bl_lookup *lookup)
+{
+    const bl_frame *frame = bl_slot_frame(
+        atomic_load_explicit(bl_block_index_slot(&spot->unit->index, spot->block), memory_order_acquire));
+    if (frame == NULL || lookup->comparator != NULL)
+        return;
+    bl_block_view view;
+    bl_block_view_init(&view, (const uint8_t *)frame);
+    bl_block_prefetch(&view, lookup->key);
+}
+
 static inline bl_segment_spot locate(const bl_segment *segment, const bl_lookup *lookup)
 {
     bl_segment_spot spot = { .unit = unit_inside(segment), .filter = BL_FIND_NO_FILTER };

@@ -121,6 +121,10 @@ typedef struct bl_segment_spot { /* good until the epoch is left */
     uint8_t filter;              /* bl_find_filter; what is known so far */
 } bl_segment_spot;
 void bl_segment_locate(const bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *out);
+/* For many keys at once: unless the filter denies the key, find its block and ask for the block's first lines; then,
+ * with what that found, ask for the record. Hints only: nothing is counted, and nothing marked as wanted. */
+bool bl_segment_prefetch_block(const bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *out);
+void bl_segment_prefetch_record(const bl_segment_spot *spot, const bl_lookup *lookup);
 bool bl_segment_filter_denies(bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *spot);
 bl_find bl_segment_find_at(bl_segment *segment, const bl_lookup *lookup, const bl_segment_spot *spot,
                            bl_found *out);

@@ -55,7 +55,7 @@ void bl_version_unref(bl_version *version)
 
 /* ---- Looking up ---- */
 
-const bl_version_table *bl_version_table_by_number(const bl_version *version, uint32_t number)
+const bl_version_table *bl_version_table_search(const bl_version *version, uint32_t number)
 {
     uint32_t low = 0, high = version->table_count;
     while (low < high) {
@@ -128,7 +128,7 @@ uint32_t bl_run_lower_bound(const bl_run *run, bl_comparator *comparator, bole_s
     uint32_t prefix = run->prefix_bytes;
     if (prefix != 0) {
         size_t common = key.size < prefix ? key.size : prefix;
-        int order = common == 0 ? 0 : memcmp(key.data, run->largest[0].data, common);
+        int order = bl_bytes_compare(key.data, run->largest[0].data, common);
         if (order > 0)
             return count;
         if (order < 0 || key.size < prefix) /* a key that ends inside the prefix is below all that go on */

@@ -52,7 +52,13 @@ typedef struct bl_version {
 void bl_version_ref(bl_version *version);
 void bl_version_unref(bl_version *version); /* frees it with the last; segments are unreferenced then */
 /* NULL: none. */
-const bl_version_table *bl_version_table_by_number(const bl_version *version, uint32_t number);
+const bl_version_table *bl_version_table_search(const bl_version *version, uint32_t number);
+static inline const bl_version_table *bl_version_table_by_number(const bl_version *version, uint32_t number)
+{
+    if (version->table_count != 0 && version->tables[0].number == number) /* most often the default one */
+        return &version->tables[0];
+    return bl_version_table_search(version, number);
+}
 const bl_version_table *bl_version_table_by_name(const bl_version *version, const char *name);
 /* Where is this segment of `table`? NULL: nowhere. A segment's place is where the version has it: a trivial
  * move does not change the level and run in the handle's meta. Cost: looks at every segment of the table. */
@@ -68,7 +74,11 @@ uint32_t bl_run_lower_bound(const bl_run *run, bl_comparator *comparator, bole_s
 static inline bl_segment *bl_run_find(const bl_run *run, bl_comparator *comparator, bole_slice key)
 {
     uint32_t at = bl_run_lower_bound(run, comparator, key);
-    if (at == run->count || bl_compare(comparator, key, run->smallest[at]) < 0)
+    if (at == run->count)
+        return NULL;
+    bole_slice smallest = run->smallest[at];
+    if (comparator != NULL ? comparator->compare(comparator->context, key, smallest) < 0
+                           : bl_slice_compare_short(key, smallest) < 0)
         return NULL;
     return run->segments[at];
 }
