@@ -39,6 +39,26 @@ static void end_block(bl_block_builder *builder, blocks *out, size_t next)
     bl_block_seal(made->frame, bl_checksum_seed(test_id), 4096 * (uint64_t)out->count);
 }
 
+/* (BUILDER-3) Entries [first, end] together would be above the limit, unless one of them must stand alone. */
+static void assert_above(const test_entries *entries, bl_comparator *comparator, size_t first, size_t end,
+                         size_t limit)
+{
+    if (test_value(&entries->list[first]).size >= BL_BLOCK_BORROW_BYTES ||
+        test_value(&entries->list[end]).size >= BL_BLOCK_BORROW_BYTES)
+        return;
+    bl_block_builder builder;
+    bole_error error;
+    assert_ok(bl_block_builder_init(&builder, comparator, &error), &error);
+    for (size_t i = first; i <= end; i++) {
+        const test_entry *entry = &entries->list[i];
+        assert_int_equal(bl_block_builder_add(&builder, test_key(entry), entry->tag, test_value(entry),
+                                              BL_BLOCK_LIMIT_MAX),
+                         BL_BLOCK_ADDED);
+    }
+    assert_true(bl_block_builder_size(&builder) > limit);
+    bl_block_builder_deinit(&builder);
+}
+
 static void build(const test_entries *entries, bl_comparator *comparator, size_t limit, blocks *out)
 {
     bl_block_builder builder;
@@ -50,9 +70,11 @@ static void build(const test_entries *entries, bl_comparator *comparator, size_t
         bl_block_added added = bl_block_builder_add(&builder, test_key(entry), entry->tag, test_value(entry),
                                                     limit);
         if (added == BL_BLOCK_FULL) {
+            assert_above(entries, comparator, i - bl_block_builder_count(&builder), i, limit);
             end_block(&builder, out, i);
             added = bl_block_builder_add(&builder, test_key(entry), entry->tag, test_value(entry), limit);
         }
+        assert_true(bl_block_builder_count(&builder) == 1 || bl_block_builder_size(&builder) <= limit);
         assert_int_equal(added, BL_BLOCK_ADDED);
         bole_slice last = bl_block_builder_last_key(&builder);
         assert_true(bl_slice_equal(last, test_key(entry)));

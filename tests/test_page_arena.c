@@ -312,6 +312,33 @@ static void a_region_is_freed_when_no_map_can_be_cut(void **state)
 }
 #endif
 
+/* Goal (ARENA-2): wholly free chunks that the owner allows keep their memory and are taken before new ones; when it
+ * allows less they give it back, all but one. */
+static void allowed_free_chunks_stay(void **state)
+{
+    (void)state;
+    enum { FRAMES = 16384, KEPT = FRAMES / 4 }; /* 64 MiB */
+    bl_page_arena *arena;
+    assert_ok(bl_page_arena_create(&arena, NULL), NULL);
+    void **frames = calloc(FRAMES, sizeof *frames);
+    assert_non_null(frames);
+    for (uint64_t i = 0; i < FRAMES; i++)
+        assert_non_null(frames[i] = bl_page_arena_alloc(arena, BL_PAGE_BYTES));
+    bl_page_arena_allow_holes(arena, (uint64_t)KEPT * BL_PAGE_BYTES);
+    for (uint64_t i = 0; i < FRAMES; i++)
+        bl_page_arena_free(arena, frames[i], BL_PAGE_BYTES);
+    assert_int_equal(bl_page_arena_committed(arena), (uint64_t)KEPT * BL_PAGE_BYTES);
+    for (uint64_t i = 0; i < KEPT; i++)
+        assert_non_null(frames[i] = bl_page_arena_alloc(arena, BL_PAGE_BYTES));
+    assert_int_equal(bl_page_arena_committed(arena), (uint64_t)KEPT * BL_PAGE_BYTES);
+    for (uint64_t i = 0; i < KEPT; i++)
+        bl_page_arena_free(arena, frames[i], BL_PAGE_BYTES);
+    bl_page_arena_allow_holes(arena, 0);
+    assert_int_equal(bl_page_arena_committed(arena), BL_CHUNK_BYTES);
+    free(frames);
+    bl_page_arena_destroy(arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +353,7 @@ int main(void)
 #if !defined(BL_ADDRESS_SANITIZER) && !defined(BL_THREAD_SANITIZER)
         cmocka_unit_test(a_region_is_freed_when_no_map_can_be_cut),
 #endif
+        cmocka_unit_test(allowed_free_chunks_stay),
     };
     return cmocka_run_group_tests_name("page arena", tests, NULL, NULL);
 }

@@ -44,7 +44,7 @@ static inline uint32_t bl_head32(const void *key, size_t size, size_t offset)
 enum { BL_VARINT_BYTES_MAX = 10 };
 static inline size_t bl_varint_size(uint64_t value)
 {
-    return value == 0 ? 1 : (size_t)(63 - __builtin_clzll(value)) / 7 + 1;
+    return value < 0x80 ? 1 : (size_t)(63 - __builtin_clzll(value)) / 7 + 1;
 }
 static inline uint8_t *bl_put_varint(uint8_t *out, uint64_t value) /* returns the end */
 {

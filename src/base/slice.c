@@ -4,21 +4,6 @@
 
 #include "base/coding.h"
 
-size_t bl_slice_common_prefix(bole_slice a, bole_slice b)
-{
-    const uint8_t *left = a.data, *right = b.data;
-    size_t common = a.size < b.size ? a.size : b.size;
-    size_t i = 0;
-    for (; i + 8 <= common; i += 8) {
-        uint64_t difference = bl_get_u64(left + i) ^ bl_get_u64(right + i);
-        if (difference != 0)
-            return i + (size_t)__builtin_ctzll(difference) / 8;
-    }
-    while (i < common && left[i] == right[i])
-        i++;
-    return i;
-}
-
 /* The display form of one byte, at most 4 characters. */
 static size_t escape_byte(uint8_t byte, char form[4])
 {

@@ -3,6 +3,8 @@
 #ifndef BL_BASE_SLICE_H
 #define BL_BASE_SLICE_H
 
+#include "base/coding.h"
+
 #include <bole/bole.h>
 #include "base/coding.h"
 
@@ -68,7 +70,21 @@ static inline bool bl_slice_starts_with(bole_slice key, bole_slice prefix)
     return key.size >= prefix.size && (prefix.size == 0 || memcmp(key.data, prefix.data, prefix.size) == 0);
 }
 
-size_t bl_slice_common_prefix(bole_slice a, bole_slice b);
+/* Bytes that both begin with. */
+static inline size_t bl_slice_common_prefix(bole_slice a, bole_slice b)
+{
+    const uint8_t *left = a.data, *right = b.data;
+    size_t common = a.size < b.size ? a.size : b.size;
+    size_t i = 0;
+    for (; i + 8 <= common; i += 8) {
+        uint64_t difference = bl_get_u64(left + i) ^ bl_get_u64(right + i);
+        if (difference != 0)
+            return i + (size_t)__builtin_ctzll(difference) / 8;
+    }
+    while (i < common && left[i] == right[i])
+        i++;
+    return i;
+}
 
 /* The C-like display form of any bytes: printable ASCII as is, \\ \n \t \xNN. As snprintf: returns the length
  * needed, and ends what fits (whole forms only) with a NUL. */

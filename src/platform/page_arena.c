@@ -7,10 +7,11 @@
  *             larger than what was asked (a half above 128 pages). What does not fit the largest class gets
  *             its own map.
  * INVARIANTS  (ARENA-1) A chunk is in the list of its class exactly while it has both free and used frames.
- *             (ARENA-2) A chunk that becomes wholly free gives its memory back at once, but for one that is
- *                       kept, so that a frame taken and freed in turn does not commit and give back 2 MiB
- *                       each time.
- *             (ARENA-3) `committed` is the memory of chunks that are not empty, the kept one, and own maps, less
+ *             (ARENA-2) Chunks that become wholly free are kept, with their memory, as long as they and the holes stay
+ *                       below what the owner allows; one always, so that a frame taken and freed in turn does not
+ *                       commit and give back 2 MiB each time. The others give their memory back at once. (A merge frees
+ *                       its inputs when its outputs are there: the next one takes that memory, and no page is cleared.)
+ *             (ARENA-3) `committed` is the memory of chunks that are not empty, the kept ones, and own maps, less
  *                       that of absent frames.
  *             (ARENA-4) `spare`, the memory of free frames, stays about a sixteenth of what is committed, or at what
  *                       the owner allows: above that a frame's memory is given back before the frame is offered
@@ -71,7 +72,8 @@ struct bl_page_arena {
     uint32_t partial[CLASSES]; /* first chunk with free and used frames */
     uint32_t first_empty;      /* chunks that were used before */
     uint32_t unused_from;      /* chunks from here on never were */
-    uint32_t kept;             /* a wholly free chunk that still has its memory, or NO_CHUNK */
+    uint32_t first_kept;       /* wholly free chunks that still have their memory */
+    uint32_t kept_count;
 
     _Atomic uint64_t committed, spare, holes_allowed;
     _Atomic int64_t frames; /* in use */
@@ -185,7 +187,7 @@ bole_status bl_page_arena_create(bl_page_arena **out, bole_error *error)
     for (unsigned i = 0; i < CLASSES; i++)
         arena->partial[i] = NO_CHUNK;
     arena->first_empty = NO_CHUNK;
-    arena->kept = NO_CHUNK;
+    arena->first_kept = NO_CHUNK;
     if (!reserve(arena)) {
         bl_page_arena_destroy(arena);
         return bl_fail(error, BOLE_NO_MEMORY, "no address space for the page arena");
@@ -270,6 +272,29 @@ static void put_empty_locked(bl_page_arena *arena, uint32_t index)
     arena->first_empty = index;
 }
 
+/* A wholly free chunk that has its memory, or NO_CHUNK. */
+static uint32_t take_kept_locked(bl_page_arena *arena)
+{
+    uint32_t index = arena->first_kept;
+    if (index != NO_CHUNK) {
+        arena->first_kept = arena->chunks[index].next;
+        arena->kept_count--;
+    }
+    return index;
+}
+
+/* (ARENA-2) Keep a chunk that has become wholly free. Returns one to give back when that was one too many, else
+ * NO_CHUNK. */
+static uint32_t keep_locked(bl_page_arena *arena, uint32_t index)
+{
+    arena->chunks[index].next = arena->first_kept;
+    arena->first_kept = index;
+    uint64_t free_bytes = (uint64_t)++arena->kept_count * BL_CHUNK_BYTES +
+                          atomic_load_explicit(&arena->spare, memory_order_relaxed);
+    bool fits = free_bytes <= atomic_load_explicit(&arena->holes_allowed, memory_order_relaxed);
+    return fits || arena->kept_count == 1 ? NO_CHUNK : take_kept_locked(arena);
+}
+
 /* Memory for a chunk: one huge page where the system has one. Touched here, so that no reader pays for it. */
 static bool commit(bl_page_arena *arena, uint32_t index)
 {
@@ -291,6 +316,9 @@ static void give_back(bl_page_arena *arena, uint32_t index)
     (void)mprotect(address, BL_CHUNK_BYTES, PROT_NONE); /* or it stays readable, as zeros */
     gone->absent_count = 0;
     atomic_fetch_sub_explicit(&arena->committed, BL_CHUNK_BYTES - absent, memory_order_relaxed);
+    pthread_mutex_lock(&arena->lock);
+    put_empty_locked(arena, index);
+    pthread_mutex_unlock(&arena->lock);
 }
 
 /* (ARENA-4) Does a frame that is being freed give its memory back? The frame is still the caller's alone. */
@@ -312,7 +340,7 @@ static void cut_locked(bl_page_arena *arena, uint32_t index, unsigned class_inde
     chunk *cut = &arena->chunks[index];
     unsigned frames = frames_per_chunk(class_index);
     memset(cut->free_frames, 0, sizeof cut->free_frames);
-    if (cut->absent_count != 0) { /* the kept one: what was absent comes back with its frames */
+    if (cut->absent_count != 0) { /* a kept one: what was absent comes back with its frames */
         size_t absent = (size_t)cut->absent_count * class_pages[cut->class_index] * BL_PAGE_BYTES;
         atomic_fetch_add_explicit(&arena->committed, absent, memory_order_relaxed);
     }
@@ -330,10 +358,8 @@ static void cut_locked(bl_page_arena *arena, uint32_t index, unsigned class_inde
 /* A chunk with a free frame of the class is at the head of its list afterwards; false when out of memory. */
 static bool add_chunk_locked(bl_page_arena *arena, unsigned class_index)
 {
-    uint32_t index = arena->kept;
-    if (index != NO_CHUNK) {
-        arena->kept = NO_CHUNK;
-    } else {
+    uint32_t index = take_kept_locked(arena);
+    if (index == NO_CHUNK) {
         index = take_empty_locked(arena);
         if (index == NO_CHUNK)
             return false;
@@ -396,7 +422,17 @@ void *bl_page_arena_alloc(bl_page_arena *arena, size_t bytes)
 
 void bl_page_arena_allow_holes(bl_page_arena *arena, uint64_t bytes)
 {
-    atomic_store_explicit(&arena->holes_allowed, bytes, memory_order_relaxed);
+    uint64_t before = atomic_exchange_explicit(&arena->holes_allowed, bytes, memory_order_relaxed);
+    while (bytes < before) { /* rarely a chunk too many */
+        uint32_t unneeded = NO_CHUNK;
+        pthread_mutex_lock(&arena->lock);
+        if (arena->kept_count > 1 && (uint64_t)arena->kept_count * BL_CHUNK_BYTES > bytes)
+            unneeded = take_kept_locked(arena);
+        pthread_mutex_unlock(&arena->lock);
+        if (unneeded == NO_CHUNK)
+            break;
+        give_back(arena, unneeded);
+    }
 }
 
 void bl_page_arena_free(bl_page_arena *arena, void *frame, size_t bytes)
@@ -435,16 +471,9 @@ void bl_page_arena_free(bl_page_arena *arena, void *frame, size_t bytes)
         unlink_partial_locked(arena, index);
         uint64_t resident = (uint64_t)(owner->free_count - owner->absent_count) * frame_bytes;
         atomic_fetch_sub_explicit(&arena->spare, resident, memory_order_relaxed);
-        if (arena->kept == NO_CHUNK)
-            arena->kept = index;
-        else
-            unneeded = index;
+        unneeded = keep_locked(arena, index);
     }
     pthread_mutex_unlock(&arena->lock);
-    if (unneeded == NO_CHUNK)
-        return;
-    give_back(arena, unneeded);
-    pthread_mutex_lock(&arena->lock);
-    put_empty_locked(arena, unneeded);
-    pthread_mutex_unlock(&arena->lock);
+    if (unneeded != NO_CHUNK)
+        give_back(arena, unneeded);
 }

@@ -2,15 +2,18 @@
 /* block_builder.c -- entries in order, laid out as a block when it is full.
  *
  * STAGING     Each key is copied with its value right behind it, so a record is two varints and one copy:
- *             whatever the head does not hold of the key, and the value. What the layout depends on (prefix,
- *             width of heads, arrays that may be left out) is tracked entry by entry, so the exact size is a
- *             few additions.
- * PREFIX      The least of what neighbours share. When it shrinks, the sums over keys are made anew: that
- *             happens a few times a block.
+ *             whatever the head does not hold of the key, and the value.
+ * SIZE        The layout (prefix, width of heads, arrays that may be left out) is tracked entry by entry. The
+ *             records depend on all of it, so while there is room only a bound of them is kept. Where the
+ *             bound would pass the limit they are measured: entries of one size by one product, others in a
+ *             pass over them.
+ * PREFIX      The least of what neighbours share.
  * WIDE HEADS  where more than one neighbour in 8 could not be told apart by 4 bytes.
  * INVARIANTS  (BUILDER-1) bl_block_builder_finish writes exactly bl_block_builder_size bytes, and they pass
  *             bl_block_validate in paranoid mode.
  *             (BUILDER-2) An entry out of order is refused and changes nothing.
+ *             (BUILDER-3) records_bound is not below what the records take, and is never what ends a block:
+ *                         what they really take is.
  * THREADS     One. */
 #include "segment/block_builder.h"
 
@@ -62,9 +65,7 @@ bole_slice bl_block_builder_first_key(const bl_block_builder *builder)
 bole_slice bl_block_builder_last_key(const bl_block_builder *builder)
 {
     bl_assert(builder->has_last);
-    if (builder->shape.count > 0)
-        return key_of(builder, builder->shape.count - 1);
-    return bl_slice(builder->last_key, builder->last_key_bytes);
+    return builder->last;
 }
 
 /* ---- The size of the block ---- */
@@ -74,9 +75,30 @@ static inline bool is_wide(const bl_block_shape *shape)
     return (uint64_t)shape->collisions * 8 > shape->count;
 }
 
-static inline uint64_t records_bytes(const bl_block_shape *shape)
+/* What a record takes; `rest`: its key behind the prefix. */
+static inline size_t record_bytes(size_t rest, size_t value_bytes, size_t head_bytes)
 {
-    return shape->value_part + (is_wide(shape) ? shape->key_part_wide : shape->key_part_narrow);
+    size_t tail = rest > head_bytes ? rest - head_bytes : 0;
+    return bl_varint_size(rest) + bl_varint_size(value_bytes) + tail + value_bytes;
+}
+
+static inline size_t value_bytes_of(const bl_block_builder *builder, const bl_block_entry *entry)
+{
+    return builder->borrowed != NULL ? builder->borrowed_bytes : entry->end - entry->value_at;
+}
+
+/* What the records of `shape`, which are in `entries`, really take. */
+static size_t measure_records(const bl_block_builder *builder, const bl_block_shape *shape)
+{
+    size_t prefix_bytes = shape->prefix_bytes, head_bytes = is_wide(shape) ? 8 : 4;
+    uint32_t different = shape->uniform ? 1 : shape->count;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < different; i++) {
+        const bl_block_entry *entry = &builder->entries[i];
+        bytes += record_bytes(entry->value_at - entry->key_at - prefix_bytes, value_bytes_of(builder, entry),
+                              head_bytes);
+    }
+    return shape->uniform ? bytes * shape->count : bytes;
 }
 
 /* Where the parts of the frame begin; returns its size. */
@@ -85,9 +107,8 @@ typedef struct places {
     bool wide_heads, wide_offsets;
 } places;
 
-static inline size_t place(const bl_block_shape *shape, places *out)
+static inline size_t place(const bl_block_shape *shape, size_t records, places *out)
 {
-    uint64_t records = records_bytes(shape);
     size_t count = shape->count;
     out->wide_heads = is_wide(shape);
     out->wide_offsets = !shape->uniform && records > UINT16_MAX;
@@ -109,29 +130,28 @@ static inline size_t place(const bl_block_shape *shape, places *out)
 size_t bl_block_builder_size(const bl_block_builder *builder)
 {
     places unused;
-    return builder->shape.count == 0 ? 0 : place(&builder->shape, &unused);
+    const bl_block_shape *shape = &builder->shape;
+    return shape->count == 0 ? 0 : place(shape, measure_records(builder, shape), &unused);
 }
 
-/* Record bytes of a key's rest behind a head of `width`, its varint included. */
-static inline uint64_t key_part(size_t key_bytes, size_t prefix_bytes, size_t width)
+/* Is a frame of `shape`, whose entries are all in `entries`, above the limit? */
+static inline bool is_above(const bl_block_builder *builder, const bl_block_shape *shape, size_t limit)
 {
-    size_t rest = key_bytes - prefix_bytes;
-    return bl_varint_size(rest) + (rest > width ? rest - width : 0);
+    places unused;
+    return bl_unlikely(place(shape, shape->records_bound, &unused) > limit) &&
+           place(shape, measure_records(builder, shape), &unused) > limit;
 }
 
-/* The sums over the gathered keys for a shorter prefix. */
-static void shorten_prefix(const bl_block_builder *builder, bl_block_shape *shape, uint32_t prefix_bytes)
+/* A key shares less with the others than they with each other: their records grow by what the prefix loses. */
+static inline void shorten_prefix(const bl_block_builder *builder, bl_block_shape *shape,
+                                  uint32_t prefix_bytes)
 {
+    uint32_t collisions = 0;
+    for (uint32_t i = 0; i < shape->count; i++)
+        collisions += builder->entries[i].common >= prefix_bytes + 4;
+    shape->collisions = collisions;
+    shape->records_bound += (size_t)(shape->prefix_bytes - prefix_bytes) * shape->count;
     shape->prefix_bytes = prefix_bytes;
-    shape->collisions = 0;
-    shape->key_part_narrow = shape->key_part_wide = 0;
-    for (uint32_t i = 0; i < shape->count; i++) {
-        const bl_block_entry *entry = &builder->entries[i];
-        size_t key_bytes = entry->value_at - entry->key_at;
-        shape->collisions += entry->common >= prefix_bytes + 4;
-        shape->key_part_narrow += key_part(key_bytes, prefix_bytes, 4);
-        shape->key_part_wide += key_part(key_bytes, prefix_bytes, 8);
-    }
 }
 
 /* The shape with one more entry; `common` as in bl_block_entry, `prefix` what its key shares with the one
@@ -140,23 +160,22 @@ static inline void grow(const bl_block_builder *builder, bl_block_shape *shape, 
                         size_t value_bytes, uint64_t tag, size_t prefix, size_t common)
 {
     if (shape->count == 0) {
-        *shape = (bl_block_shape){ .prefix_bytes = (uint32_t)key_bytes,
-                                   .uniform = true,
-                                   .key_bytes = key_bytes,
-                                   .value_bytes = value_bytes };
+        *shape = (bl_block_shape){ .prefix_bytes = (uint32_t)key_bytes, .uniform = true };
     } else {
-        if (prefix < shape->prefix_bytes)
+        const bl_block_entry *entry = &builder->entries[0];
+        shape->uniform &= key_bytes == entry->value_at - entry->key_at &&
+                          value_bytes == entry->end - entry->value_at;
+        if (bl_unlikely(prefix < shape->prefix_bytes))
             shorten_prefix(builder, shape, (uint32_t)prefix);
-        shape->uniform = shape->uniform && key_bytes == shape->key_bytes && value_bytes == shape->value_bytes;
         shape->collisions += common >= shape->prefix_bytes + 4;
     }
     shape->count++;
     shape->tombstones += bl_tag_kind(tag) == BL_KIND_DELETE;
-    shape->tagged = shape->tagged || tag != BL_TAG(0, BL_KIND_PUT);
+    shape->tagged |= tag != BL_TAG(0, BL_KIND_PUT);
     shape->longest_key = key_bytes > shape->longest_key ? (uint32_t)key_bytes : shape->longest_key;
-    shape->value_part += bl_varint_size(value_bytes) + value_bytes;
-    shape->key_part_narrow += key_part(key_bytes, shape->prefix_bytes, 4);
-    shape->key_part_wide += key_part(key_bytes, shape->prefix_bytes, 8);
+    size_t rest = key_bytes - shape->prefix_bytes; /* its varint may grow to the whole key's */
+    shape->records_bound += record_bytes(rest, value_bytes, 4) + bl_varint_size(key_bytes) -
+                            bl_varint_size(rest);
 }
 
 /* ---- Gathering ---- */
@@ -185,6 +204,8 @@ static bool make_room(bl_block_builder *builder, size_t bytes)
             return false;
         builder->staging = moved;
         builder->staging_capacity = capacity;
+        if (builder->shape.count != 0)
+            builder->last = key_of(builder, builder->shape.count - 1);
     }
     if (builder->shape.count == builder->entries_capacity) {
         size_t capacity = (size_t)builder->entries_capacity * 2;
@@ -203,44 +224,47 @@ bl_block_added bl_block_builder_add(bl_block_builder *builder, bole_slice key, u
     bl_debug_assert(key.size <= BOLE_KEY_BYTES_MAX && value.size <= BOLE_VALUE_BYTES_MAX);
     size_t prefix = 0;
     bool same = false;
-    if (builder->has_last) {
-        bole_slice last = bl_block_builder_last_key(builder);
-        prefix = bl_slice_common_prefix(last, key);
-        if (bl_unlikely(!in_order(builder, last, key, tag, prefix, &same)))
+    if (bl_likely(builder->has_last)) {
+        prefix = bl_slice_common_prefix(builder->last, key);
+        if (bl_unlikely(!in_order(builder, builder->last, key, tag, prefix, &same)))
             return BL_BLOCK_OUT_OF_ORDER;
     }
-    bl_block_shape shape = builder->shape;
-    bool first = shape.count == 0;
+    bool first = builder->shape.count == 0;
     bool borrow = value.size >= BL_BLOCK_BORROW_BYTES;
     size_t staged = key.size + (borrow ? 0 : value.size);
     size_t common = same || first ? 0 : prefix;
-    grow(builder, &shape, key.size, value.size, tag, prefix, common);
-    places unused;
-    if (!first && (borrow || builder->borrowed != NULL || place(&shape, &unused) > limit ||
-                   builder->staging_bytes + staged > STAGING_MAX))
+    if (!first && (borrow || builder->borrowed != NULL || builder->staging_bytes + staged > STAGING_MAX))
         return BL_BLOCK_FULL;
     if (bl_unlikely(builder->staging_bytes + staged + STAGING_SLACK > builder->staging_capacity ||
                     builder->shape.count == builder->entries_capacity) &&
         !make_room(builder, staged))
         return BL_BLOCK_OUT_OF_MEMORY;
 
-    uint8_t *at = builder->staging + builder->staging_bytes;
     bl_block_entry *entry = &builder->entries[builder->shape.count];
     entry->tag = tag;
     entry->common = (uint16_t)common;
     entry->key_at = (uint32_t)builder->staging_bytes;
     entry->value_at = (uint32_t)(builder->staging_bytes + key.size);
     entry->end = (uint32_t)(builder->staging_bytes + staged);
+    bl_block_shape shape = builder->shape;
+    grow(builder, &shape, key.size, value.size, tag, prefix, common);
+    if (!first && is_above(builder, &shape, limit))
+        return BL_BLOCK_FULL;
+
+    uint8_t *at = builder->staging + builder->staging_bytes;
     if (key.size != 0)
         memcpy(at, key.data, key.size);
-    if (borrow)
+    if (borrow) {
         builder->borrowed = value.data;
-    else if (value.size != 0)
+        builder->borrowed_bytes = value.size;
+    } else if (value.size != 0) {
         memcpy(at + key.size, value.data, value.size);
+    }
     builder->staging_bytes += staged;
     builder->shape = shape;
-    builder->has_last = true;
+    builder->last = bl_slice(at, key.size);
     builder->last_tag = tag;
+    builder->has_last = true;
     return BL_BLOCK_ADDED;
 }
 
@@ -294,7 +318,7 @@ static void put_entries(const bl_block_builder *builder, const places *parts, ui
             bl_put_u64(frame + parts->tags + 8 * (size_t)i, entry->tag);
         size_t skipped = rest < width ? rest : width;
         size_t copied = entry->end - entry->key_at - prefix - skipped; /* the rest's tail and the value */
-        size_t value_bytes = builder->borrowed != NULL ? shape->value_bytes : entry->end - entry->value_at;
+        size_t value_bytes = value_bytes_of(builder, entry);
         out = bl_put_varint(out, rest);
         out = bl_put_varint(out, value_bytes);
         if (copied != 0)
@@ -302,7 +326,7 @@ static void put_entries(const bl_block_builder *builder, const places *parts, ui
         out += copied;
     }
     if (builder->borrowed != NULL)
-        memcpy(out, builder->borrowed, shape->value_bytes);
+        memcpy(out, builder->borrowed, builder->borrowed_bytes);
 }
 
 void bl_block_builder_finish(bl_block_builder *builder, uint8_t *frame)
@@ -310,7 +334,7 @@ void bl_block_builder_finish(bl_block_builder *builder, uint8_t *frame)
     bl_assert(builder->shape.count > 0);
     const bl_block_shape *shape = &builder->shape;
     places parts;
-    size_t size = place(shape, &parts);
+    size_t size = place(shape, measure_records(builder, shape), &parts);
     put_header(shape, &parts, size, frame);
     size_t prefix_end = BL_BLOCK_HEADER_BYTES + (size_t)shape->prefix_bytes;
     if (shape->prefix_bytes != 0)
@@ -319,10 +343,9 @@ void bl_block_builder_finish(bl_block_builder *builder, uint8_t *frame)
     memset(frame + parts.arrays_end, 0, parts.tags - parts.arrays_end);
     put_entries(builder, &parts, frame);
 
-    bole_slice last = bl_block_builder_last_key(builder);
-    if (last.size != 0)
-        memcpy(builder->last_key, last.data, last.size);
-    builder->last_key_bytes = last.size;
+    if (builder->last.size != 0)
+        memcpy(builder->last_key, builder->last.data, builder->last.size);
+    builder->last.data = builder->last_key;
     builder->shape = (bl_block_shape){ 0 };
     builder->staging_bytes = 0;
     builder->borrowed = NULL;

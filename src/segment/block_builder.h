@@ -17,17 +17,14 @@ enum {
     BL_BLOCK_LIMIT_MAX = 1024 * 1024, /* of a block's limit */
 };
 
-/* What a block's size follows from, for the entries so far. */
+/* What a block's layout follows from, for the entries so far. */
 typedef struct bl_block_shape {
     uint32_t count, tombstones;
     uint32_t prefix_bytes, longest_key;
-    uint32_t collisions;      /* neighbours of different keys with equal 4-byte heads */
-    bool uniform;             /* all keys of one size, all values of one size */
-    bool tagged;              /* a tag is not BL_TAG(0, BL_KIND_PUT) */
-    size_t key_bytes, value_bytes; /* of the first entry */
-    uint64_t value_part;      /* values and their varints */
-    uint64_t key_part_narrow; /* rests behind 4-byte heads and the varints of rests */
-    uint64_t key_part_wide;   /* the same behind 8-byte heads */
+    uint32_t collisions;     /* neighbours of different keys with equal 4-byte heads */
+    bool uniform;            /* all keys of one size, all values of one size */
+    bool tagged;             /* a tag is not BL_TAG(0, BL_KIND_PUT) */
+    size_t records_bound;    /* the records do not take more */
 } bl_block_shape;
 
 typedef struct bl_block_entry {
@@ -44,11 +41,12 @@ typedef struct bl_block_builder {
     uint8_t *staging;
     size_t staging_bytes, staging_capacity;
     const uint8_t *borrowed; /* value of the only entry, when it is not in staging */
+    size_t borrowed_bytes;
     /* the entry before, also across blocks */
     bool has_last;
     uint64_t last_tag;
-    uint8_t *last_key; /* while no block is gathered; else its last entry has it */
-    size_t last_key_bytes;
+    bole_slice last;  /* its key: in staging, or while no block is gathered in last_key */
+    uint8_t *last_key;
 } bl_block_builder;
 
 typedef enum bl_block_added {
