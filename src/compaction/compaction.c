@@ -125,21 +125,20 @@ static bole_status cut_outputs(bl_output_plan *plan, const inputs *in, const bl_
 static bole_status merge_all(bl_merge *merge, bl_job_output *output, bl_version_filter *filter,
                              bl_job_result *out, bole_error *error)
 {
-    bl_key_watch watch = { 0 };
-    bole_status status = BOLE_OK;
+    bl_key_watch watch;
+    bole_status status = bl_key_watch_init(&watch, error);
+    if (status != BOLE_OK)
+        return status;
     for (bl_merge_seek_first(merge); merge->current != NULL; bl_merge_next(merge)) {
         const bl_cursor *entry = merge->current;
         uint64_t tag = entry->tag;
-        bool new_key;
         out->entries_in++;
         if (bl_unlikely(!bl_kind_is_built((uint8_t)bl_tag_kind(tag)))) {
             status = bl_fail(error, BOLE_UNSUPPORTED, "operation of kind %d in a segment",
                              (int)bl_tag_kind(tag));
             break;
         }
-        status = bl_key_watch_see(&watch, entry, &new_key, error);
-        if (bl_unlikely(status != BOLE_OK))
-            break;
+        bool new_key = bl_key_watch_is_new(&watch, entry);
         if (bl_version_filter_keeps(filter, new_key, &tag))
             status = bl_job_output_add(output, entry, new_key, tag, error);
         else
@@ -154,7 +153,7 @@ static bole_status merge_all(bl_merge *merge, bl_job_output *output, bl_version_
         if (error != NULL && merge->error != NULL)
             *error = *merge->error;
     }
-    bole_buffer_free(&watch.last);
+    bl_key_watch_deinit(&watch);
     return status;
 }
 

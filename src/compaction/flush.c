@@ -60,11 +60,12 @@ static bole_status look_at_range(bl_cursor *cursor, const bl_version_table *tabl
 static bole_status walk(bl_cursor *cursor, bl_job_output *output, bl_version_filter *filter, uint64_t *shown,
                         bole_error *error)
 {
-    bl_key_watch watch = { 0 };
-    bole_status status = BOLE_OK;
+    bl_key_watch watch;
+    bole_status status = bl_key_watch_init(&watch, error);
+    if (status != BOLE_OK)
+        return status;
     cursor->head_offset = output->plan->head_offset;
     for (cursor->ops->seek_first(cursor); cursor->valid; bl_cursor_next(cursor)) {
-        bool new_key;
         uint64_t tag = cursor->tag;
         ++*shown;
         if (bl_unlikely(!bl_kind_is_built((uint8_t)bl_tag_kind(tag)))) {
@@ -72,9 +73,7 @@ static bole_status walk(bl_cursor *cursor, bl_job_output *output, bl_version_fil
                              (int)bl_tag_kind(tag));
             break;
         }
-        status = bl_key_watch_see(&watch, cursor, &new_key, error);
-        if (bl_unlikely(status != BOLE_OK))
-            break;
+        bool new_key = bl_key_watch_is_new(&watch, cursor);
         if (bl_version_filter_keeps(filter, new_key, &tag))
             status = bl_job_output_add(output, cursor, new_key, tag, error);
         else
@@ -86,7 +85,7 @@ static bole_status walk(bl_cursor *cursor, bl_job_output *output, bl_version_fil
     }
     if (status == BOLE_OK && cursor->status != BOLE_OK)
         status = failed(cursor, error);
-    bole_buffer_free(&watch.last);
+    bl_key_watch_deinit(&watch);
     return status;
 }
 

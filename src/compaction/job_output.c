@@ -22,7 +22,6 @@
 #include "base/status.h"
 #include "compaction/compaction_pick.h"
 
-static const uint64_t MIB = UINT64_C(1) << 20;
 static const uint64_t MEASURE_BYTES = 16 * 1024; /* between two looks at how much was written */
 static const uint64_t CUT_BYTES_MIN = 4 * 1024;  /* below, a segment is more header and footer than entries */
 static const uint64_t FIRST_BYTES_MIN = 16 * 1024;
@@ -193,7 +192,7 @@ static bole_status open_writer(bl_job_output *output, bole_error *error)
         .inputs = plan->inputs,
         .input_count = plan->input_count,
     };
-    output->bytes = output->measured = 0;
+    output->bytes = output->measured = output->measure_at = 0;
     status = bl_segment_writer_create(&parameters, &output->writer, error);
     if (status == BOLE_OK)
         output->header_bytes = bl_segment_writer_bytes(output->writer);
@@ -244,28 +243,22 @@ static bool ends_before(bl_job_output *output, const bl_cursor *entry)
         if (bl_segment_writer_bytes(output->writer) - output->header_bytes >= output->bytes_max)
             cut = true;
     }
+    output->measure_at = output->bytes_max < 8 * MEASURE_BYTES ? 0 : output->measured + MEASURE_BYTES;
     return cut;
 }
 
-bole_status bl_job_output_add(bl_job_output *output, const bl_cursor *entry, bool new_key, uint64_t tag,
-                              bole_error *error)
+bole_status bl_job_output_turn(bl_job_output *output, const bl_cursor *entry, bool new_key, bole_error *error)
 {
     bole_status status = BOLE_OK;
-    if (new_key && bl_unlikely(ends_before(output, entry)))
+    if (new_key && ends_before(output, entry))
         status = finish_writer(output, error);
-    if (status == BOLE_OK && bl_unlikely(output->writer == NULL))
+    if (status == BOLE_OK && output->writer == NULL)
         status = open_writer(output, error);
-    if (status != BOLE_OK)
-        return status;
-    output->bytes += entry->key.size + entry->value.size;
-    return bl_segment_writer_add(output->writer, entry->key, tag, entry->value, error);
+    return status;
 }
 
-bole_status bl_job_output_went_by(bl_job_output *output, uint64_t bytes, bole_error *error)
+bole_status bl_job_output_report(bl_job_output *output, bole_error *error)
 {
-    output->unreported += bytes;
-    if (bl_likely(output->unreported < MIB))
-        return BOLE_OK;
     const bl_job_context *job = output->job;
     if (job->progress != NULL)
         job->progress(job->context, output->unreported);
@@ -309,18 +302,14 @@ void bl_job_result_discard(bl_job_result *result)
 
 /* ---- Keys ---- */
 
-bole_status bl_key_watch_see(bl_key_watch *watch, const bl_cursor *entry, bool *new_key, bole_error *error)
+bole_status bl_key_watch_init(bl_key_watch *watch, bole_error *error)
 {
-    bole_slice key = entry->key;
-    *new_key = !watch->any || entry->head != watch->head ||
-               !bl_slice_equal(key, bl_slice(watch->last.data, watch->last.size));
-    if (!*new_key)
-        return BOLE_OK;
-    watch->any = true;
-    watch->head = entry->head;
-    if (bl_unlikely(key.size == 0))
-        watch->last.size = 0;
-    else if (bl_unlikely(!bl_buffer_assign(&watch->last, key.data, key.size)))
-        return bl_fail(error, BOLE_NO_MEMORY, "copy of a key of %zu bytes", key.size);
-    return BOLE_OK;
+    *watch = (bl_key_watch){ .last = bl_alloc(BOLE_KEY_BYTES_MAX), .last_bytes = SIZE_MAX };
+    return watch->last != NULL ? BOLE_OK : bl_fail(error, BOLE_NO_MEMORY, "copy of a key");
+}
+
+void bl_key_watch_deinit(bl_key_watch *watch)
+{
+    bl_free(watch->last);
+    *watch = (bl_key_watch){ .last = NULL };
 }

@@ -45,7 +45,8 @@ enum {
 struct bl_segment_writer {
     bl_segment_environment *environment;
     bl_comparator *comparator;
-    bool zero_sequences, install_frames, has_filter, compressing;
+    bool install_frames, has_filter, compressing;
+    uint64_t tag_kept;    /* of a tag: all of it, or with zero_sequences its kind */
     uint32_t block_bytes; /* 0: as entries turn out */
     bole_status status;   /* of the first failure: nothing goes on after it */
     char *path, *path_temporary;
@@ -206,7 +207,7 @@ bole_status bl_segment_writer_create(const bl_segment_writer_parameters *paramet
         return bl_fail(error, BOLE_NO_MEMORY, "segment writer");
     writer->environment = parameters->environment;
     writer->comparator = parameters->comparator;
-    writer->zero_sequences = parameters->zero_sequences;
+    writer->tag_kept = parameters->zero_sequences ? BL_TAG(0, UINT8_MAX) : UINT64_MAX;
     writer->install_frames = parameters->install_frames && parameters->environment->cache != NULL;
     writer->compressing = parameters->compression != BL_COMPRESSED_NONE;
     writer->block_bytes = parameters->block_bytes;
@@ -492,7 +493,7 @@ bole_status bl_segment_writer_add(bl_segment_writer *writer, bole_slice key, uin
     if (bl_unlikely(writer->status != BOLE_OK))
         return bl_fail(error, writer->status, "%s: the writer failed before", writer->path_temporary);
     bl_segment_meta *meta = &writer->footer.meta;
-    uint64_t stored_tag = writer->zero_sequences ? BL_TAG(0, bl_tag_kind(tag)) : tag;
+    uint64_t stored_tag = tag & writer->tag_kept;
     bl_block_added added = BL_BLOCK_FULL;
     if (bl_likely(bl_block_builder_count(&writer->builder) != 0 && key.size <= BOLE_KEY_BYTES_MAX &&
                   value.size < BL_BLOCK_BORROW_BYTES && bl_kind_is_built((uint8_t)bl_tag_kind(tag))))
