@@ -28,7 +28,10 @@
 
 #include <string.h>
 
-enum { SEQUENTIAL_MOVES = 2, AHEAD_BYTES = 256 * 1024, LINES_PREFETCHED = 4, LINE_BYTES = 64 };
+enum { SEQUENTIAL_MOVES = 2, AHEAD_BYTES = 256 * 1024, LINE_BYTES = 64 };
+/* Lines of the next block that are fetched while this one is shown: what a step into it touches first, or when the
+ * walk goes on and on all of a usual block. */
+enum { LINES_PREFETCHED = 4, LINES_SEQUENTIAL = 64 };
 enum { RECORDS_PREFETCHED = 16, SHORT_KEY_BYTES = 128 };
 #define NOT_PREPARED UINT64_MAX
 /* A block in the read-ahead buffer lies as it lies in the file, modulo this. */
@@ -226,20 +229,24 @@ static bole_status bring(segment_cursor *cursor, uint64_t ordinal, const uint8_t
 
 /* ---- Showing a block --------------------------------------------------------------------------------- */
 
-static void prefetch_block(const bl_unit *unit, uint64_t ordinal)
+static void prefetch_block(const bl_unit *unit, uint64_t ordinal, uint32_t lines_max)
 {
     const bl_frame *value = atomic_load_explicit(bl_block_index_slot(&unit->index, ordinal),
                                                  memory_order_relaxed);
     const char *lines = (const char *)((uintptr_t)value & ~BL_SLOT_TAGS);
-    for (int i = 0; lines != NULL && i < LINES_PREFETCHED; i++)
+    uint32_t count = unit->index.frame_bytes[ordinal] / LINE_BYTES;
+    if (lines == NULL)
+        return;
+    for (uint32_t i = 0; i < lines_max && i <= count; i++)
         __builtin_prefetch(lines + (size_t)i * LINE_BYTES);
 }
 
 static void prefetch_neighbour(const segment_cursor *cursor)
 {
     uint64_t next = cursor->forward ? cursor->ordinal + 1 : cursor->ordinal - 1; /* wraps below 0 */
+    bool sequential = cursor->options.read_ahead && cursor->moves >= SEQUENTIAL_MOVES;
     if (next < cursor->unit->index.count)
-        prefetch_block(cursor->unit, next);
+        prefetch_block(cursor->unit, next, sequential ? LINES_SEQUENTIAL : LINES_PREFETCHED);
 }
 
 /* The walk touches the first line of each record: let those of the next ones come together. */
@@ -497,7 +504,7 @@ static void prepare_seek(bl_cursor *base, bole_slice key)
         const bl_unit *unit = bl_unit_of(node);
         uint64_t ordinal = bl_block_index_search(&unit->index, segment->comparator, key);
         if (ordinal < unit->index.count) {
-            prefetch_block(unit, ordinal);
+            prefetch_block(unit, ordinal, LINES_PREFETCHED);
             cursor->prepared_at = at;
             cursor->prepared_ordinal = ordinal;
         }

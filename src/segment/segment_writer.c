@@ -398,12 +398,14 @@ static bole_status write_small(bl_segment_writer *writer, size_t size, size_t *s
     uint8_t *frame = card != NULL ? bl_frame_card_bytes(card) : writer->compressing ? writer->work.data : out;
     bl_block_builder_finish(&writer->builder, frame);
     *stored = writer->compressing ? compress(writer, frame, size, out) : 0;
-    if (*stored == 0) {
+    if (*stored != 0) {
+        bl_block_seal(out, writer->seed, offset_of(writer));
+    } else { /* sealed where it is warm */
         *stored = size;
+        bl_block_seal(frame, writer->seed, offset_of(writer));
         if (frame != out)
             memcpy(out, frame, size);
     }
-    bl_block_seal(out, writer->seed, offset_of(writer));
     writer->buffer_bytes += *stored;
     if (card != NULL)
         keep_card(writer, card);
