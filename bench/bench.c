@@ -227,6 +227,7 @@ static json_t *round_json(const bench_result *r)
         { "max_us", r->max_us },
         { "cpu_seconds", r->cpu_seconds },
         { "resident_mib", (double)r->resident_bytes / 1048576 },
+        { "read_mib", (double)r->read_bytes / 1048576 },
         { "written_mib", (double)r->written_bytes / 1048576 },
         { "write_amplification", user == 0 ? 0 : (double)r->written_bytes / user },
         { "space_amplification", user == 0 ? 0 : (double)r->store_bytes / user },

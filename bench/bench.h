@@ -97,7 +97,7 @@ typedef struct bench_result { /* of one row in one round */
     double sustained_per_second; /* until nothing was left to be done behind the calls; 0: there is nothing */
     double p50_us, p90_us, p99_us, p999_us, p9999_us, max_us;
     double cpu_seconds;
-    uint64_t resident_bytes, written_bytes, store_bytes, user_bytes, device_flushes;
+    uint64_t resident_bytes, read_bytes, written_bytes, store_bytes, user_bytes, device_flushes;
 } bench_result;
 
 /* Run the plan's rows in their order; `told` gets each result. False: something went wrong and was said on stderr. */

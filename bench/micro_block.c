@@ -2,29 +2,20 @@
 /* micro_block.c -- what the bytes side of a segment costs: building, validating, searching blocks and index.
  *
  * Entries are 16 bytes decimal and 100 bytes, as in the last level (sequences zeroed) unless said. "writer"
- * counts segment_writer_add with a disk that forgets what it is given: the cost without the kernel's.
- * Not part of any build: cc -O2 -Iinclude -Isrc bench/micro_block.c LIBBOLE.a -llz4 -lzstd -lpthread */
+ * counts segment_writer_add with a disk that forgets what it is given: the cost without the kernel's. */
 #include "base/alloc.h"
 #include "base/checksum.h"
 #include "base/prng.h"
 #include "core/run_cursor.h"
+#include "micro_clock.h"
 #include "platform/page_arena.h"
 #include "segment/block_builder.h"
 #include "segment/block_index.h"
 #include "segment/segment_writer.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-
 enum { BLOCKS = 15000, ENTRIES = BLOCKS * 38, ROUNDS = 3 };
 
-static double cpu_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
-}
+static size_t entries; /* of ENTRIES */
 
 static void check(bool good)
 {
@@ -51,8 +42,8 @@ static void build_blocks(void)
     memset(frames, 1, (size_t)BLOCKS * 2 * 4096);
     for (int round = 0; round < ROUNDS; round++) {
         blocks = 0;
-        double begin = cpu_ns();
-        for (size_t i = 0; i < ENTRIES; i++) {
+        micro_begin();
+        for (size_t i = 0; i < entries; i++) {
             bole_slice key = { keys[i], 16 }, bytes = { value, sizeof value };
             while (bl_block_builder_add(&builder, key, BL_TAG(0, BL_KIND_PUT), bytes, 4096) !=
                    BL_BLOCK_ADDED) {
@@ -61,35 +52,32 @@ static void build_blocks(void)
             }
             block_of[i] = (uint32_t)blocks;
         }
-        ends[blocks] = ENTRIES;
+        ends[blocks] = entries;
         bl_block_builder_finish(&builder, frames + 4096 * blocks++);
-        double ns = cpu_ns() - begin;
-        printf("build            %6.1f ns an entry\n", ns / ENTRIES);
+        micro_end("build, an entry", entries);
         builder.has_last = false;
     }
     bl_block_builder_deinit(&builder);
-    printf("%zu blocks\n", blocks);
-    double begin = cpu_ns();
+    micro_begin();
     for (size_t i = 0; i < blocks; i++)
         bl_block_seal(frames + 4096 * i, 1, i);
-    printf("checksum         %6.1f ns an entry\n", (cpu_ns() - begin) / ENTRIES);
-    begin = cpu_ns();
+    micro_end("seal: checksum, a block", blocks);
+    micro_begin();
     for (size_t i = 0; i < blocks; i++) {
         const uint8_t *frame = frames + 4096 * i;
         check(bl_block_validate(frame, 32 + (size_t)bl_get_u32(frame + 12), false, NULL, "f", 0, NULL) ==
               BOLE_OK);
     }
-    printf("validate         %6.1f ns an entry\n", (cpu_ns() - begin) / ENTRIES);
+    micro_end("validate, a block", blocks);
 }
 
 static void search_blocks(size_t span, const char *what)
 {
     uint64_t found = 0, pick = 1, sum = 0;
-    enum { COUNT = 2000000 };
-    double best = 1e9;
+    uint64_t count = micro_less(2000000);
     for (int round = 0; round < ROUNDS; round++) {
-        double begin = cpu_ns();
-        for (size_t i = 0; i < COUNT; i++) {
+        micro_begin();
+        for (size_t i = 0; i < count; i++) {
             pick = (pick + sum) * UINT64_C(0x9E3779B97F4A7C15) + 1; /* waits for the answer before */
             size_t at = (size_t)((__uint128_t)(pick ^ pick >> 31) * span >> 64);
             bl_lookup lookup = { .key = { keys[at], 16 }, .sequence = 9 };
@@ -100,21 +88,18 @@ static void search_blocks(size_t span, const char *what)
             found += bl_block_search(&view, &lookup, &tag, &value) == BL_BLOCK_FOUND;
             sum = *(const uint8_t *)value.data;
         }
-        double ns = (cpu_ns() - begin) / COUNT;
-        best = ns < best ? ns : best;
+        micro_end(what, count);
     }
-    check(found == (uint64_t)ROUNDS * COUNT);
-    printf("%s%6.1f ns a search\n", what, best);
+    check(found == ROUNDS * count);
 }
 
 static void scan_blocks(void)
 {
     bl_block_offsets scratch = { NULL, 0, 0, 0 };
     uint8_t buffer[64];
-    double best = 1e9;
     uint64_t sum = 0;
     for (int round = 0; round < ROUNDS; round++) {
-        double begin = cpu_ns();
+        micro_begin();
         for (size_t i = 0; i < blocks; i++) {
             bl_block_view view;
             bl_cursor cursor = { .key_buffer = buffer };
@@ -126,10 +111,9 @@ static void scan_blocks(void)
                 sum += cursor.head + *(const uint8_t *)cursor.value.data;
             }
         }
-        double ns = (cpu_ns() - begin) / ENTRIES;
-        best = ns < best ? ns : best;
+        micro_end("decode, an entry", entries);
     }
-    printf("decode           %6.1f ns an entry (%llu)\n", best, (unsigned long long)sum % 10);
+    check(sum != 1);
     bl_block_offsets_deinit(&scratch);
 }
 
@@ -158,15 +142,16 @@ static void search_index(size_t copies)
     for (size_t i = 0; i < copies; i++)
         check(bl_block_index_init(&indexes[i], memory + each * i, each, bytes, 4096, UINT64_MAX, "f", 0,
                                   NULL) == BOLE_OK);
-    enum { COUNT = 1000000 };
+    uint64_t count = micro_less(1000000) / 8 * 8;
+    char name[64];
     static size_t asked[4096];
     for (size_t i = 0; i < 4096; i++)
-        asked[i] = (size_t)((__uint128_t)(i * UINT64_C(0x9E3779B97F4A7C15)) * ENTRIES >> 64);
-    double best = 1e9;
+        asked[i] = (size_t)((__uint128_t)(i * UINT64_C(0x9E3779B97F4A7C15)) * entries >> 64);
     uint64_t pick = 1, found = 0, sum = 0;
+    snprintf(name, sizeof name, "%zu indexes, a search with its slot", copies);
     for (int round = 0; round < ROUNDS; round++) {
-        double begin = cpu_ns();
-        for (size_t i = 0; i < COUNT; i++) {
+        micro_begin();
+        for (size_t i = 0; i < count; i++) {
             pick = (pick + found) * UINT64_C(0x9E3779B97F4A7C15) + 1;
             uint64_t random = pick ^ pick >> 31;
             const bl_block_index *index = &indexes[random % copies];
@@ -175,15 +160,13 @@ static void search_index(size_t copies)
             found += (uintptr_t)atomic_load_explicit(bl_block_index_slot(index, found), memory_order_acquire);
             sum += found == block_of[at];
         }
-        double ns = (cpu_ns() - begin) / COUNT;
-        best = ns < best ? ns : best;
+        micro_end(name, count);
     }
-    check(sum == (uint64_t)ROUNDS * COUNT);
-    printf("index %4.0f MB    %6.1f ns a search with its slot\n", (double)(each * copies) / 1e6, best);
-    best = 1e9;
+    check(sum == ROUNDS * count);
+    snprintf(name, sizeof name, "%zu indexes, eight searches at a time, each", copies);
     for (int round = 0; round < ROUNDS; round++) { /* eight searches begin before the first ends */
-        double begin = cpu_ns();
-        for (size_t i = 0; i < COUNT / 8; i++) {
+        micro_begin();
+        for (size_t i = 0; i < count / 8; i++) {
             pick = (pick + found) * UINT64_C(0x9E3779B97F4A7C15) + 1;
             const bl_block_index *index[8];
             bole_slice key[8];
@@ -200,10 +183,8 @@ static void search_index(size_t copies)
                                                          memory_order_acquire);
             }
         }
-        double ns = (cpu_ns() - begin) / COUNT;
-        best = ns < best ? ns : best;
+        micro_end(name, count);
     }
-    printf("index %4.0f MB    %6.1f ns a search, eight at a time\n", (double)(each * copies) / 1e6, best);
     bl_region_free(memory, each * copies);
     free(indexes);
     bole_buffer_free(&section);
@@ -231,43 +212,42 @@ static void write_segments(bool zeroed, uint32_t bits, bl_compression_kind compr
     bl_segment_environment environment = { .vfs = &forgetful, .directory = "s", .budget = &budget };
     for (size_t i = 0; i < sizeof value; i++)
         value[i] = (uint8_t)(i * i % 251);
-    double best = 1e9;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         bl_segment_writer_parameters parameters = { .environment = &environment,
                                                     .number = round + 1,
                                                     .filter_bits_per_key = bits,
                                                     .zero_sequences = zeroed,
-                                                    .entries_estimate = ENTRIES,
+                                                    .entries_estimate = entries,
                                                     .compression = compression };
         bl_segment_writer *writer;
         bl_segment_meta meta;
-        double begin = cpu_ns();
+        micro_begin();
         check(bl_segment_writer_create(&parameters, &writer, NULL) == BOLE_OK);
-        for (size_t i = 0; i < ENTRIES; i++)
+        for (size_t i = 0; i < entries; i++)
             check(bl_segment_writer_add(writer, (bole_slice){ keys[i], 16 }, BL_TAG(i + 1, BL_KIND_PUT),
                                         (bole_slice){ value, sizeof value }, NULL) == BOLE_OK);
         check(bl_segment_writer_finish(writer, &meta, NULL, NULL) == BOLE_OK);
-        double ns = (cpu_ns() - begin) / ENTRIES;
-        best = ns < best ? ns : best;
+        micro_end(what, entries);
         bl_segment_meta_deinit(&meta);
     }
-    printf("%s%6.1f ns an entry\n", what, best);
     memory->write = forgetful.write;
     bole_vfs_destroy(memory);
 }
 
 int main(void)
 {
-    for (size_t i = 0; i < ENTRIES; i++)
-        snprintf(keys[i], sizeof keys[i], "%016llu", (unsigned long long)i + 10000000);
+    entries = micro_less(ENTRIES);
+    for (size_t i = 0; i < entries; i++)
+        snprintf(keys[i], sizeof keys[i], "%016u", (unsigned)i + 10000000u);
     build_blocks();
-    search_blocks(64 * 38, "search near      ");
-    search_blocks(ENTRIES, "search far       ");
+    search_blocks(64 * 38, "search of near blocks");
+    search_blocks(entries, "search of far blocks");
     scan_blocks();
     search_index(1);
     search_index(60);
-    write_segments(true, 10, BL_COMPRESSED_NONE, "writer           ");
-    write_segments(false, 14, BL_COMPRESSED_NONE, "writer, level 0  ");
-    write_segments(true, 10, BL_COMPRESSED_LZ4, "writer, LZ4      ");
+    write_segments(true, 10, BL_COMPRESSED_NONE, "writer, an entry");
+    write_segments(false, 14, BL_COMPRESSED_NONE, "writer, level 0, an entry");
+    write_segments(true, 10, BL_COMPRESSED_LZ4, "writer, LZ4, an entry");
+    micro_print();
     return 0;
 }

@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* micro_log.c -- nanoseconds of the log's append path, alone: reserve, fill, finish, publish.
  *
- * Not built by default:
- *     cc -std=gnu11 -O2 -D_GNU_SOURCE -Iinclude -Isrc bench/micro_log.c libbole.a -lxxhash -lpthread -o micro_log
- *     ./micro_log DIRECTORY [record bytes, 140] [MiB of log, 64]
- * Each line is the best and the median of rounds on fresh logs; with "touched" all pages were touched before, so that
- * no page fault is counted (in the store a background job does that). The last lines are synced appends,
- * and replay. */
+ *     micro_log [DIRECTORY, /tmp [record bytes, 140 [MiB of log, 64]]]
+ * Rounds on fresh logs; with "touched" all pages were touched before, so that no page fault is counted (in the store a
+ * background job does that). The last ones are synced appends, which wait for the disk, and replay. */
 #include "log/write_ahead_log.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "micro_clock.h"
 
 enum { ROUNDS = 7, SYNCED_APPENDS = 200 };
 
@@ -53,55 +47,41 @@ static bool append(bl_write_ahead_log *log, const uint8_t *source, uint64_t payl
     return true;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static void report(const char *what, double *nanoseconds)
-{
-    qsort(nanoseconds, ROUNDS, sizeof nanoseconds[0], by_value);
-    printf("%-46s %8.1f best %8.1f median ns/record\n", what, nanoseconds[0], nanoseconds[ROUNDS / 2]);
-}
-
 /* Fill logs, publishing after every `group` records. */
 static void fill(const char *what, const char *directory, uint64_t bytes, bl_log_way way,
                  uint64_t payload_bytes, bool touch, uint64_t group)
 {
-    bole_vfs *vfs = bole_vfs_posix();
     static uint8_t source[1 << 20];
     memset(source, 0x5a, sizeof source);
     source[0] = 1;
-    double nanoseconds[ROUNDS];
     for (int round = 0; round < ROUNDS; round++) {
         bl_write_ahead_log *log = make(directory, bytes, way);
         bole_error error = BOLE_ERROR_INIT;
-        uint64_t count = 0, spent = 0;
+        uint64_t count = 0;
         bool more = true;
+        micro_begin();
         while (more) { /* a MiB at a time, touched outside of what is measured */
+            micro_pause();
             while (touch && bl_log_touch_ahead(log))
                 ;
-            uint64_t before = bl_log_end(log), begin = vfs->monotonic_ns(vfs);
+            micro_resume();
+            uint64_t before = bl_log_end(log);
             while (more && bl_log_end(log) - before < 1 << 20) {
                 for (uint64_t i = 0; more && i < group; i++)
                     more = append(log, source, payload_bytes);
                 check(bl_log_publish(log, &error), &error);
                 count += group;
             }
-            spent += vfs->monotonic_ns(vfs) - begin;
         }
-        nanoseconds[round] = (double)spent / (double)count;
+        micro_end(what, count);
         end(log);
     }
-    report(what, nanoseconds);
 }
 
 static void fill_synced(const char *what, const char *directory, bl_log_way way, uint64_t payload_bytes)
 {
     bole_vfs *vfs = bole_vfs_posix();
     static uint8_t source[1 << 20] = { 1 };
-    double nanoseconds[ROUNDS];
     for (int round = 0; round < ROUNDS; round++) {
         bl_write_ahead_log *log = make(directory, 1 << 20, way);
         bole_error error = BOLE_ERROR_INIT;
@@ -110,10 +90,9 @@ static void fill_synced(const char *what, const char *directory, bl_log_way way,
             check(bl_log_publish(log, &error), &error);
             check(bl_log_sync(log, bl_log_published(log), &error), &error);
         }
-        nanoseconds[round] = (double)(vfs->monotonic_ns(vfs) - begin) / SYNCED_APPENDS;
+        micro_note(what, (double)(vfs->monotonic_ns(vfs) - begin) / SYNCED_APPENDS);
         end(log);
     }
-    report(what, nanoseconds);
 }
 
 static void replay(const char *directory, uint64_t bytes, uint64_t payload_bytes)
@@ -125,7 +104,6 @@ static void replay(const char *directory, uint64_t bytes, uint64_t payload_bytes
     while (bl_log_room(log) > bytes / 2 && append(log, source, payload_bytes))
         ;
     check(bl_log_publish(log, &error), &error);
-    double nanoseconds[ROUNDS];
     bl_log_replayed replayed;
     for (int round = 0; round < ROUNDS; round++) {
         bl_log_expectation expectation = { .vfs = vfs,
@@ -133,38 +111,31 @@ static void replay(const char *directory, uint64_t bytes, uint64_t payload_bytes
                                            .number = bl_log_number(log),
                                            .id = bl_log_id(log),
                                            .end = UINT64_MAX };
-        uint64_t begin = vfs->monotonic_ns(vfs);
+        micro_begin();
         check(bl_log_replay(&expectation, NULL, NULL, &replayed, &error), &error);
-        nanoseconds[round] = (double)(vfs->monotonic_ns(vfs) - begin) / (double)replayed.records;
+        micro_end("replay, a record, search included", replayed.records);
     }
-    report("replay of a log half full, search included", nanoseconds);
-    printf("%-46s %8.2f GB/s of records\n", "",
-           (double)replayed.bytes / (double)replayed.records / nanoseconds[0]);
     end(log);
 }
 
 int main(int argc, char **argv)
 {
-    if (argc < 2) {
-        fprintf(stderr, "usage: micro_log DIRECTORY [record bytes] [MiB of log]\n");
-        return 2;
-    }
+    const char *directory = argc > 1 ? argv[1] : "/tmp";
     uint64_t record = argc > 2 ? strtoull(argv[2], NULL, 10) : 140;
-    uint64_t bytes = (argc > 3 ? strtoull(argv[3], NULL, 10) : 64) << 20;
+    uint64_t bytes = (argc > 3 ? strtoull(argv[3], NULL, 10) : micro_less(64)) << 20;
     if (record <= BL_LOG_RECORD_HEADER_BYTES || record > 1 << 20 || bytes == 0) {
         fprintf(stderr, "micro_log: records have 25 bytes to 1 MiB, logs at least 1 MiB\n");
         return 2;
     }
     uint64_t payload = record - BL_LOG_RECORD_HEADER_BYTES;
-    printf("records of %llu bytes, logs of %llu MiB\n", (unsigned long long)record,
-           (unsigned long long)bytes >> 20);
-    fill("mapped, touched, publish each", argv[1], bytes, BL_LOG_MAPPED, payload, true, 1);
-    fill("mapped, touched, publish every 100", argv[1], bytes, BL_LOG_MAPPED, payload, true, 100);
-    fill("mapped, page faults included, publish each", argv[1], bytes, BL_LOG_MAPPED, payload, false, 1);
-    fill("written, publish each", argv[1], bytes, BL_LOG_WRITTEN, payload, false, 1);
-    fill("written, publish every 100", argv[1], bytes, BL_LOG_WRITTEN, payload, false, 100);
-    fill_synced("mapped, synced each", argv[1], BL_LOG_MAPPED, payload);
-    fill_synced("written, synced each", argv[1], BL_LOG_WRITTEN, payload);
-    replay(argv[1], bytes, payload);
+    fill("mapped, touched, publish each", directory, bytes, BL_LOG_MAPPED, payload, true, 1);
+    fill("mapped, touched, publish every 100", directory, bytes, BL_LOG_MAPPED, payload, true, 100);
+    fill("mapped, page faults included, publish each", directory, bytes, BL_LOG_MAPPED, payload, false, 1);
+    fill("written, publish each", directory, bytes, BL_LOG_WRITTEN, payload, false, 1);
+    fill("written, publish every 100", directory, bytes, BL_LOG_WRITTEN, payload, false, 100);
+    fill_synced("mapped, synced each", directory, BL_LOG_MAPPED, payload);
+    fill_synced("written, synced each", directory, BL_LOG_WRITTEN, payload);
+    replay(directory, bytes, payload);
+    micro_print();
     return 0;
 }

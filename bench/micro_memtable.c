@@ -2,15 +2,11 @@
 /* micro_memtable.c -- what a memtable costs: inserts, gets, misses, seeks and steps, in nanoseconds.
  *
  * usage: micro_memtable [entries] [value bytes] [avx512|avx2|scalar]
- * Keys are 16 decimal digits. Figures are the best of three rounds, because the machine is shared. Not part of the
- * build; link it with the static library. */
+ * Keys are 16 decimal digits. */
 #include "base/hash.h"
 #include "base/prng.h"
 #include "memory/memtable_state.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include "micro_clock.h"
 
 enum { KEY_BYTES = 16, ROUNDS = 3, BATCH = 64 };
 
@@ -23,13 +19,6 @@ typedef struct bench_state {
     const char *paths;
     bl_memory_budget budget;
 } bench_state;
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
-}
 
 static void make_key(char *out, uint64_t number)
 {
@@ -83,9 +72,9 @@ static const char *const order_names[ORDERS] = { "insert random",         "inser
                                                  "insert batch random",   "insert batch rising",
                                                  "overwrite batch random" };
 
-/* Insert every key once in the given order; returns nanoseconds each. */
-static double fill(bench_state *bench, bl_memtable *memtable, bl_memtable_tree *tree, fill_order order,
-                   uint64_t sequence)
+/* Insert every key once in the given order; `name` NULL: unmeasured. */
+static void fill(bench_state *bench, bl_memtable *memtable, bl_memtable_tree *tree, fill_order order,
+                 uint64_t sequence, const char *name)
 {
     static char value[65536];
     bole_slice bytes = bl_slice(value, bench->value_bytes);
@@ -94,39 +83,48 @@ static double fill(bench_state *bench, bl_memtable *memtable, bl_memtable_tree *
     bool overwrites = order == OVERWRITE || order == BATCHED_OVERWRITE;
     bl_memtable_item items[BATCH];
     uint32_t pending = 0;
-    double begin = now();
+    micro_begin();
     for (uint64_t i = 0; i < bench->entries; i++) {
-        char key[KEY_BYTES];
-        bole_slice name = key_of(overwrites ? bench->probes : bench->keys, i);
+        char bytes_of_key[KEY_BYTES];
+        bole_slice key = key_of(overwrites ? bench->probes : bench->keys, i);
         if (order == RISING || order == FALLING || order == BATCHED_RISING) {
-            make_key(key, order == FALLING ? bench->entries - i : i);
-            name = bl_slice(key, KEY_BYTES);
+            make_key(bytes_of_key, order == FALLING ? bench->entries - i : i);
+            key = bl_slice(bytes_of_key, KEY_BYTES);
         }
         if (bl_memtable_reserve(memtable, each, NULL) != BOLE_OK)
             abort();
         uint64_t tag = BL_TAG(sequence + i, BL_KIND_PUT);
         if (!batched) {
-            bl_memtable_insert(tree, name, bl_hash(name.data, name.size), bytes, tag);
+            bl_memtable_insert(tree, key, bl_hash(key.data, key.size), bytes, tag);
             continue;
         }
         static char keys[BATCH][KEY_BYTES];
-        memcpy(keys[pending], name.data, KEY_BYTES);
-        name = bl_slice(keys[pending], KEY_BYTES);
-        items[pending++] = (bl_memtable_item){ tree, name, bytes, bl_hash(name.data, name.size), tag };
+        memcpy(keys[pending], key.data, KEY_BYTES);
+        key = bl_slice(keys[pending], KEY_BYTES);
+        items[pending++] = (bl_memtable_item){ tree, key, bytes, bl_hash(key.data, key.size), tag };
         if (pending == BATCH || i + 1 == bench->entries) {
             bl_memtable_insert_batch(items, pending);
             pending = 0;
         }
     }
-    return (now() - begin) / (double)bench->entries;
+    if (name != NULL)
+        micro_end(name, bench->entries);
 }
 
-static void report(const char *what, double best) { printf("%-22s %8.1f ns\n", what, best); }
+static void must_be(uint64_t seen, uint64_t expected, const char *name)
+{
+    if (seen == expected)
+        return;
+    fprintf(stderr, "micro_memtable: %s: %llu of %llu\n", name, (unsigned long long)seen,
+            (unsigned long long)expected);
+    exit(1);
+}
 
-static double get_all(bench_state *bench, const bl_memtable_tree *tree, bool hit)
+static void get_all(bench_state *bench, const bl_memtable_tree *tree, bool hit)
 {
     uint64_t found = 0;
-    double begin = now();
+    const char *name = hit ? "get" : "get, absent";
+    micro_begin();
     for (uint64_t i = 0; i < bench->entries; i++) {
         char key[KEY_BYTES];
         memcpy(key, bench->probes + i * KEY_BYTES, KEY_BYTES);
@@ -137,18 +135,16 @@ static double get_all(bench_state *bench, const bl_memtable_tree *tree, bool hit
         found += bl_memtable_get(tree, bl_slice(key, KEY_BYTES), bl_hash(key, KEY_BYTES), BL_SEQUENCE_MAX,
                                  &tag, &value);
     }
-    double nanoseconds = (now() - begin) / (double)bench->entries;
-    if (found != (hit ? bench->entries : 0))
-        printf("found %llu\n", (unsigned long long)found);
-    return nanoseconds;
+    micro_end(name, bench->entries);
+    must_be(found, hit ? bench->entries : 0, name);
 }
 
 /* Gets in groups, with all that they touch fetched first. */
-static double get_groups(bench_state *bench, const bl_memtable_tree *tree)
+static void get_groups(bench_state *bench, const bl_memtable_tree *tree)
 {
     enum { GROUP = 16 };
     uint64_t found = 0;
-    double begin = now();
+    micro_begin();
     for (uint64_t i = 0; i + GROUP <= bench->entries; i += GROUP) {
         bl_lookup lookups[GROUP];
         for (uint64_t j = 0; j < GROUP; j++) {
@@ -162,18 +158,18 @@ static double get_groups(bench_state *bench, const bl_memtable_tree *tree)
             found += bl_memtable_get(tree, lookups[j].key, lookups[j].hash, BL_SEQUENCE_MAX, &tag, &value);
         }
     }
-    if (found != bench->entries / GROUP * GROUP)
-        printf("found %llu\n", (unsigned long long)found);
-    return (now() - begin) / (double)bench->entries;
+    micro_end("get, in groups of 16", bench->entries / GROUP * GROUP);
+    must_be(found, bench->entries / GROUP * GROUP, "get, in groups of 16");
 }
 
-static double walk(bench_state *bench, bl_memtable *memtable, const bl_memtable_tree *tree, bool forward)
+static void walk(bench_state *bench, bl_memtable *memtable, const bl_memtable_tree *tree, bool forward)
 {
     bl_cursor *cursor;
     if (bl_memtable_cursor(memtable, tree, BL_VERSIONS_NEWEST, BL_SEQUENCE_MAX, &cursor) != BOLE_OK)
         abort();
     uint64_t seen = 0, sum = 0;
-    double begin = now();
+    const char *name = forward ? "next" : "previous";
+    micro_begin();
     if (forward) {
         for (cursor->ops->seek_first(cursor); cursor->valid; bl_cursor_next(cursor), seen++)
             sum += cursor->head;
@@ -181,38 +177,31 @@ static double walk(bench_state *bench, bl_memtable *memtable, const bl_memtable_
         for (cursor->ops->seek_last(cursor); cursor->valid; bl_cursor_prev(cursor), seen++)
             sum += cursor->head;
     }
-    double nanoseconds = (now() - begin) / (double)bench->entries;
-    if (seen != bench->entries || sum == 1)
-        printf("walked %llu\n", (unsigned long long)seen);
+    micro_end(name, bench->entries);
+    must_be(seen + (sum == 1), bench->entries, name);
     bl_cursor_close(cursor);
-    return nanoseconds;
 }
 
-static double seek_some(bench_state *bench, bl_memtable *memtable, const bl_memtable_tree *tree,
-                        unsigned steps)
+static void seek_some(bench_state *bench, bl_memtable *memtable, const bl_memtable_tree *tree, unsigned steps)
 {
     bl_cursor *cursor;
     if (bl_memtable_cursor(memtable, tree, BL_VERSIONS_NEWEST, BL_SEQUENCE_MAX, &cursor) != BOLE_OK)
         abort();
     uint64_t count = bench->entries / 8 + 1, sum = 0;
-    double begin = now();
+    micro_begin();
     for (uint64_t i = 0; i < count; i++) {
         cursor->ops->seek(cursor, key_of(bench->probes, i));
         for (unsigned step = 0; step < steps && cursor->valid; step++, bl_cursor_next(cursor))
             sum += cursor->value.size;
     }
-    double nanoseconds = (now() - begin) / (double)count;
-    if (sum == 1)
-        printf("-");
+    micro_end(steps == 1 ? "seek" : "seek and 10 next", count);
+    must_be(sum, count * steps * bench->value_bytes, "seek");
     bl_cursor_close(cursor);
-    return nanoseconds;
 }
-
-static double best_of(double a, double b) { return a < b ? a : b; }
 
 int main(int argc, char **argv)
 {
-    bench_state bench = { .entries = argc > 1 ? strtoull(argv[1], NULL, 0) : 500000,
+    bench_state bench = { .entries = argc > 1 ? strtoull(argv[1], NULL, 0) : micro_less(500000),
                           .value_bytes = argc > 2 ? strtoull(argv[2], NULL, 0) : 100,
                           .paths = argc > 3 ? argv[3] : NULL };
     bl_memory_budget_init(&bench.budget, UINT64_MAX / 4, 0);
@@ -227,39 +216,28 @@ int main(int argc, char **argv)
     shuffle(bench.probes, bench.entries, 2);
 
     for (fill_order order = 0; order < ORDERS; order++) {
-        double best = 1e18;
         for (unsigned round = 0; round < ROUNDS; round++) {
             bl_memtable_tree *tree;
             bl_memtable *memtable = make(&bench, &tree);
             if (order == OVERWRITE || order == BATCHED_OVERWRITE)
-                fill(&bench, memtable, tree, RANDOM, 0);
-            best = best_of(best, fill(&bench, memtable, tree, order, bench.entries));
-            if (round == 0 && order < OVERWRITE)
-                printf("%-22s %8.1f bytes an entry besides key and value\n", order_names[order],
-                       (double)bl_memtable_bytes(memtable) / (double)bench.entries -
-                           (double)(KEY_BYTES + bench.value_bytes));
+                fill(&bench, memtable, tree, RANDOM, 0, NULL);
+            fill(&bench, memtable, tree, order, bench.entries, order_names[order]);
             bl_memtable_unref(memtable);
         }
-        report(order_names[order], best);
     }
     bl_memtable_tree *tree;
     bl_memtable *memtable = make(&bench, &tree);
-    fill(&bench, memtable, tree, RANDOM, 0);
-    double best[8] = { 1e18, 1e18, 1e18, 1e18, 1e18, 1e18, 1e18 };
+    fill(&bench, memtable, tree, RANDOM, 0, NULL);
     for (unsigned round = 0; round < ROUNDS; round++) {
-        best[0] = best_of(best[0], get_all(&bench, tree, true));
-        best[1] = best_of(best[1], get_all(&bench, tree, false));
-        best[2] = best_of(best[2], walk(&bench, memtable, tree, true));
-        best[3] = best_of(best[3], walk(&bench, memtable, tree, false));
-        best[4] = best_of(best[4], seek_some(&bench, memtable, tree, 1));
-        best[5] = best_of(best[5], seek_some(&bench, memtable, tree, 10));
-        best[6] = best_of(best[6], get_groups(&bench, tree));
+        get_all(&bench, tree, true);
+        get_all(&bench, tree, false);
+        walk(&bench, memtable, tree, true);
+        walk(&bench, memtable, tree, false);
+        seek_some(&bench, memtable, tree, 1);
+        seek_some(&bench, memtable, tree, 10);
+        get_groups(&bench, tree);
     }
-    static const char *const names[] = {
-        "get", "get absent", "next", "prev", "seek", "seek and 10 next", "get, in groups of 16"
-    };
-    for (unsigned i = 0; i < 7; i++)
-        report(names[i], best[i]);
+    micro_print();
     bl_memtable_unref(memtable);
     free(bench.keys);
     free(bench.probes);

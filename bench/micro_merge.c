@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* micro_merge.c -- nanoseconds a merged step takes, by number of runs; a program of its own, not built by default.
- *
- *     cc -O2 -D_GNU_SOURCE -Iinclude -Isrc bench/micro_merge.c src/core/merge.c src/base/(all).c -lxxhash -lpthread
+/* micro_merge.c -- what a merged step takes, by number of runs.
  *
  * Runs are arrays of 16-byte decimal keys dealt at random, shown in windows of 32; "streak" deals 8 neighbours to a
  * run at a time. No block is decoded: this is the tree's share. */
 #include "base/alloc.h"
 #include "base/prng.h"
 #include "core/merge.h"
+#include "micro_clock.h"
 
-#include <stdio.h>
-#include <time.h>
-
-enum { ENTRIES = 1000000, RUNS_MAX = 32, WINDOW = 32 };
+enum { ENTRIES = 1000000, ROUNDS = 3, RUNS_MAX = 32, WINDOW = 32 };
 
 typedef struct array_cursor {
     bl_cursor base;
@@ -56,12 +52,7 @@ static char keys[ENTRIES][16];
 static bl_entry runs[RUNS_MAX][ENTRIES];
 static uint32_t counts[RUNS_MAX];
 
-static double now_ns(void)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    return (double)at.tv_sec * 1e9 + (double)at.tv_nsec;
-}
+static uint32_t entries;
 
 static void deal(uint32_t run_count, uint32_t streak)
 {
@@ -70,7 +61,7 @@ static void deal(uint32_t run_count, uint32_t streak)
     for (uint32_t i = 0; i < RUNS_MAX; i++)
         counts[i] = 0;
     uint32_t run = 0;
-    for (uint32_t i = 0; i < ENTRIES; i++) {
+    for (uint32_t i = 0; i < entries; i++) {
         if (i % streak == 0)
             run = (uint32_t)bl_prng_below(&prng, run_count);
         bole_slice key = bl_slice(keys[i], sizeof keys[i]);
@@ -78,13 +69,13 @@ static void deal(uint32_t run_count, uint32_t streak)
     }
 }
 
-static double measure(uint32_t run_count, uint32_t head_offset, bool forward)
+static void measure(uint32_t run_count, uint32_t head_offset, bool forward, const char *what)
 {
     bl_cursor *cursors[RUNS_MAX];
     for (uint32_t i = 0; i < run_count; i++) {
         array_cursor *cursor = bl_new(array_cursor);
         if (cursor == NULL)
-            return 0;
+            abort();
         cursor->base.ops = &ops;
         cursor->all = runs[i];
         cursor->total = counts[i];
@@ -92,9 +83,11 @@ static double measure(uint32_t run_count, uint32_t head_offset, bool forward)
     }
     bl_merge merge;
     if (bl_merge_init(&merge, cursors, run_count, NULL, head_offset) != BOLE_OK)
-        return 0;
+        abort();
     uint64_t seen = 0, sum = 0;
-    double begin = now_ns();
+    char name[64];
+    snprintf(name, sizeof name, "%s, %u runs", what, run_count);
+    micro_begin();
     if (forward) {
         for (bl_merge_seek_first(&merge); merge.current != NULL; bl_merge_next(&merge), seen++)
             sum += merge.current->tag;
@@ -102,11 +95,12 @@ static double measure(uint32_t run_count, uint32_t head_offset, bool forward)
         for (bl_merge_seek_last(&merge); merge.current != NULL; bl_merge_prev(&merge), seen++)
             sum += merge.current->tag;
     }
-    double spent = now_ns() - begin;
+    micro_end(name, entries);
     bl_merge_deinit(&merge);
-    if (seen != ENTRIES || sum == 1)
-        printf("lost entries\n");
-    return spent / ENTRIES;
+    if (seen != entries || sum == 1) {
+        fprintf(stderr, "micro_merge: lost entries\n");
+        exit(1);
+    }
 }
 
 int main(void)
@@ -118,15 +112,16 @@ int main(void)
         for (int at = 0; at < 16; at++)
             keys[i][at] = text[at];
     }
-    printf("%5s %14s %14s %14s %14s\n", "runs", "next", "prev", "next, streak", "next, head 0");
-    for (size_t i = 0; i < sizeof run_counts / sizeof run_counts[0]; i++) {
-        deal(run_counts[i], 1);
-        double forward = measure(run_counts[i], 9, true), backward = measure(run_counts[i], 9, false);
-        double no_heads = measure(run_counts[i], 0, true);
-        deal(run_counts[i], 8);
-        double streak = measure(run_counts[i], 9, true);
-        printf("%5u %11.1f ns %11.1f ns %11.1f ns %11.1f ns\n", run_counts[i], forward, backward, streak,
-               no_heads);
+    entries = (uint32_t)micro_less(ENTRIES);
+    for (size_t i = 0; i < ROUNDS * (sizeof run_counts / sizeof run_counts[0]); i++) {
+        uint32_t run_count = run_counts[i / ROUNDS];
+        deal(run_count, 1);
+        measure(run_count, 9, true, "next");
+        measure(run_count, 9, false, "previous");
+        measure(run_count, 0, true, "next, heads of the first bytes");
+        deal(run_count, 8);
+        measure(run_count, 9, true, "next, streaks of 8");
     }
+    micro_print();
     return 0;
 }

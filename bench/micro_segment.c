@@ -1,32 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* micro_segment.c -- nanoseconds of one segment's paths, everything in memory: get of a key that is there and
+/* micro_segment.c -- one segment's paths, everything in memory: get of a key that is there and
  * of one that is not, seek, next, prev, write. Not a benchmark of the store: a ruler for changes of segment/.
  *
  *     micro_segment [ENTRIES [ROUNDS]] 1,000,000 entries of 16 B decimal keys and 100 B values, 3 rounds
  *
- * The disk is the vfs in memory. The fastest round is the one to look at: a shared machine only adds. */
+ * The disk is the vfs in memory. */
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "base/prng.h"
+#include "micro_clock.h"
 #include "segment/segment_writer.h"
-
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 enum { KEY_BYTES = 16, VALUE_BYTES = 100, BATCH = 16 };
 
 static uint64_t count = 1000000;
 static uint64_t checksum; /* so that nothing is left out */
-
-static double now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 static void must(bole_status status, const bole_error *error)
 {
@@ -58,7 +46,7 @@ static bl_segment *build(bl_segment_environment *environment, bole_error *error)
     must(bl_segment_writer_create(&parameters, &writer, error), error);
     char key[KEY_BYTES + 1], value[VALUE_BYTES];
     memset(value, 'v', sizeof value);
-    double begin = now_ns();
+    micro_begin();
     for (uint64_t i = 0; i < count; i++) {
         memcpy(value, &i, sizeof i);
         must(bl_segment_writer_add(writer, make_key(key, i * 2), BL_TAG(0, BL_KIND_PUT),
@@ -68,20 +56,19 @@ static bl_segment *build(bl_segment_environment *environment, bole_error *error)
     bl_segment_meta meta;
     bl_segment *segment;
     must(bl_segment_writer_finish(writer, &meta, &segment, error), error);
-    printf("%-28s %8.1f ns an entry, %" PRIu64 " blocks, %.1f B an entry\n", "write",
-           (now_ns() - begin) / (double)count, meta.blocks, (double)meta.file_bytes / (double)count);
+    micro_end("write, an entry", count);
     bl_segment_meta_deinit(&meta);
     return segment;
 }
 
 /* Independent gets, one after the other. `odd`: keys that are not there. */
-static double gets(bl_segment *segment, uint64_t odd, uint64_t seed, uint64_t rounds)
+static void gets(bl_segment *segment, uint64_t odd, uint64_t seed, uint64_t rounds)
 {
     bl_prng prng;
     bl_prng_init(&prng, seed);
     char key[KEY_BYTES + 1];
     uint64_t found_count = 0;
-    double begin = now_ns();
+    micro_begin();
     for (uint64_t i = 0; i < rounds; i++) {
         bl_lookup lookup = { .key = make_key(key, bl_prng_below(&prng, count) * 2 + odd),
                              .sequence = BL_SEQUENCE_MAX };
@@ -94,18 +81,17 @@ static double gets(bl_segment *segment, uint64_t odd, uint64_t seed, uint64_t ro
         }
         bl_epoch_leave();
     }
-    double nanoseconds = (now_ns() - begin) / (double)rounds;
+    micro_end(odd == 0 ? "get, found" : "get, absent", rounds);
     if (found_count != (odd == 0 ? rounds : 0))
         exit(2);
-    return nanoseconds;
 }
 
 /* The same where each key depends on the value before: no overlap between gets. */
-static double dependent_gets(bl_segment *segment, uint64_t rounds)
+static void dependent_gets(bl_segment *segment, uint64_t rounds)
 {
     char key[KEY_BYTES + 1];
     uint64_t number = 1;
-    double begin = now_ns();
+    micro_begin();
     for (uint64_t i = 0; i < rounds; i++) {
         number = (number * UINT64_C(6364136223846793005) + 1442695040888963407) % count;
         bl_lookup lookup = { .key = make_key(key, number * 2), .sequence = BL_SEQUENCE_MAX };
@@ -117,18 +103,18 @@ static double dependent_gets(bl_segment *segment, uint64_t rounds)
         number += ((const uint8_t *)found.value.data)[99] - (uint64_t)'v' + i;
         bl_epoch_leave();
     }
-    return (now_ns() - begin) / (double)rounds;
+    micro_end("get, found, each waits for the one before", rounds);
 }
 
 /* In stages over a batch, as a multi-get does. */
-static double staged_gets(bl_segment *segment, uint64_t rounds)
+static void staged_gets(bl_segment *segment, uint64_t rounds)
 {
     bl_prng prng;
     bl_prng_init(&prng, 5);
     static char keys[BATCH][KEY_BYTES + 1];
     bl_lookup lookups[BATCH];
     bl_segment_spot spots[BATCH];
-    double begin = now_ns();
+    micro_begin();
     for (uint64_t i = 0; i < rounds; i += BATCH) {
         bl_epoch_enter();
         for (int j = 0; j < BATCH; j++) {
@@ -147,28 +133,28 @@ static double staged_gets(bl_segment *segment, uint64_t rounds)
         }
         bl_epoch_leave();
     }
-    return (now_ns() - begin) / (double)rounds;
+    micro_end("get, found, 16 in stages", rounds);
 }
 
-static double seeks(bl_cursor *cursor, uint64_t rounds)
+static void seeks(bl_cursor *cursor, uint64_t rounds)
 {
     bl_prng prng;
     bl_prng_init(&prng, 9);
     char key[KEY_BYTES + 1];
-    double begin = now_ns();
+    micro_begin();
     for (uint64_t i = 0; i < rounds; i++) {
         cursor->ops->seek(cursor, make_key(key, bl_prng_below(&prng, count) * 2));
         if (!cursor->valid)
             exit(2);
         checksum += cursor->key.size;
     }
-    return (now_ns() - begin) / (double)rounds;
+    micro_end("seek", rounds);
 }
 
-static double walk(bl_cursor *cursor, bool forward)
+static void walk(bl_cursor *cursor, bool forward, const char *name)
 {
     uint64_t seen = 0;
-    double begin = now_ns();
+    micro_begin();
     if (forward)
         for (cursor->ops->seek_first(cursor); cursor->valid; bl_cursor_next(cursor), seen++)
             checksum += ((const uint8_t *)cursor->key.data)[15] + *(const uint8_t *)cursor->value.data;
@@ -177,11 +163,12 @@ static double walk(bl_cursor *cursor, bool forward)
             checksum += ((const uint8_t *)cursor->key.data)[15] + *(const uint8_t *)cursor->value.data;
     if (seen != count)
         exit(2);
-    return (now_ns() - begin) / (double)count;
+    micro_end(name, count);
 }
 
 int main(int arguments, char **argument)
 {
+    count = micro_less(count);
     if (arguments > 1)
         count = strtoull(argument[1], NULL, 10);
     unsigned rounds = arguments > 2 ? (unsigned)strtoul(argument[2], NULL, 10) : 3;
@@ -203,13 +190,13 @@ int main(int arguments, char **argument)
     must(bl_segment_cursor(&segment, 1, &options, &cursor, &error), &error);
     uint64_t reads = count < 1000000 ? count : 1000000;
     for (unsigned round = 0; round < rounds; round++) {
-        printf("%-28s %8.1f ns\n", "get, found", gets(segment, 0, round + 1, reads));
-        printf("%-28s %8.1f ns\n", "get, found, dependent", dependent_gets(segment, reads));
-        printf("%-28s %8.1f ns\n", "get, found, 16 in stages", staged_gets(segment, reads / BATCH * BATCH));
-        printf("%-28s %8.1f ns\n", "get, absent", gets(segment, 1, round + 1, reads));
-        printf("%-28s %8.1f ns\n", "seek", seeks(cursor, reads / 2));
-        printf("%-28s %8.1f ns\n", "next", walk(cursor, true));
-        printf("%-28s %8.1f ns\n", "prev", walk(cursor, false));
+        gets(segment, 0, round + 1, reads);
+        dependent_gets(segment, reads);
+        staged_gets(segment, reads / BATCH * BATCH);
+        gets(segment, 1, round + 1, reads);
+        seeks(cursor, reads / 2);
+        walk(cursor, true, "next");
+        walk(cursor, false, "previous");
     }
     bl_cursor_close(cursor);
     bl_memory_budget_limit(&budget, 0, 0); /* all blocks go: a scan reads, verifies and validates each */
@@ -217,13 +204,13 @@ int main(int arguments, char **argument)
     must(bl_segment_cursor(&segment, 1, &options, &cold, &error), &error);
     bl_memory_budget_limit(&budget, UINT64_C(1) << 40, 0);
     for (unsigned round = 0; round < rounds; round++)
-        printf("%-28s %8.1f ns\n", "next, not in the cache", walk(cold, true));
+        walk(cold, true, "next, not in the cache");
     bl_cursor_close(cold);
     bl_segment_unref(segment);
     bl_segment_environment_deinit(&environment);
     bl_frame_cache_destroy(environment.cache);
     bl_scheduler_destroy(environment.scheduler);
     bole_vfs_destroy(vfs);
-    printf("checksum %" PRIu64 "\n", checksum);
-    return 0;
+    micro_print();
+    return checksum == 1;
 }

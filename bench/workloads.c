@@ -64,7 +64,7 @@ struct run {
     bench_result result;
     bench_latencies latency;
     double row_begin, row_end, cpu_begin;
-    uint64_t written_begin, flushes_begin;
+    uint64_t read_begin, written_begin, flushes_begin;
 };
 
 void bench_say(const char *engine, const char *what, const char *why)
@@ -126,6 +126,7 @@ static bool end_own(place *at)
 static void begin_row(run *self)
 {
     memset(&self->latency, 0, sizeof self->latency);
+    self->read_begin = bench_proc("/proc/self/io", "read_bytes:");
     self->written_begin = bench_proc("/proc/self/io", "write_bytes:");
     self->flushes_begin = bench_device_flushes();
     self->cpu_begin = bench_cpu_seconds();
@@ -161,6 +162,7 @@ static void end_calls(run *self, uint64_t done, uint64_t count)
 static void end_row(run *self)
 {
     self->result.cpu_seconds = bench_cpu_seconds() - self->cpu_begin;
+    self->result.read_bytes = bench_proc("/proc/self/io", "read_bytes:") - self->read_begin;
     self->result.written_bytes = bench_proc("/proc/self/io", "write_bytes:") - self->written_begin;
     self->result.device_flushes = bench_device_flushes() - self->flushes_begin;
     self->result.resident_bytes = bench_proc("/proc/self/status", "VmRSS:") * 1024;

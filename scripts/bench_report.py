@@ -36,7 +36,8 @@ FIGURES = [  # name in the JSON, title, in the short text, too?
     ("p50_us", "p50, microseconds", False), ("p99_us", "p99, microseconds", True),
     ("p999_us", "p99.9, microseconds", True), ("p9999_us", "p99.99, microseconds", False),
     ("max_us", "longest, microseconds", True), ("cpu_seconds", "processor seconds", True),
-    ("resident_mib", "resident MiB", True), ("written_mib", "MiB written to the device", False),
+    ("resident_mib", "resident MiB", True), ("read_mib", "MiB read from the device", False),
+    ("written_mib", "MiB written to the device", False),
     ("write_amplification", "bytes to the device / bytes given", True),
     ("space_amplification", "bytes on disk / bytes given", True), ("device_flushes", "device flushes", False),
 ]
