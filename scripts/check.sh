@@ -18,8 +18,8 @@ long_steps=(defects) # by name, or with --full
 step_format() { scripts/format.sh --check; }                                  # C files as .clang-format says
 step_layers() { scripts/check_layers.py --self-test && scripts/check_layers.py; } # who may include whom
 step_style() { scripts/check_style.py --self-test && scripts/check_style.py; }    # licence lines, widths, left-overs
-step_gcc() { scripts/build.sh gcc all bole_bench; }                           # no warning, costly asserts on
-step_clang() { scripts/build.sh clang all bole_bench; }                       # the same with the other compiler
+step_gcc() { scripts/build.sh gcc all bole_bench bole_micro; }                # no warning, costly asserts on
+step_clang() { scripts/build.sh clang all bole_bench bole_micro; }            # the same with the other compiler
 step_asan() { scripts/build.sh asan && scripts/run_tests.sh asan; }           # all tests, address and undefined
 step_tsan() { scripts/build.sh tsan && scripts/run_tests.sh tsan; }           # all tests, threads
 step_fuzz() { scripts/fuzz.sh all "${FUZZ_SECONDS:-8}"; }                       # each fuzz target a few seconds
