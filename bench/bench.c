@@ -53,7 +53,7 @@ static const struct {
     { "null", &bench_null },
 };
 enum { ENGINES = sizeof engines / sizeof engines[0], ROUNDS_MAX = 15 };
-enum { EXIT_USAGE = 2, LIMIT_LEAST_MIB = 32 };
+enum { EXIT_USAGE = 2, LIMIT_LEAST_MIB = 32, LIMITED_SECONDS = 5 };
 /* Of a limit for all, in percent: an engine's own budget. The rest is for the process and the page cache. RocksDB and
  * bole were fastest with it (30, 60 and 85 were tried); LevelDB and LMDB read through maps and use the page cache. */
 enum { LIMIT_BUDGET = 60 };
@@ -168,7 +168,7 @@ static bool take_options(bench_plan *plan)
     plan->rows = given.rows;
     plan->row_seconds = (double)given.row_seconds;
     plan->seconds = (double)given.engine_seconds;
-    plan->limited_seconds = given.full ? 10 : 5;
+    plan->limited_seconds = LIMITED_SECONDS;
     plan->settings = (bench_settings){
         .memory_bytes = (uint64_t)given.memory_mib << 20,
         .filter_bits = 10,

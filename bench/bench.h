@@ -74,7 +74,7 @@ typedef struct bench_plan {
     size_t value_bytes;
     uint64_t reads;     /* operations of a row that reads */
     const char *rows;   /* names of rows, separated by commas; NULL: all */
-    double row_seconds; /* a row that takes longer is cut off */
+    double row_seconds; /* a row that takes longer is cut off; twice as long for the stores of YCSB */
     double seconds;     /* after that many no row begins */
     const char *limited; /* the one row to be run under settings.limit_bytes; NULL: those without a limit */
     double limited_seconds; /* of such a row: so long it runs, after as long to warm up */

@@ -24,7 +24,8 @@ def collected(given, engine, rows, entries, reads):
     """All instructions of one run, or None when the engine cannot do the row."""
     with tempfile.TemporaryDirectory() as place:
         command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", given.bench, "-n", str(entries),
-                   "--reads", str(reads), "-m", "256", "-e", engine, "-r", rows, "-d", os.path.join(place, "stores")]
+                   "--reads", str(reads), "-m", "256", "--row-seconds", "100000", "--engine-seconds", "100000",
+                   "-e", engine, "-r", rows, "-d", os.path.join(place, "stores")]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     counts = [int(count) for count in re.findall(r"Collected : (\d+)", done.stdout)]
     if done.returncode != 0 or not counts:
