@@ -344,8 +344,8 @@ static _Noreturn void be_child(const bench_plan *plan, const bench_limit *limit,
 /* Take results until the child ends, is interrupted, or a call does not return. True: it ended by itself. */
 static bool follow(int engine, const bench_plan *plan, int pipe_end, bench_result *last)
 {
-    /* filling the row's store, warming up, the row, what it left to be done: each may take row_seconds */
-    double patience = plan->row_seconds * 4 + 30, since = bench_seconds();
+    /* filling the store of a row, warming up, the row, what it left to be done: each may take row_seconds */
+    double patience = plan->row_seconds * 4 + 120, since = bench_seconds();
     while (!interrupted) {
         struct pollfd wait = { .fd = pipe_end, .events = POLLIN };
         int ready = poll(&wait, 1, 1000);

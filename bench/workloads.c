@@ -398,8 +398,14 @@ static bool fill_threads(run *self, unsigned threads, uint64_t count, bool durab
 }
 
 static bool row_fillrandom2(run *self) { return fill_threads(self, 2, self->plan->entries, false); }
-static bool row_fillsync1(run *self) { return fill_threads(self, 1, 4000, true); }
-static bool row_fillsync8(run *self) { return fill_threads(self, 8, 16000, true); }
+/* Puts that wait for the disk: enough to see it, on a slow one too. */
+static uint64_t synced_puts(const run *self)
+{
+    return self->plan->entries / 100 < 4000 ? self->plan->entries / 100 : 4000;
+}
+
+static bool row_fillsync1(run *self) { return fill_threads(self, 1, synced_puts(self), true); }
+static bool row_fillsync8(run *self) { return fill_threads(self, 8, synced_puts(self) * 4, true); }
 
 /* ---- Rows that read ---- */
 
