@@ -571,26 +571,32 @@ void bl_background_touch(bole_db *db)
 
 /* ---- what is due ---- */
 
+void bl_background_schedule_flush_locked(bole_db *db)
+{
+    bl_mutex_assert_held(&db->mutex);
+    bool retry = db->background_error.status != BOLE_OK;
+    bool gives_up = retry && db->closing; /* the log holds the data; the next open tries again */
+    if (db->read_only || db->failed || db->sealed_oldest == NULL || !db->writing || db->flush_queued ||
+        db->flush_running || gives_up || db->dropping)
+        return;
+    db->flush_queued = true;
+    db->flush_node = (bl_job_node){ .run = flush_job, .context = db };
+    if (retry)
+        bl_scheduler_submit_after(db->scheduler, db->background_retry_ns, &db->flush_node);
+    else
+        bl_scheduler_submit(db->scheduler, BL_PRIORITY_HIGH, &db->flush_node);
+}
+
 void bl_background_schedule_locked(bole_db *db)
 {
     bl_mutex_assert_held(&db->mutex);
     if (db->read_only || db->failed)
         return;
-    bool retry = db->background_error.status != BOLE_OK;
-    bool gives_up = retry && db->closing; /* the log holds the data; the next open tries again */
-    if (db->sealed_oldest != NULL && db->writing && !db->flush_queued && !db->flush_running && !gives_up &&
-        !db->dropping) {
-        db->flush_queued = true;
-        db->flush_node = (bl_job_node){ .run = flush_job, .context = db };
-        if (retry)
-            bl_scheduler_submit_after(db->scheduler, db->background_retry_ns, &db->flush_node);
-        else
-            bl_scheduler_submit(db->scheduler, BL_PRIORITY_HIGH, &db->flush_node);
-    }
+    bl_background_schedule_flush_locked(db);
     if (db->closing)
         return;
     if (db->writing && !db->compaction_queued && !db->compaction_running && db->manual_waiting == 0 &&
-        !retry && db->compaction_error.status == BOLE_OK) {
+        db->background_error.status == BOLE_OK && db->compaction_error.status == BOLE_OK) {
         db->compaction_queued = true;
         db->compaction_node = (bl_job_node){ .run = compaction_job, .context = db };
         bl_scheduler_submit(db->scheduler, BL_PRIORITY_LOW, &db->compaction_node);

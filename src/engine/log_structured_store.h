@@ -229,6 +229,8 @@ static inline uint64_t bl_ledger_bytes(uint64_t memory_limit) { return memory_li
 /* ---- background.c ---- */
 void bl_background_stop_locked(bole_db *db);      /* waits until nothing runs */
 void bl_background_schedule_locked(bole_db *db);  /* whatever is due */
+/* Who waits for a flush calls this and no more: a merge that finds nothing to do would wake him, to be asked again. */
+void bl_background_schedule_flush_locked(bole_db *db);
 void bl_background_touch(bole_db *db);            /* commit lock held: the log wants its next pages touched */
 void bl_update_pacing_locked(bole_db *db);
 /* What compaction_pick decides by. Mutex held. */

@@ -39,7 +39,7 @@ BOLE_API bole_status bole_flush(bole_db *db, bole_error *error)
                              db->path);
             break;
         }
-        bl_background_schedule_locked(db);
+        bl_background_schedule_flush_locked(db);
         bl_condition_wait(&db->changed, &db->mutex);
     }
     bl_mutex_unlock(&db->mutex);
