@@ -247,10 +247,10 @@ static bool ends_before(bl_job_output *output, const bl_cursor *entry)
     return cut;
 }
 
-bole_status bl_job_output_turn(bl_job_output *output, const bl_cursor *entry, bool new_key, bole_error *error)
+bole_status bl_job_output_turn(bl_job_output *output, const bl_cursor *entry, bole_error *error)
 {
     bole_status status = BOLE_OK;
-    if (new_key && ends_before(output, entry))
+    if (ends_before(output, entry))
         status = finish_writer(output, error);
     if (status == BOLE_OK && output->writer == NULL)
         status = open_writer(output, error);

@@ -62,8 +62,7 @@ typedef struct bl_job_output {
 void bl_job_output_begin(bl_job_output *output, const bl_job_context *job, const bl_output_plan *plan,
                          bl_job_result *result);
 /* job_output.c's: there is no output, or the present one may end before the entry; and a MiB went by. */
-BOLE_CHECKED bole_status bl_job_output_turn(bl_job_output *output, const bl_cursor *entry, bool new_key,
-                                            bole_error *error);
+BOLE_CHECKED bole_status bl_job_output_turn(bl_job_output *output, const bl_cursor *entry, bole_error *error);
 BOLE_CHECKED bole_status bl_job_output_report(bl_job_output *output, bole_error *error);
 /* The cursor's entry with `tag`; `new_key`: it is the first of its key (only there an output may end, COM-4). */
 BOLE_CHECKED static inline bole_status bl_job_output_add(bl_job_output *output, const bl_cursor *entry, bool new_key,
@@ -71,7 +70,7 @@ BOLE_CHECKED static inline bole_status bl_job_output_add(bl_job_output *output, 
 {
     bool may_end = new_key && (output->bytes >= output->measure_at || entry->head >= output->next_cut_head);
     if (bl_unlikely(output->writer == NULL || may_end)) {
-        bole_status status = bl_job_output_turn(output, entry, new_key, error);
+        bole_status status = bl_job_output_turn(output, entry, error);
         if (status != BOLE_OK)
             return status;
     }
