@@ -116,6 +116,7 @@ struct bole_db {
     bool writing;              /* begin_writing was done */
     bool log_failed;           /* the active log is FAILED, or may have a successor (ROT-3): its memtable must reach
                                   segments first */
+    uint64_t owed_flush;       /* number of a failed log, sealed, whose memtable is not in segments yet; 0: none */
     _Atomic bool reserve_spent; /* written with the mutex (reserve.c) */
     uint64_t next_log_bytes;
     uint64_t pacing_owed_ns;

@@ -202,6 +202,37 @@ out:
     return status;
 }
 
+/* Mutex held. (ROT-2) */
+static bole_status wait_for_flush_of_locked(bole_db *db, uint64_t log_number, bole_error *error)
+{
+    for (;;) {
+        bl_sealed *sealed = db->sealed_oldest;
+        while (sealed != NULL && sealed->description.number != log_number)
+            sealed = sealed->newer;
+        if (sealed == NULL)
+            return BOLE_OK;
+        if (db->background_error.status != BOLE_OK)
+            return bl_fail(error, db->background_error.status,
+                           "the log failed and what it held cannot be written to segments: %s",
+                           db->background_error.message);
+        bl_background_schedule_locked(db);
+        bl_condition_wait(&db->changed, &db->mutex);
+    }
+}
+
+/* Mutex held. (ROT-2) Where the flush of a failed log's memtable fails, too, it stays owed: the memtable is in memory,
+ * readers see it, the job tries again, and each write that comes looks whether it went well. Nothing was put into the
+ * new log meanwhile. */
+static bole_status pay_owed_flush_locked(bole_db *db, bole_error *error)
+{
+    bole_status status = wait_for_flush_of_locked(db, db->owed_flush, error);
+    if (status != BOLE_OK)
+        return status;
+    db->owed_flush = 0;
+    db->log_failed = bl_log_state_of(db->log) == BL_LOG_FAILED;
+    return BOLE_OK;
+}
+
 /* Once more with the room of the reserve, if there is one. */
 static bool try_with_reserve(bole_db *db, bole_status status, bole_error *error)
 {
@@ -246,35 +277,20 @@ static bole_status wait_for_room_locked(bole_db *db, bole_error *error)
     return BOLE_OK;
 }
 
-/* Mutex held. (ROT-2) */
-static bole_status wait_for_flush_of_locked(bole_db *db, uint64_t log_number, bole_error *error)
-{
-    for (;;) {
-        bl_sealed *sealed = db->sealed_oldest;
-        while (sealed != NULL && sealed->description.number != log_number)
-            sealed = sealed->newer;
-        if (sealed == NULL)
-            return BOLE_OK;
-        if (db->background_error.status != BOLE_OK)
-            return bl_fail(error, db->background_error.status,
-                           "the log failed and what it held cannot be written to segments: %s",
-                           db->background_error.message);
-        bl_background_schedule_flush_locked(db);
-        bl_condition_wait(&db->changed, &db->mutex);
-    }
-}
-
 static bole_status rotate(bole_db *db, uint64_t record_bytes, bole_error *error)
 {
     if (db->failed)
         return bl_fail(error, BOLE_FAILED, "store %s refuses writes after an earlier failure", db->path);
     bl_mutex_lock(&db->mutex);
     bole_status status = BOLE_OK;
-    if (!db->log_failed)
+    bool owed = db->owed_flush != 0;
+    if (owed)
+        status = pay_owed_flush_locked(db, error);
+    else if (!db->log_failed)
         status = wait_for_room_locked(db, error);
     bl_mutex_unlock(&db->mutex);
-    if (status != BOLE_OK)
-        return status;
+    if (status != BOLE_OK || (owed && !db->log_failed && bl_log_room(db->log) >= record_bytes))
+        return status; /* paid: what waits behind it is new and empty */
 
     uint64_t start = bl_log_end(db->log);
     pair fresh = { NULL, NULL };
@@ -331,11 +347,8 @@ static bole_status rotate(bole_db *db, uint64_t record_bytes, bole_error *error)
     bl_background_schedule_locked(db);
     if (db->log_failed) {
         BL_MARK("failed log is flushed");
-        status = wait_for_flush_of_locked(db, old_number, error);
-        if (status == BOLE_OK)
-            db->log_failed = false;
-        else
-            db->failed = true;
+        db->owed_flush = old_number;
+        status = pay_owed_flush_locked(db, error);
     }
     bl_update_pacing_locked(db);
     bl_mutex_unlock(&db->mutex);
