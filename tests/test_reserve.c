@@ -20,10 +20,10 @@ typedef struct fixture {
 static void note_event(void *context, bole_log_level level, const char *json, size_t size)
 {
     fixture *f = context;
-    (void)level, (void)size;
-    f->used += strstr(json, "\"event\":\"reserve_used\"") != NULL;
-    f->made += strstr(json, "\"event\":\"reserve_made\"") != NULL;
-    f->not_made += strstr(json, "\"event\":\"reserve_not_made\"") != NULL;
+    (void)level;
+    f->used += memmem(json, size, "\"reserve_used\"", 14) != NULL;
+    f->made += memmem(json, size, "\"reserve_made\"", 14) != NULL;
+    f->not_made += memmem(json, size, "\"reserve_not_made\"", 18) != NULL;
 }
 
 static bole_options options_of(fixture *f)

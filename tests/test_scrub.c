@@ -30,7 +30,7 @@ static void note_event(void *context, bole_log_level level, const char *json, si
 {
     fixture *f = context;
     (void)level;
-    if (strstr(json, "\"event\":\"scrub_found\"") == NULL)
+    if (memmem(json, size, "\"scrub_found\"", 13) == NULL)
         return;
     f->told++;
     snprintf(f->line, sizeof f->line, "%.*s", (int)size, json);

@@ -30,17 +30,24 @@ static bole_status write_slot(bole_db *db, uint64_t number, uint64_t position, b
                           error);
 }
 
-/* No slot can be written (a read-only disk): fine as long as nobody writes the store. */
+/* No slot can be written (a read-only disk): fine as long as nobody writes the store. What is no file is refused. */
 static bole_status read_without_slot(bole_db *db, const bole_error *why, bole_error *error)
 {
     char path[BL_PATH_BYTES_MAX];
     bole_file *file = NULL;
     bool locked = false;
     int64_t pid = 0;
-    if (!bl_file_path(path, db->path, BL_FILE_LOCK, 0) ||
-        db->vfs->open(db->vfs, path, BOLE_VFS_READ, &file, NULL) != BOLE_OK)
+    if (why->status == BOLE_INVALID)
+        return bl_fail(error, BOLE_INVALID, "%s", why->message);
+    if (!bl_file_path(path, db->path, BL_FILE_LOCK, 0))
+        return BOLE_OK;
+    bole_error story = BOLE_ERROR_INIT;
+    bole_status status = db->vfs->open(db->vfs, path, BOLE_VFS_READ, &file, &story);
+    if (status == BOLE_INVALID)
+        return bl_fail(error, status, "%s", story.message);
+    if (status != BOLE_OK)
         return BOLE_OK; /* no LOCK file: nobody ever wrote from here */
-    bole_status status = db->vfs->lock_test(file, 0, &locked, &pid, NULL);
+    status = db->vfs->lock_test(file, 0, &locked, &pid, NULL);
     (void)db->vfs->close(file, NULL);
     if (status == BOLE_OK && locked)
         return bl_fail(error, BOLE_PERMISSION,
