@@ -336,6 +336,8 @@ static void settings_are_taken_as_text(void **state)
     assert_int_equal(o.scrub_rate, 1 << 20);
     assert_ok(bole_options_set(&o, "reserve_bytes", "none", &f->error), &f->error);
     assert_true(o.reserve_bytes == UINT64_MAX);
+    assert_ok(bole_options_set(&o, "entry_checksums", "on", &f->error), &f->error);
+    assert_int_equal(o.entry_checksums, 1);
     assert_ok(bole_options_set(&o, "scrub_rate", "off", &f->error), &f->error);
     assert_true(o.scrub_rate == UINT64_MAX);
     refused(f, BOLE_INVALID, bole_options_set(&o, "memory_limits", "1MiB", &f->error), "memory_limit");

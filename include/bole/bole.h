@@ -210,6 +210,7 @@ typedef struct bole_options {
     uint64_t scrub_rate;            /* bytes a second of checking in the background; default, and UINT64_MAX: off */
     uint64_t reserve_bytes;         /* kept for a full disk, at most; default 64 MiB, less for small stores;
                                        UINT64_MAX: none */
+    uint32_t entry_checksums;       /* 1: entries carry one in memory, from put to segment; default, UINT32_MAX: off */
 } bole_options;
 #define BOLE_OPTIONS_INIT ((bole_options){ .size = sizeof(bole_options) })
 

@@ -85,13 +85,13 @@ static bole_status inputs_init(inputs *in, const bl_version *version, const bl_p
     return BOLE_OK;
 }
 
-static bole_status open_merge(const inputs *in, const bl_pick *pick, uint64_t *bytes_read, bl_merge *merge,
-                              bole_error *error)
+static bole_status open_merge(const inputs *in, const bl_pick *pick, bool fresh, uint64_t *bytes_read,
+                              bl_merge *merge, bole_error *error)
 {
     bl_cursor **cursors = bl_alloc_array(pick->run_count, sizeof(bl_cursor *));
     if (cursors == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "cursors over %u runs", pick->run_count);
-    bl_segment_cursor_options options = { .read_ahead = true, .bytes_read = bytes_read };
+    bl_segment_cursor_options options = { .fresh = fresh, .read_ahead = true, .bytes_read = bytes_read };
     bole_status status = BOLE_OK;
     uint32_t count = 0;
     for (; count < pick->run_count && status == BOLE_OK; count++) {
@@ -204,7 +204,7 @@ bole_status bl_compaction_run(const bl_job_context *job, const bl_version *versi
     if (status != BOLE_OK)
         goto out;
     bl_job_output_begin(&output, job, &plan, out);
-    status = open_merge(&in, pick, &out->bytes_read, &merge, error);
+    status = open_merge(&in, pick, job->entry_checksums, &out->bytes_read, &merge, error);
     if (status == BOLE_OK)
         status = merge_all(&merge, &output, &filter, out, error);
     if (status == BOLE_OK)

@@ -14,6 +14,7 @@
 #include "compaction/flush.h"
 
 #include "base/buffer.h"
+#include "base/slice.h"
 #include "base/status.h"
 #include "compaction/job_output.h"
 #include "compaction/version_filter.h"
@@ -57,8 +58,20 @@ static bole_status look_at_range(bl_cursor *cursor, const bl_version_table *tabl
     return status;
 }
 
-static bole_status walk(bl_cursor *cursor, bl_job_output *output, bl_version_filter *filter, uint64_t *shown,
-                        bole_error *error)
+static bole_status changed_in_memory(const bl_memtable *memtable, const bl_cursor *cursor,
+                                     const bl_version_table *table, bole_error *error)
+{
+    char key[96] = "?"; /* its length may have changed */
+    if (bl_memtable_holds(memtable, cursor->key))
+        (void)bl_slice_escape(cursor->key, key, sizeof key);
+    return bl_corrupt(error, "", BL_NO_OFFSET,
+                      "an entry of table \"%s\" changed in memory after it was put, key %s; nothing of it is "
+                      "written, and its log is read when the store is opened again",
+                      table->name, key);
+}
+
+static bole_status walk(bl_cursor *cursor, bl_job_output *output, bl_version_filter *filter,
+                        const bl_memtable *checked, uint64_t *shown, bole_error *error)
 {
     bl_key_watch watch;
     bole_status status = bl_key_watch_init(&watch, error);
@@ -72,6 +85,13 @@ static bole_status walk(bl_cursor *cursor, bl_job_output *output, bl_version_fil
             status = bl_fail(error, BOLE_UNSUPPORTED, "operation of kind %d in a memtable",
                              (int)bl_tag_kind(tag));
             break;
+        }
+        if (bl_unlikely(checked != NULL)) {
+            bole_slice key = cursor->key, value = cursor->value;
+            if (!bl_memtable_entry_is_whole(checked, output->plan->table->number, key, value, tag)) {
+                status = changed_in_memory(checked, cursor, output->plan->table, error);
+                break;
+            }
         }
         bool new_key = bl_key_watch_is_new(&watch, cursor);
         if (bl_version_filter_keeps(filter, new_key, &tag))
@@ -92,7 +112,7 @@ static bole_status walk(bl_cursor *cursor, bl_job_output *output, bl_version_fil
 /* All of one tree; `cursor` shows every version. */
 static bole_status flush_tree(bl_job_output *output, const bl_job_context *job, bl_cursor *cursor,
                               const bl_memtable_summary *summary, const bl_version_table *table,
-                              bl_job_result *out, bole_error *error)
+                              const bl_memtable *checked, bl_job_result *out, bole_error *error)
 {
     const bl_level *top = &table->levels[0];
     bl_output_plan plan = {
@@ -110,7 +130,7 @@ static bole_status flush_tree(bl_job_output *output, const bl_job_context *job, 
         bl_version_filter filter;
         bl_version_filter_init(&filter, job->snapshots, job->snapshot_count, job->visible, bottom, false);
         bl_job_output_begin(output, job, &plan, out);
-        status = walk(cursor, output, &filter, &shown, error);
+        status = walk(cursor, output, &filter, checked, &shown, error);
     }
     if (status == BOLE_OK)
         status = bl_job_output_end(output, error);
@@ -143,7 +163,8 @@ bole_status bl_flush_run(const bl_job_context *job, bl_memtable *memtable, const
             status = bl_fail(error, status, "cursor over a memtable");
             break;
         }
-        status = flush_tree(&output, job, cursor, &summary, table, out, error);
+        status = flush_tree(&output, job, cursor, &summary, table,
+                            bl_memtable_carries_checksums(memtable) ? memtable : NULL, out, error);
         bl_cursor_close(cursor);
     }
     if (status == BOLE_OK && out->entries_in != out->entries_out + out->entries_dropped)

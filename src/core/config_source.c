@@ -225,6 +225,7 @@ static const options_field fields[] = {
     FIELD(OPEN_FILES_MAX, open_files_max, U32),
     FIELD(SCRUB_RATE, scrub_rate, U64),
     FIELD(RESERVE_BYTES, reserve_bytes, U64),
+    FIELD(ENTRY_CHECKSUMS, entry_checksums, U32),
 };
 #undef FIELD
 _Static_assert(sizeof(bole_durability) == 4 && sizeof(bole_compression) == 4 && sizeof(bole_log_level) == 4,
@@ -249,7 +250,7 @@ static uint64_t field_value(const bole_options *options, const options_field *fi
 static bool zero_is_a_choice(bl_setting setting)
 {
     return setting == BL_SETTING_FILTER_BITS_PER_KEY || setting == BL_SETTING_SCRUB_RATE ||
-           setting == BL_SETTING_RESERVE_BYTES;
+           setting == BL_SETTING_RESERVE_BYTES || setting == BL_SETTING_ENTRY_CHECKSUMS;
 }
 
 /* The part of `options` that both sides know, the rest zero. */

@@ -83,6 +83,7 @@ static bole_status job_context_locked(bole_db *db, bl_job_context *out, bole_err
         .compression_upper = compression_of(db, BL_SETTING_COMPRESSION_UPPER),
         .compression_last = compression_of(db, BL_SETTING_COMPRESSION),
         .compression_level = (int)bl_config_u64(&db->config, BL_SETTING_COMPRESSION_LEVEL),
+        .entry_checksums = bl_config_u64(&db->config, BL_SETTING_ENTRY_CHECKSUMS) != 0,
     };
     return BOLE_OK;
 }

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "core/entry_checksum.h"
 
 BOLE_API bole_status bole_batch_create(bole_batch **out)
 {
@@ -84,6 +85,7 @@ BOLE_API bole_status bole_batch_delete(bole_batch *batch, bole_table *table, bol
 static bole_status begin(bole_db *db, const bole_write_options *options, bl_write_request *request)
 {
     request->error = options == NULL ? NULL : options->error;
+    request->checksums = NULL;
     if (bl_unlikely(!bl_db_is_ours(db)))
         return bl_forked(request->error);
     if (bl_unlikely(db->read_only))
@@ -134,6 +136,11 @@ static bole_status write_one(bole_db *db, const bole_write_options *options, bl_
     request.kind = (uint8_t)kind;
     request.key = key;
     request.value = value;
+    uint32_t checksum;
+    if (bl_unlikely(bl_config_u64(&db->config, BL_SETTING_ENTRY_CHECKSUMS) != 0)) {
+        checksum = bl_entry_checksum(request.table->number, request.kind, key, value);
+        request.checksums = &checksum;
+    }
     return commit_timed(db, &request, kind == BL_KIND_PUT, kind == BL_KIND_DELETE, key.size + value.size);
 }
 
@@ -148,6 +155,22 @@ BOLE_API bole_status bole_delete(bole_db *db, const bole_write_options *options,
     return write_one(db, options, BL_KIND_DELETE, key, bl_slice(NULL, 0));
 }
 
+/* Of all operations of a batch, in their order. */
+static bole_status make_checksums(const bole_batch *batch, uint32_t **out, bole_error *error)
+{
+    *out = bl_alloc_array(batch->count, sizeof(**out));
+    if (*out == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "checksums of a batch");
+    bole_slice payload = { batch->payload.data, batch->payload.size };
+    uint64_t position = 1, count = 0;
+    bl_operation operation;
+    while (bl_operation_decode(payload, &position, &operation) == BOLE_OK) {
+        bl_assert(count < batch->count);
+        (*out)[count++] = bl_entry_checksum(operation.table, operation.kind, operation.key, operation.value);
+    }
+    return BOLE_OK;
+}
+
 BOLE_API bole_status bole_write(bole_db *db, const bole_write_options *options, const bole_batch *batch)
 {
     bl_write_request request;
@@ -157,8 +180,17 @@ BOLE_API bole_status bole_write(bole_db *db, const bole_write_options *options, 
     if (batch->db != NULL && batch->db != db)
         return bl_fail(request.error, BOLE_INVALID, "the batch names tables of another store");
     request.batch = batch;
-    return commit_timed(db, &request, batch->count - batch->deletes, batch->deletes,
-                        batch->key_bytes + batch->value_bytes);
+    uint32_t *checksums = NULL;
+    if (bl_unlikely(bl_config_u64(&db->config, BL_SETTING_ENTRY_CHECKSUMS) != 0) && batch->count > 0) {
+        status = make_checksums(batch, &checksums, request.error);
+        if (status != BOLE_OK)
+            return status;
+        request.checksums = checksums;
+    }
+    status = commit_timed(db, &request, batch->count - batch->deletes, batch->deletes,
+                          batch->key_bytes + batch->value_bytes);
+    bl_free(checksums);
+    return status;
 }
 
 BOLE_API bole_status bole_sync(bole_db *db, bole_error *error)

@@ -193,6 +193,7 @@ struct bl_write_request {
     bole_slice key, value;
     bole_durability durability;
     bole_error *error;
+    const uint32_t *checksums; /* of the operations, in order, made at the call; NULL: off */
     /* out */
     bole_status status;
     uint64_t end; /* position behind the record */

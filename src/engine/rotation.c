@@ -83,6 +83,8 @@ static bole_status pair_create(bole_db *db, uint64_t start, uint64_t record_byte
                                     &out->memtable, error);
     if (status != BOLE_OK)
         pair_abandon(db, out, false);
+    else if (bl_config_u64(&db->config, BL_SETTING_ENTRY_CHECKSUMS) != 0)
+        bl_memtable_carry_checksums(out->memtable);
     return status;
 }
 

@@ -128,6 +128,17 @@ static void encode(bl_write_request *request)
     (void)end;
 }
 
+/* With the checksum that was made at the call, if both it and the memtable have to do with them. */
+static inline void insert_one(bl_memtable_tree *tree, bole_slice key, bole_slice value, uint64_t tag,
+                              const uint32_t *checksum, const bl_memtable *memtable)
+{
+    uint64_t hash = bl_hash(key.data, key.size);
+    if (bl_unlikely(checksum != NULL) && bl_memtable_carries_checksums(memtable))
+        bl_memtable_insert_checked(tree, key, hash, value, tag, *checksum);
+    else
+        bl_memtable_insert(tree, key, hash, value, tag);
+}
+
 static void insert_batch(bole_db *db, const bl_write_request *request)
 {
     bole_slice payload = { request->batch->payload.data, request->payload_bytes };
@@ -135,6 +146,7 @@ static void insert_batch(bole_db *db, const bl_write_request *request)
     uint64_t position = 1;
     uint32_t last = UINT32_MAX;
     bl_memtable_tree *tree = NULL;
+    const uint32_t *checksum = request->checksums;
     bl_operation operation;
     while (bl_operation_decode(payload, &position, &operation) == BOLE_OK) {
         if (operation.table != last) {
@@ -144,8 +156,9 @@ static void insert_batch(bole_db *db, const bl_write_request *request)
             tree = bl_memtable_tree_for(db->memtable, operation.table, comparator);
             last = operation.table;
         }
-        bl_memtable_insert(tree, operation.key, bl_hash(operation.key.data, operation.key.size),
-                           operation.value, BL_TAG(base + operation.offset, operation.kind));
+        insert_one(tree, operation.key, operation.value, BL_TAG(base + operation.offset, operation.kind),
+                   checksum, db->memtable);
+        checksum += checksum != NULL;
     }
 }
 
@@ -158,8 +171,8 @@ static void insert(bole_db *db, const bl_write_request *request)
     bl_memtable_tree *tree = bl_memtable_tree_for(db->memtable, request->table->number,
                                                   request->table->comparator);
     uint64_t sequence = request->position + BL_LOG_RECORD_HEADER_BYTES + 1;
-    bl_memtable_insert(tree, request->key, bl_hash(request->key.data, request->key.size), request->value,
-                       BL_TAG(sequence, request->kind));
+    insert_one(tree, request->key, request->value, BL_TAG(sequence, request->kind), request->checksums,
+               db->memtable);
 }
 
 /* Publish the records of [first, stop): log, memtable, position. */

@@ -17,6 +17,7 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "base/status.h"
+#include "core/entry_checksum.h"
 #include "memory/memtable_state.h"
 #include "platform/page_arena.h"
 
@@ -24,6 +25,7 @@ enum {
     FILTER_FROM_BYTES = 32 * 1024, /* taken by entries, or promised, before a filter is made */
     FILTER_SHARE = 64,
     TREES_FIRST = 4,
+    TRAILER_BYTES = 4, /* of a record, where checksums are carried */
 };
 
 /* ---- Heap memory that the budget knows ---- */
@@ -270,7 +272,7 @@ uint64_t bl_memtable_entry_bytes(size_t key_bytes, size_t value_bytes)
     uint64_t entry = bl_record_entry_bytes(key_bytes, value_bytes);
     uint64_t version = BL_RECORD_VERSION_BYTES + (uint64_t)value_bytes;
     uint64_t record = entry > version ? entry : version;
-    return (record + BL_ARENA_UNIT_BYTES - 1) / BL_ARENA_UNIT_BYTES * BL_ARENA_UNIT_BYTES +
+    return (record + TRAILER_BYTES + BL_ARENA_UNIT_BYTES - 1) / BL_ARENA_UNIT_BYTES * BL_ARENA_UNIT_BYTES +
            BL_TREE_ENTRY_BYTES;
 }
 
@@ -315,7 +317,8 @@ static inline void account(bl_memtable_tree *tree, size_t key_bytes, size_t valu
         atomic_store_explicit(&tree->sequence_max, sequence, memory_order_relaxed);
 }
 
-void bl_memtable_insert(bl_memtable_tree *tree, bole_slice key, uint64_t hash, bole_slice value, uint64_t tag)
+static inline void insert(bl_memtable_tree *tree, bole_slice key, uint64_t hash, bole_slice value,
+                          uint64_t tag)
 {
     bl_memtable *memtable = tree->memtable;
     const bl_key_filter *filter = atomic_load_explicit(&memtable->filter, memory_order_relaxed);
@@ -326,6 +329,58 @@ void bl_memtable_insert(bl_memtable_tree *tree, bole_slice key, uint64_t hash, b
         bl_key_filter_add(filter, hash ^ tree->salt);
     account(tree, key.size, value.size, tag, fresh);
 }
+
+/* What stands behind a record: a tag that changes is told, too. */
+static uint32_t trailer_of(uint32_t checksum, uint64_t tag)
+{
+    uint64_t mixed = bl_tag_sequence(tag) * UINT64_C(0x9e3779b97f4a7c15);
+    return checksum ^ (uint32_t)(mixed >> 32);
+}
+
+void bl_memtable_insert(bl_memtable_tree *tree, bole_slice key, uint64_t hash, bole_slice value, uint64_t tag)
+{
+    if (bl_unlikely(tree->memtable->arena.trailer_bytes != 0))
+        tree->memtable->arena.trailer = trailer_of(bl_entry_checksum(tree->table, (uint8_t)bl_tag_kind(tag),
+                                                                     key, value),
+                                                   tag);
+    insert(tree, key, hash, value, tag);
+}
+
+/* ---- Checksums of entries ---- */
+
+void bl_memtable_carry_checksums(bl_memtable *memtable)
+{
+    bl_assert(bl_memtable_entries(memtable) == 0);
+    memtable->arena.trailer_bytes = TRAILER_BYTES;
+}
+
+bool bl_memtable_carries_checksums(const bl_memtable *memtable) { return memtable->arena.trailer_bytes != 0; }
+
+void bl_memtable_insert_checked(bl_memtable_tree *tree, bole_slice key, uint64_t hash, bole_slice value,
+                                uint64_t tag, uint32_t checksum)
+{
+    bl_assert(bl_memtable_carries_checksums(tree->memtable));
+    tree->memtable->arena.trailer = trailer_of(checksum, tag);
+    insert(tree, key, hash, value, tag);
+}
+
+bool bl_memtable_holds(const bl_memtable *memtable, bole_slice bytes)
+{
+    return bl_arena_holds(&memtable->arena, bytes.data, bytes.size);
+}
+
+bool bl_memtable_entry_is_whole(const bl_memtable *memtable, uint32_t table, bole_slice key, bole_slice value,
+                                uint64_t tag)
+{
+    const bl_arena *arena = &memtable->arena; /* lengths may have changed, too */
+    if (!bl_arena_holds(arena, key.data, key.size) ||
+        !bl_arena_holds(arena, value.data, (uint64_t)value.size + TRAILER_BYTES))
+        return false;
+    uint32_t carried = bl_get_u32((const uint8_t *)value.data + value.size);
+    return carried == trailer_of(bl_entry_checksum(table, (uint8_t)bl_tag_kind(tag), key, value), tag);
+}
+
+/* ---- Many at once ---- */
 
 /* Up to BL_TREE_MANY_MAX items of one tree. */
 static void insert_group(const bl_memtable_item *items, uint32_t count)

@@ -43,6 +43,17 @@ BOLE_CHECKED bole_status bl_memtable_reserve(bl_memtable *memtable, uint64_t byt
 /* Copies key and value. `tag`s of one key rise. Cannot fail after a reserve. `hash` is bl_hash(key). Readers may see
  * the entry at once; they filter by sequence. */
 void bl_memtable_insert(bl_memtable_tree *tree, bole_slice key, uint64_t hash, bole_slice value, uint64_t tag);
+/* Each entry carries a checksum (core/entry_checksum.h). Right after create. */
+void bl_memtable_carry_checksums(bl_memtable *memtable);
+bool bl_memtable_carries_checksums(const bl_memtable *memtable);
+/* insert into one that does, with the checksum made where the entry came from; insert makes it itself. */
+void bl_memtable_insert_checked(bl_memtable_tree *tree, bole_slice key, uint64_t hash, bole_slice value, uint64_t tag,
+                                uint32_t checksum);
+/* Do these bytes lie in the memtable's memory? */
+bool bl_memtable_holds(const bl_memtable *memtable, bole_slice bytes);
+/* Of one that does: is what a cursor over all versions shows, as it shows it, what was inserted? */
+bool bl_memtable_entry_is_whole(const bl_memtable *memtable, uint32_t table, bole_slice key, bole_slice value,
+                                uint64_t tag);
 /* The same for many, in the given order; the searches of up to 8 neighbours in the array overlap, so that they do
  * not wait for memory one after the other. */
 typedef struct bl_memtable_item {

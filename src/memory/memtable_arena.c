@@ -163,3 +163,13 @@ bl_ref bl_arena_node(bl_arena *arena, uint64_t bytes)
     bl_arena_count(arena, bytes);
     return open->first + (bl_ref)(open->high / BL_ARENA_UNIT_BYTES);
 }
+
+bool bl_arena_holds(const bl_arena *arena, const void *data, uint64_t bytes)
+{
+    for (const bl_arena_region *region = arena->regions; region != NULL; region = region->next) {
+        uint64_t offset = (uint64_t)((uintptr_t)data - (uintptr_t)region);
+        if (offset < region->bytes)
+            return bytes <= region->bytes - offset;
+    }
+    return false;
+}

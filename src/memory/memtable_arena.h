@@ -51,6 +51,8 @@ typedef struct bl_arena {
     uint32_t slots, slots_capacity;
     uint64_t region_bytes_next, region_bytes_max;
     uint64_t leaves, inners; /* nodes of both kinds: counted in head_tree.c */
+    uint32_t trailer_bytes;  /* behind each record: 0, or 4 for its checksum */
+    uint32_t trailer;        /* of the record that is being put */
     bl_memory_budget *budget;
     _Atomic uint64_t used;    /* by records and nodes */
     _Atomic uint64_t charged; /* to the budget */
@@ -74,6 +76,9 @@ uint64_t bl_arena_room(const bl_arena *arena);
 /* Zeroed. `bytes` is rounded up to 4 (record) or 64 (node). Call only for what was reserved. */
 bl_ref bl_arena_record_slow(bl_arena *arena, uint64_t bytes);
 bl_ref bl_arena_node(bl_arena *arena, uint64_t bytes);
+
+/* Do `bytes` at `data` lie in one region? Walks all of them. */
+bool bl_arena_holds(const bl_arena *arena, const void *data, uint64_t bytes);
 
 static inline void *bl_arena_at(const bl_arena *arena, bl_ref ref)
 {

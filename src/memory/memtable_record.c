@@ -15,7 +15,7 @@ static void copy(uint8_t *to, bole_slice bytes)
 bl_ref bl_record_put_entry(bl_arena *arena, bole_slice key, bole_slice value, uint64_t tag)
 {
     bl_assert(key.size <= BOLE_KEY_BYTES_MAX && value.size <= BOLE_VALUE_BYTES_MAX);
-    bl_ref ref = bl_arena_record(arena, bl_record_entry_bytes(key.size, value.size));
+    bl_ref ref = bl_arena_record(arena, bl_record_entry_bytes(key.size, value.size) + arena->trailer_bytes);
     uint8_t *entry = bl_arena_at(arena, ref);
     bool is_long = value.size >= BL_RECORD_CODE_VERSION;
     bl_put_u16(entry, is_long ? BL_RECORD_CODE_LONG : (uint16_t)value.size);
@@ -28,6 +28,8 @@ bl_ref bl_record_put_entry(bl_arena *arena, bole_slice key, bole_slice value, ui
     }
     copy(entry, key);
     copy(entry + key.size, value);
+    if (bl_unlikely(arena->trailer_bytes != 0))
+        bl_put_u32(entry + key.size + value.size, arena->trailer);
     return ref;
 }
 
@@ -52,7 +54,8 @@ bl_ref bl_record_put_version(bl_arena *arena, bl_ref newest, bole_slice value, u
     bl_assert(value.size <= BOLE_VALUE_BYTES_MAX);
     const uint8_t *before = bl_arena_at(arena, newest);
     bl_assert(tag > bl_record_tag(before));
-    bl_ref ref = bl_arena_record(arena, BL_RECORD_VERSION_BYTES + (uint64_t)value.size);
+    bl_ref ref = bl_arena_record(arena,
+                                 BL_RECORD_VERSION_BYTES + (uint64_t)value.size + arena->trailer_bytes);
     uint8_t *version = bl_arena_at(arena, ref);
     bl_put_u16(version, BL_RECORD_CODE_VERSION);
     bl_put_u16(version + 2, 0);
@@ -63,5 +66,7 @@ bl_ref bl_record_put_version(bl_arena *arena, bl_ref newest, bole_slice value, u
     bl_put_u32(version + 24, bl_record_depth(before) + 1);
     bl_put_u32(version + 28, (uint32_t)value.size);
     copy(version + BL_RECORD_VERSION_BYTES, value);
+    if (bl_unlikely(arena->trailer_bytes != 0))
+        bl_put_u32(version + BL_RECORD_VERSION_BYTES + value.size, arena->trailer);
     return ref;
 }

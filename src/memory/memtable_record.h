@@ -18,6 +18,8 @@
  *              28     4  value bytes
  *              32     v  value
  *
+ * TRAILER  behind both, where the memtable carries checksums: u32 entry checksum ^ fold of the tag's sequence
+ *
  * Records start at multiples of 4 and never change once a reference to them is stored with release.
  *
  * JUMPS    Each version holds one jump besides `older`, chosen so that any older version is found in O(log n) steps

@@ -142,6 +142,7 @@ BOLE_CHECKED bole_status bl_segment_find_uncached(bl_segment *segment, const bl_
 /* ---- Scans ---- */
 typedef struct bl_segment_cursor_options {
     bool fill_cache;   /* false: use frames that are present, admit none (scans, merges) */
+    bool fresh;        /* use no frame that is present: all bytes were verified just now */
     bool read_ahead;   /* from the third sequential block on, 256 KiB ahead in a charged private buffer */
     bool segments_stay; /* the caller keeps the array and its segments while the cursor lives */
     uint64_t *bytes_read; /* counter to add to, of the cursor's thread; may be NULL */

@@ -202,7 +202,9 @@ static bole_status fill_cache(segment_cursor *cursor, uint64_t ordinal, bl_frame
 /* Bytes of block `ordinal` of the present segment, good until the cursor moves. */
 static bole_status bring(segment_cursor *cursor, uint64_t ordinal, const uint8_t **out)
 {
-    bl_frame *frame = bl_block_pin(cursor->unit, ordinal, cursor->options.fill_cache);
+    bl_frame *frame = NULL;
+    if (bl_likely(!cursor->options.fresh))
+        frame = bl_block_pin(cursor->unit, ordinal, cursor->options.fill_cache);
     if (frame == NULL && cursor->options.fill_cache) {
         bole_status status = fill_cache(cursor, ordinal, &frame);
         if (status != BOLE_OK)

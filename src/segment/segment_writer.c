@@ -22,6 +22,8 @@
 #include "base/buffer.h"
 #include "base/hash.h"
 #include "base/status.h"
+#include "core/entry_checksum.h"
+#include "core/internal_key.h"
 #include "segment/block_builder.h"
 #include "segment/block_index.h"
 #include "segment/bloom_filter.h"
@@ -48,7 +50,9 @@ struct bl_segment_writer {
     bool install_frames, has_filter, compressing;
     uint64_t tag_kept;    /* of a tag: all of it, or with zero_sequences its kind */
     uint32_t block_bytes; /* 0: as entries turn out */
-    bole_status status;   /* of the first failure: nothing goes on after it */
+    bool check_entries;
+    uint64_t added_sum; /* of the entries added to the present block; any order has the same */
+    bole_status status; /* of the first failure: nothing goes on after it */
     char *path, *path_temporary;
     bool named; /* the file stands under `path`, not path_temporary */
     bole_file *file;
@@ -208,6 +212,7 @@ bole_status bl_segment_writer_create(const bl_segment_writer_parameters *paramet
     writer->environment = parameters->environment;
     writer->comparator = parameters->comparator;
     writer->tag_kept = parameters->zero_sequences ? BL_TAG(0, UINT8_MAX) : UINT64_MAX;
+    writer->check_entries = parameters->check_entries;
     writer->install_frames = parameters->install_frames && parameters->environment->cache != NULL;
     writer->compressing = parameters->compression != BL_COMPRESSED_NONE;
     writer->block_bytes = parameters->block_bytes;
@@ -356,6 +361,33 @@ static size_t compress(bl_segment_writer *writer, uint8_t *frame, size_t size, u
     return BL_BLOCK_HEADER_BYTES + stored;
 }
 
+/* The frame holds what was added, byte for byte: nothing changed on the way through memory. */
+static bole_status check_frame(bl_segment_writer *writer, const uint8_t *frame, bole_error *error)
+{
+    if (bl_likely(!writer->check_entries))
+        return BOLE_OK;
+    const bl_segment_meta *meta = &writer->footer.meta;
+    uint8_t *key = bl_alloc(BOLE_KEY_BYTES_MAX + 8);
+    if (key == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "check of %s", writer->path_temporary);
+    uint64_t sum = 0;
+    bl_block_view view;
+    bl_block_view_init(&view, frame);
+    for (uint32_t i = 0; i < view.count; i++)
+        sum += bl_entry_checksum(meta->table, (uint8_t)bl_tag_kind(bl_block_tag(&view, i)),
+                                 bl_block_key(&view, i, key), bl_block_value(&view, i));
+    bl_free(key);
+    uint64_t added = writer->added_sum;
+    writer->added_sum = 0;
+    if (sum == added)
+        return BOLE_OK;
+    return bl_corrupt(
+        error, writer->path_temporary, offset_of(writer),
+        "a block of table %u holds other bytes than were put into it: memory changed; it is not "
+        "written, its last key is above entry %llu",
+        meta->table, (unsigned long long)meta->entries);
+}
+
 /* A block larger than the buffer, by way of the work buffer. */
 static bole_status write_large(bl_segment_writer *writer, size_t size, size_t *stored, bole_error *error)
 {
@@ -364,6 +396,9 @@ static bole_status write_large(bl_segment_writer *writer, size_t size, size_t *s
         return bl_fail(error, BOLE_NO_MEMORY, "a block of %zu bytes", size);
     uint8_t *frame = writer->work.data, *out = frame;
     bl_block_builder_finish(&writer->builder, frame);
+    bole_status checked = check_frame(writer, frame, error);
+    if (checked != BOLE_OK)
+        return checked;
     *stored = size;
     if (writer->compressing) {
         size_t compressed = compress(writer, frame, size, frame + size);
@@ -397,6 +432,12 @@ static bole_status write_small(bl_segment_writer *writer, size_t size, size_t *s
     uint8_t *out = writer->buffer + writer->buffer_bytes;
     uint8_t *frame = card != NULL ? bl_frame_card_bytes(card) : writer->compressing ? writer->work.data : out;
     bl_block_builder_finish(&writer->builder, frame);
+    status = check_frame(writer, frame, error);
+    if (status != BOLE_OK) {
+        if (card != NULL)
+            bl_frame_cache_give_back(writer->environment->cache, card);
+        return status;
+    }
     *stored = writer->compressing ? compress(writer, frame, size, out) : 0;
     if (*stored != 0) {
         bl_block_seal(out, writer->seed, offset_of(writer));
@@ -483,6 +524,9 @@ static bole_status add_slow(bl_segment_writer *writer, bole_slice key, uint64_t 
         if (!extend(writer, key.size + value.size))
             status = end_block(writer, error);
     }
+    if (status == BOLE_OK && bl_unlikely(writer->check_entries))
+        writer->added_sum += bl_entry_checksum(writer->footer.meta.table, (uint8_t)bl_tag_kind(tag), key,
+                                               value);
     /* a borrowed value is good only now */
     if (status == BOLE_OK && value.size >= BL_BLOCK_BORROW_BYTES)
         status = end_block(writer, error);
@@ -505,6 +549,8 @@ bole_status bl_segment_writer_add(bl_segment_writer *writer, bole_slice key, uin
                                                 : refused(writer, added, error);
         if (writer->status != BOLE_OK)
             return writer->status;
+    } else if (bl_unlikely(writer->check_entries)) {
+        writer->added_sum += bl_entry_checksum(meta->table, (uint8_t)bl_tag_kind(tag), key, value);
     }
     if (writer->has_filter &&
         bl_unlikely(!bl_bloom_builder_add(&writer->filter, bl_hash(key.data, key.size))))
