@@ -128,15 +128,16 @@ static void encode(bl_write_request *request)
     (void)end;
 }
 
-/* With the checksum that was made at the call, if both it and the memtable have to do with them. */
-static inline void insert_one(bl_memtable_tree *tree, bole_slice key, bole_slice value, uint64_t tag,
-                              const uint32_t *checksum, const bl_memtable *memtable)
+/* With the checksum that was made at the call. Apart, so that the way without has none of its cost. */
+__attribute__((noinline, cold)) static void insert_checked(bl_memtable_tree *tree, bole_slice key,
+                                                           bole_slice value, uint64_t tag, uint32_t checksum,
+                                                           const bl_memtable *memtable)
 {
     uint64_t hash = bl_hash(key.data, key.size);
-    if (bl_unlikely(checksum != NULL) && bl_memtable_carries_checksums(memtable))
-        bl_memtable_insert_checked(tree, key, hash, value, tag, *checksum);
+    if (bl_memtable_carries_checksums(memtable))
+        bl_memtable_insert_checked(tree, key, hash, value, tag, checksum);
     else
-        bl_memtable_insert(tree, key, hash, value, tag);
+        bl_memtable_insert(tree, key, hash, value, tag); /* the setting has changed since */
 }
 
 static void insert_batch(bole_db *db, const bl_write_request *request)
@@ -156,9 +157,12 @@ static void insert_batch(bole_db *db, const bl_write_request *request)
             tree = bl_memtable_tree_for(db->memtable, operation.table, comparator);
             last = operation.table;
         }
-        insert_one(tree, operation.key, operation.value, BL_TAG(base + operation.offset, operation.kind),
-                   checksum, db->memtable);
-        checksum += checksum != NULL;
+        uint64_t tag = BL_TAG(base + operation.offset, operation.kind);
+        if (bl_unlikely(checksum != NULL))
+            insert_checked(tree, operation.key, operation.value, tag, *checksum++, db->memtable);
+        else
+            bl_memtable_insert(tree, operation.key, bl_hash(operation.key.data, operation.key.size),
+                               operation.value, tag);
     }
 }
 
@@ -171,8 +175,12 @@ static void insert(bole_db *db, const bl_write_request *request)
     bl_memtable_tree *tree = bl_memtable_tree_for(db->memtable, request->table->number,
                                                   request->table->comparator);
     uint64_t sequence = request->position + BL_LOG_RECORD_HEADER_BYTES + 1;
-    insert_one(tree, request->key, request->value, BL_TAG(sequence, request->kind), request->checksums,
-               db->memtable);
+    uint64_t tag = BL_TAG(sequence, request->kind);
+    if (bl_unlikely(request->checksums != NULL))
+        insert_checked(tree, request->key, request->value, tag, *request->checksums, db->memtable);
+    else
+        bl_memtable_insert(tree, request->key, bl_hash(request->key.data, request->key.size), request->value,
+                           tag);
 }
 
 /* Publish the records of [first, stop): log, memtable, position. */

@@ -337,12 +337,17 @@ static uint32_t trailer_of(uint32_t checksum, uint64_t tag)
     return checksum ^ (uint32_t)(mixed >> 32);
 }
 
+__attribute__((noinline, cold)) static void make_trailer(bl_memtable_tree *tree, bole_slice key,
+                                                         bole_slice value, uint64_t tag)
+{
+    uint32_t checksum = bl_entry_checksum(tree->table, (uint8_t)bl_tag_kind(tag), key, value);
+    tree->memtable->arena.trailer = trailer_of(checksum, tag);
+}
+
 void bl_memtable_insert(bl_memtable_tree *tree, bole_slice key, uint64_t hash, bole_slice value, uint64_t tag)
 {
     if (bl_unlikely(tree->memtable->arena.trailer_bytes != 0))
-        tree->memtable->arena.trailer = trailer_of(bl_entry_checksum(tree->table, (uint8_t)bl_tag_kind(tag),
-                                                                     key, value),
-                                                   tag);
+        make_trailer(tree, key, value, tag);
     insert(tree, key, hash, value, tag);
 }
 
