@@ -217,7 +217,7 @@ static bole_status wait_for_flush_of_locked(bole_db *db, uint64_t log_number, bo
             return bl_fail(error, db->background_error.status,
                            "the log failed and what it held cannot be written to segments: %s",
                            db->background_error.message);
-        bl_background_schedule_locked(db);
+        bl_background_schedule_flush_locked(db);
         bl_condition_wait(&db->changed, &db->mutex);
     }
 }
