@@ -21,6 +21,7 @@ typedef struct range {
 #define ZERO_none false
 #define ZERO_automatic true
 #define ZERO_nothing true
+#define ZERO_never true
 #define ZERO_durability false
 #define ZERO_compression false
 #define ZERO_toggle false

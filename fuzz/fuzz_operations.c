@@ -419,6 +419,7 @@ static void begin(world *w, uint8_t options, uint8_t seed)
     w->options.simulation_seed = 1 + (uint64_t)seed;
     w->options.memory_limit = MEMORY_LIMIT;
     w->options.memtable_bytes = (options & 2) != 0 ? 4096 : 16384;
+    w->options.large_value_bytes = seed % 4 == 0 ? 4096 : 4u << seed % 5;
     w->options.segment_bytes = (options & 4) != 0 ? 4096 : 65536;
     w->options.block_bytes = (options & 8) != 0 ? 1024 : 4096;
     w->options.level0_runs = 1 + (uint32_t)(options >> 4 & 3);

@@ -37,6 +37,8 @@ typedef struct world {
     uint32_t write_count;
     uint32_t key_prefix; /* bytes that all keys share */
     uint32_t value_max;
+    uint64_t large; /* from here on values go apart */
+    uint64_t values_moved, values_removed;
     uint64_t next_sequence, visible;
     uint64_t snapshots[WORLD_SNAPSHOTS];
     uint32_t snapshot_count;
@@ -126,6 +128,7 @@ TEST_UNUSED static world *world_open(uint64_t seed, bl_comparator *comparator)
     assert_ok(bl_version_build(&change, &w->version, &error), &error);
     w->next_number = w->next_sequence = w->visible = 1;
     w->value_max = 60;
+    w->large = UINT64_MAX;
     w->stop_after = UINT32_MAX;
     w->job = (bl_job_context){ .environment = &w->environment,
                                .scheduler = w->scheduler,
@@ -167,7 +170,7 @@ static uint32_t world_segments(const world *w)
     for (uint32_t level = 0; level < BOLE_LEVELS_MAX; level++)
         for (uint32_t i = 0; i < world_table(w)->levels[level].run_count; i++)
             count += world_table(w)->levels[level].runs[i].count;
-    return count;
+    return count + world_table(w)->values.count;
 }
 
 TEST_UNUSED static void world_close(world *w)
@@ -212,7 +215,10 @@ TEST_UNUSED static void world_write_one(world *w, uint32_t key, bool tombstone)
 {
     bole_error error = BOLE_ERROR_INIT;
     if (w->memtable == NULL)
+    {
         assert_ok(bl_memtable_create(&w->budget, 1 << 20, &w->memtable, &error), &error);
+        bl_memtable_count_large(w->memtable, w->large);
+    }
     bl_memtable_tree *tree = bl_memtable_tree_for(w->memtable, WORLD_TABLE, w->comparator);
     assert_non_null(tree);
     world_bytes k, v;
@@ -260,6 +266,15 @@ TEST_UNUSED static void world_apply(world *w, bl_job_result *result, const bl_pi
                     (bl_version_insertion){ WORLD_TABLE, pick->output_level, 0, run->segments[j] };
         }
     }
+    const bl_version_values *values = &world_table(w)->values;
+    for (uint32_t i = 0; i < result->dead_count; i++) {
+        removals[change.removal_count] = (bl_version_removal){ WORLD_TABLE, BL_LEVEL_VALUES, 0, result->dead[i].number };
+        gone[change.removal_count++] = values->segments[bl_version_values_find(values, result->dead[i].number)];
+    }
+    change.died = result->died;
+    change.died_count = result->died_count;
+    w->values_moved += result->values_moved;
+    w->values_removed += result->dead_count;
     bl_version *version;
     assert_ok(bl_version_build(&change, &version, &error), &error);
     assert_ok(bl_version_check(version, &error), &error);
@@ -329,6 +344,7 @@ TEST_UNUSED static world_view *world_read(world *w)
             assert_ok(bl_segment_cursor(run->segments, run->count, &options, &cursors[count++], &error), &error);
         }
     }
+    bl_held_value held = { .frame = NULL };
     bl_merge merge;
     assert_ok(bl_merge_init(&merge, cursors, count, w->comparator, 0), NULL);
     for (bl_merge_seek_first(&merge); merge.current != NULL; bl_merge_next(&merge)) {
@@ -339,13 +355,23 @@ TEST_UNUSED static world_view *world_read(world *w)
         world_key(w, number, &key);
         assert_true(bl_slice_equal(bl_slice(key.data, key.size), entry->key));
         uint64_t written = bl_tag_sequence(entry->tag);
-        if (bl_tag_kind(entry->tag) == BL_KIND_PUT) {
+        bole_slice shown = entry->value;
+        if (bl_tag_kind(entry->tag) == BL_KIND_PUT_WITH_VALUE_POINTER) {
+            const bl_version_values *values = &world_table(w)->values;
+            bl_value_pointer pointer;
+            assert_true(bl_value_pointer_decode(entry->value, &pointer));
+            uint32_t at = bl_version_values_find(values, pointer.segment);
+            assert_true(at < values->count && pointer.bytes >= w->large);
+            assert_ok(bl_segment_hold_value(values->segments[at], &pointer, entry->key, &held, NULL, &error), &error);
+            shown = held.value;
+        }
+        if (bl_tag_kind(entry->tag) != BL_KIND_DELETE) {
             char text[32] = { 0 };
-            memcpy(text, entry->value.data, entry->value.size < 31 ? entry->value.size : 31);
+            memcpy(text, shown.data, shown.size < 31 ? shown.size : 31);
             written = strtoull(text, NULL, 10);
             world_bytes value;
             world_value(w, written, &value);
-            assert_true(bl_slice_equal(bl_slice(value.data, value.size), entry->value));
+            assert_true(bl_slice_equal(bl_slice(value.data, value.size), shown));
         }
         view->seen[number] = realloc(view->seen[number], (view->counts[number] + 1) * sizeof(world_seen));
         assert_non_null(view->seen[number]);
@@ -353,6 +379,7 @@ TEST_UNUSED static world_view *world_read(world *w)
     }
     assert_ok(merge.status, merge.error);
     bl_merge_deinit(&merge);
+    bl_held_value_release(&held);
     return view;
 }
 
@@ -366,7 +393,7 @@ static void world_check_at(const world *w, const world_view *view, uint64_t posi
         uint64_t expected = newest[key], got = 0;
         for (uint32_t i = 0; i < view->counts[key]; i++) {
             if (bl_tag_visible(view->seen[key][i].tag, position)) {
-                got = bl_tag_kind(view->seen[key][i].tag) == BL_KIND_PUT ? view->seen[key][i].written : 0;
+                got = bl_tag_kind(view->seen[key][i].tag) != BL_KIND_DELETE ? view->seen[key][i].written : 0;
                 break;
             }
         }

@@ -65,6 +65,9 @@ TEST_UNUSED static bole_slice damage_value(uint64_t writer, uint8_t out[DAMAGE_V
 
 /* ---- Store ---------------------------------------------------------------------------------------------- */
 
+/* Small: most values of a store stand in value segments. */
+TEST_UNUSED static uint64_t damage_large_value_bytes = 24;
+
 TEST_UNUSED static bole_options damage_options(bole_vfs *vfs)
 {
     bole_options options = BOLE_OPTIONS_INIT;
@@ -72,6 +75,7 @@ TEST_UNUSED static bole_options damage_options(bole_vfs *vfs)
     options.simulation_seed = 1; /* background work runs inside calls: every run is the same */
     options.memory_limit = 16 << 20;
     options.memtable_bytes = 32 << 10;
+    options.large_value_bytes = damage_large_value_bytes;
     options.segment_bytes = 16 << 10;
     options.block_bytes = 1024;
     options.level0_runs = 4;

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/buffer.h"
+#include "base/coding.h"
 #include "base/prng.h"
 #include "compaction/compaction_pick.h"
 
@@ -20,6 +21,9 @@ typedef struct description {
     char smallest[16], largest[16];
     uint64_t number, bytes, entries, tombstones, sequence_min, sequence_max;
     bool busy;
+    uint64_t dead;    /* of a value segment's entries */
+    uint8_t uses[64]; /* of value segments */
+    size_t uses_bytes;
 } description;
 
 /* Handles open nothing here, but they are counted by a cache. */
@@ -70,8 +74,14 @@ static bl_version *version_of(const description *all, uint32_t count, uint32_t t
             .sequence_max = d->sequence_max,
             .entries = d->entries,
             .tombstones = d->tombstones,
-            .blocks = 1,
+            .blocks = d->level == BL_LEVEL_VALUES ? d->entries : 1,
+            .value_uses = bl_slice(d->uses, d->uses_bytes),
         };
+        if (d->level == BL_LEVEL_VALUES) {
+            meta.raw_bytes = d->bytes;
+            meta.dead_entries = d->dead;
+            meta.dead_bytes = d->bytes / d->entries * d->dead;
+        }
         insertions[i] = (bl_version_insertion){ .table = d->table, .level = d->level, .run = d->run };
         assert_ok(bl_segment_create_handle(&environment, &meta, NULL, &insertions[i].segment, &error),
                   &error);
@@ -121,7 +131,26 @@ static uint64_t parse_bytes(const char **text)
     return (uint64_t)value;
 }
 
-/* "a-f 4M 30% busy s900": keys, bytes, share of tombstones, running job, highest sequence. */
+enum { VALUES_FIRST = 1000 }; /* number of a value segment: its number in the text and this */
+
+/* "values 1: 64M 100 60": number, bytes, values, how many of them are dead. */
+static void parse_values(text_case *c, const char *text)
+{
+    assert_true(c->count < SEGMENTS_MAX);
+    description *d = &c->all[c->count++];
+    char bytes[32];
+    memset(d, 0, sizeof *d);
+    assert_int_equal(4, sscanf(text, "%" SCNu64 ": %31s %" SCNu64 " %" SCNu64, &d->number, bytes, &d->entries,
+                               &d->dead));
+    const char *number = bytes;
+    d->bytes = parse_bytes(&number);
+    d->number += VALUES_FIRST;
+    d->table = c->table;
+    d->level = BL_LEVEL_VALUES;
+}
+
+/* "a-f 4M 30% busy s900 v1*40": keys, bytes, share of tombstones, running job, highest sequence, pointers into a value
+ * segment, in order of the numbers. */
 static void parse_segment(text_case *c, char *text, uint32_t level, uint32_t run)
 {
     assert_true(c->count < SEGMENTS_MAX);
@@ -143,7 +172,12 @@ static void parse_segment(text_case *c, char *text, uint32_t level, uint32_t run
     for (; word != NULL; word = strtok_r(NULL, " ", &save)) {
         if (strcmp(word, "busy") == 0)
             d->busy = true;
-        else if (*word == 's')
+        else if (*word == 'v') {
+            char *star;
+            uint8_t *at = bl_put_varint(d->uses + d->uses_bytes,
+                                        VALUES_FIRST + strtoull(word + 1, &star, 10));
+            d->uses_bytes = (size_t)(bl_put_varint(at, strtoull(star + 1, NULL, 10)) - d->uses);
+        } else if (*word == 's')
             d->sequence_max = strtoull(word + 1, NULL, 10);
         else
             d->tombstones = d->entries * strtoull(word, NULL, 10) / 100;
@@ -195,8 +229,8 @@ static void print_bytes(bole_buffer *out, uint64_t bytes)
 
 static void print_pick(bole_buffer *out, const bl_version *version, const bl_pick *pick)
 {
-    static const char *const reasons[] = { "nothing",    "level0_runs", "level_size",
-                                           "tombstones", "idle",        "manual" };
+    static const char *const reasons[] = { "nothing", "level0_runs", "level_size", "tombstones",
+                                           "idle",    "manual",      "values" };
     assert_true(bl_buffer_append_format(out, "%s", reasons[pick->reason]));
     if (pick->reason != BL_PICK_NOTHING) {
         assert_true(bl_buffer_append_format(out, ": %s to L%u", pick->trivial_move ? "move" : "merge",
@@ -258,6 +292,8 @@ static void take_line(text_case *c, char *line, bole_buffer *answer)
         parse_policy(c, line + 6);
         c->count = c->table = 0;
         c->tables = 1;
+    } else if (strncmp(line, "values ", 7) == 0) {
+        parse_values(c, line + 7);
     } else if (sscanf(line, "table %u", &c->table) == 1) {
         ; /* segments that follow are in it */
     } else if (sscanf(line, "L%u r%u:%n", &level, &run, &used) == 2 && used != 0) {
@@ -353,6 +389,13 @@ static void jobs_keep_out_of_each_others_way(void **state)
 {
     (void)state;
     check_file("compaction_pick_busy.txt");
+}
+
+/* Goal: space that dead values waste is bounded, and what has none of them is left alone. */
+static void dead_values_are_written_out_of_the_way(void **state)
+{
+    (void)state;
+    check_file("compaction_pick_values.txt");
 }
 
 /* Goal: debt is what must be merged. */
@@ -800,6 +843,7 @@ int main(void)
         cmocka_unit_test(a_middle_level_stands_while_the_last_is_large),
         cmocka_unit_test(tombstones_idling_and_manual_work_go_to_the_bottom),
         cmocka_unit_test(jobs_keep_out_of_each_others_way),
+        cmocka_unit_test(dead_values_are_written_out_of_the_way),
         cmocka_unit_test(debt_is_what_must_be_merged),
         cmocka_unit_test(any_game_keeps_every_read_and_ends),
         cmocka_unit_test(debt_rises_without_jumps),

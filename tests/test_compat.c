@@ -2,7 +2,7 @@
 /* test_compat.c -- stores that earlier versions wrote are read by this one, and foreign formats are refused.
  *
  * tests/compat/1/NAME holds one store for each way to write one in format 1. They were made once, by
- *     build/release/test_compat --make tests/compat/1
+ *     build/release/test_compat --make tests/compat/1 [NAME]
  * and are never made again: a later format gets a folder of its own, and this test reads both. Zeros at the end of a
  * log are not kept; the file LENGTHS says how long the logs are. */
 #include "test.h"
@@ -17,11 +17,11 @@ static const struct recipe {
     const char *name;
     bole_compression compression;
     bool crashes;
+    bool values; /* in value segments, of which parts are dead */
 } recipes[] = {
-    { "plain", BOLE_COMPRESSION_NONE, false },
-    { "lz4", BOLE_COMPRESSION_LZ4, false },
-    { "zstd", BOLE_COMPRESSION_ZSTD, false },
-    { "crashed", BOLE_COMPRESSION_NONE, true },
+    { "plain", BOLE_COMPRESSION_NONE, false, false }, { "lz4", BOLE_COMPRESSION_LZ4, false, false },
+    { "zstd", BOLE_COMPRESSION_ZSTD, false, false },  { "crashed", BOLE_COMPRESSION_NONE, true, false },
+    { "values", BOLE_COMPRESSION_LZ4, false, true },
 };
 enum { RECIPES = sizeof recipes / sizeof recipes[0] };
 
@@ -53,6 +53,10 @@ static void make_one(const struct recipe *recipe, const char *path)
     options.flags = BOLE_CREATE | BOLE_MUST_NOT_EXIST;
     options.compression = recipe->compression;
     options.compression_upper = recipe->compression;
+    if (recipe->values) {
+        options.large_value_bytes = 30;
+        options.memtable_bytes = 64 << 10;
+    }
     bole_error error = BOLE_ERROR_INIT;
     bole_db *db;
     bole_table *second;
@@ -65,6 +69,12 @@ static void make_one(const struct recipe *recipe, const char *path)
     for (int i = 0; i < ENTRIES; i += 3) /* tombstones in a segment of level 0 */
         assert_ok(bole_delete(db, NULL, key_of(i, key)), NULL);
     assert_ok(bole_flush(db, &error), &error);
+    if (recipe->values) { /* some values die, and stay where they are */
+        bole_slice open = { NULL, 0 };
+        put_range(db, second, ENTRIES, ENTRIES + 20);
+        assert_ok(bole_flush(db, &error), &error);
+        assert_ok(bole_compact(db, second, open, open, &error), &error);
+    }
     put_range(db, NULL, 2 * ENTRIES, 2 * ENTRIES + EXTRA); /* and some in the log */
     if (recipe->crashes)
         _exit(0);
@@ -89,9 +99,11 @@ static void trim_log(const char *path, const char *name, FILE *lengths)
     assert_int_equal(truncate(path, size), 0);
 }
 
-static int make_all(const char *folder)
+static int make_all(const char *folder, const char *only)
 {
     for (int i = 0; i < RECIPES; i++) {
+        if (only != NULL && strcmp(only, recipes[i].name) != 0)
+            continue;
         char path[600], name[1200];
         snprintf(path, sizeof path, "%s/%s", folder, recipes[i].name);
         pid_t child = fork();
@@ -259,8 +271,8 @@ static void another_magic_is_refused_and_named(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc == 3 && strcmp(argv[1], "--make") == 0)
-        return make_all(argv[2]);
+    if ((argc == 3 || argc == 4) && strcmp(argv[1], "--make") == 0)
+        return make_all(argv[2], argv[3]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stores_of_format_1_are_read_and_go_on),
         cmocka_unit_test(another_magic_is_refused_and_named),

@@ -303,6 +303,7 @@ static void values_outside_their_range_are_refused(void **state)
     assert_string_equal(refused("map_logs", "2"), "map_logs cannot be '2'; allowed: off or on");
     assert_string_equal(refused("sync_interval_ms", "0"),
                         "sync_interval_ms cannot be '0'; allowed: 1ms to 3600000ms");
+    assert_contains(refused("large_value_bytes", "2GiB"), "never, or 1");
     assert_contains(refused("level0_runs", "0"), "1 to 32");
     assert_contains(refused("level0_runs", "33"), "1 to 32");
     assert_contains(refused("filter_bits_per_key", "33"), "none, or 1 to 32");

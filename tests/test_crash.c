@@ -119,6 +119,7 @@ static bole_status store_open(store *s)
     options.flags = BOLE_CREATE | s->flags;
     options.memory_limit = 32u << 20;
     options.memtable_bytes = 64u << 10;
+    options.large_value_bytes = 16;
     options.segment_bytes = 64u << 10;
     options.level0_runs = 3;
     s->error = (bole_error)BOLE_ERROR_INIT;

@@ -230,6 +230,7 @@ static bole_options options_for(uint64_t seed, bole_vfs *vfs)
     options.simulation_seed = 1 + seed;
     options.memory_limit = 16 << 20;
     options.memtable_bytes = 4096u << seed % 2;
+    options.large_value_bytes = seed % 4 == 3 ? 4096 : 4u << seed % 5;
     options.segment_bytes = 8192;
     options.block_bytes = 1024;
     options.level0_runs = 1 + (uint32_t)(seed % 3);

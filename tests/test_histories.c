@@ -42,6 +42,7 @@ static bole_options options_for(const story *s, bole_vfs *vfs)
     options.simulation_seed = 1 + s->variant;
     options.memory_limit = 16 << 20;
     options.memtable_bytes = 8192;
+    options.large_value_bytes = s->variant % 2 == 0 ? 1 : 4096;
     options.segment_bytes = 8192;
     options.block_bytes = 1024;
     options.level0_runs = 1;

@@ -418,6 +418,7 @@ static void random_histories_equal_the_model(void **state)
         f->options.simulation_seed = seed + round;
         f->options.level0_runs = 1 + (uint32_t)(round % 4) * 2;
         f->options.memtable_bytes = 4096u << (round % 5);
+        f->options.large_value_bytes = round % 3 == 0 ? 4096 : 8u << round % 6;
         f->options.compression = (bole_compression)(1 + round % 3);
         open_store(f);
         random_history(f, seed + round, 600);

@@ -166,6 +166,7 @@ static void draw_options(round *r)
                (bl_prng_chance(prng, 4) ? BOLE_PARANOID : 0);
     o->memory_limit = ONE_OF(prng, 4 << 20, 8 << 20, 16 << 20, 64 << 20);
     o->memtable_bytes = ONE_OF(prng, 8192, 16384, 65536, 262144);
+    o->large_value_bytes = ONE_OF(prng, 1, 16, 64, 300, 4096, UINT64_MAX);
     o->segment_bytes = ONE_OF(prng, 8192, 16384, 65536, 1 << 20);
     o->block_bytes = (uint32_t)ONE_OF(prng, 1024, 4096, 16384);
     o->filter_bits_per_key = (uint32_t)ONE_OF(prng, 0, 1, 6, 20, UINT32_MAX);

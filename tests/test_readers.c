@@ -72,6 +72,7 @@ static void writer_run(const char *path, uint32_t flags, shared_page *page)
     options.flags = BOLE_CREATE | flags;
     options.memory_limit = 32u << 20;
     options.memtable_bytes = 64u << 10;
+    options.large_value_bytes = 16;
     options.segment_bytes = 64u << 10;
     options.level0_runs = 3;
     options.sync_interval_ms = 50;

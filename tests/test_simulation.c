@@ -133,6 +133,7 @@ static bole_options options_for(bl_prng *prng, bole_vfs *vfs)
     options.simulation_seed = 1 + bl_prng_next(prng) % 1000000;
     options.memory_limit = 16 << 20;
     options.memtable_bytes = 4096u << bl_prng_below(prng, 3);
+    options.large_value_bytes = options.simulation_seed % 4 == 0 ? 4096 : 4u << options.simulation_seed % 5;
     options.segment_bytes = 8192;
     options.block_bytes = 1024;
     options.level0_runs = 1 + (uint32_t)bl_prng_below(prng, 4);

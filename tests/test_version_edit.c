@@ -9,9 +9,10 @@
 
 /* An edit with every part. */
 typedef struct full_edit {
-    bl_segment_meta added[3];
+    bl_segment_meta added[4];
     bl_segment_place removed[2];
     bl_segment_move moved[1];
+    bl_values_died died[2];
     bl_log_description logs_added[2], logs_ended[2];
     uint64_t logs_removed[2];
     bl_table_description created[2], dropped[1];
@@ -31,6 +32,12 @@ static void fill_edit(full_edit *full)
     full->added[1].created_us = INT64_MIN;
     full->added[2] = make_meta(UINT64_C(1) << 61, UINT32_MAX - 1, 0, UINT32_MAX, BOLE_STR("k"), BOLE_STR("k"),
                                1, BL_SEQUENCE_MAX);
+    full->added[2].value_uses = bl_slice("\x03\x01\x80\x01\x07", 5);
+    full->added[3] = make_meta(128, UINT32_MAX - 1, BL_LEVEL_VALUES, 0, BOLE_STR("k"), BOLE_STR("k"), 1, 9);
+    full->added[3].dead_entries = 1;
+    full->added[3].dead_bytes = UINT64_MAX;
+    full->died[0] = (bl_values_died){ UINT32_MAX - 1, 3, { 1, 0 } };
+    full->died[1] = (bl_values_died){ 0, UINT64_MAX, { UINT64_MAX, UINT64_MAX } };
     full->removed[0] = (bl_segment_place){ 0, 3 };
     full->removed[1] = (bl_segment_place){ 5, 4 };
     full->moved[0] = (bl_segment_move){ 0, 5, 2, 0 };
@@ -50,7 +57,9 @@ static void fill_edit(full_edit *full)
     full->dropped[0] = (bl_table_description){ .number = 4, .position = 77 };
     full->edit = (bl_version_edit){
         .added = full->added,
-        .added_count = 3,
+        .added_count = 4,
+        .died = full->died,
+        .died_count = 2,
         .removed = full->removed,
         .removed_count = 2,
         .moved = full->moved,
@@ -104,7 +113,9 @@ static void an_edit_comes_back_from_its_bytes(void **state)
     assert_string_equal(before, after);
     assert_true(decoded.edit.added[1].sequences_zeroed);
     assert_true(decoded.edit.added[1].created_us == INT64_MIN);
-    assert_true(decoded.edit.added[2].run == UINT32_MAX);
+    assert_true(decoded.edit.added[2].run == UINT32_MAX && decoded.edit.added[2].value_uses.size == 5);
+    assert_true(decoded.edit.added[3].dead_entries == 1 && decoded.edit.added[3].dead_bytes == UINT64_MAX);
+    assert_true(decoded.edit.died[1].more.bytes == UINT64_MAX && decoded.edit.died[0].number == 3);
     assert_true(decoded.edit.logs_added[0].end == UINT64_MAX &&
                 !decoded.edit.logs_added[0].end_checksum_known);
     assert_true(bl_id_equal(decoded.edit.logs_added[1].id, full.logs_added[1].id));
@@ -196,8 +207,8 @@ static void an_unknown_field_is_skipped_or_refused_as_it_says(void **state)
     }
 }
 
-/* Goal: (EDIT-3). Method: a segment's fields are taken apart, and those of ingest, of excluded bounds and of
- * value files put behind them. */
+/* Goal: (EDIT-3). Method: a segment's fields are taken apart, and those of ingest, of excluded bounds, and of values in
+ * a way that none has them, put behind them. */
 static void what_is_not_built_is_refused_never_misread(void **state)
 {
     (void)state;
@@ -207,7 +218,8 @@ static void what_is_not_built_is_refused_never_misread(void **state)
         bole_status status;
     } cases[] = {
         { 18, 0, BOLE_OK },      { 18, 1, BOLE_UNSUPPORTED }, { 18, 2, BOLE_UNSUPPORTED },
-        { 18, 4, BOLE_CORRUPT }, { 19, 0, BOLE_UNSUPPORTED }, { 20, 1, BOLE_UNSUPPORTED },
+        { 18, 4, BOLE_CORRUPT }, { 19, 0, BOLE_UNSUPPORTED }, { 20, 1, BOLE_CORRUPT },
+        { 21, 0, BOLE_CORRUPT }, { 22, 0, BOLE_UNSUPPORTED },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         bl_segment_meta meta = make_meta(12, 0, 0, 0, BOLE_STR("a"), BOLE_STR("b"), 1, 2);
@@ -241,8 +253,9 @@ static void the_text_of_an_edit_has_one_line_a_part(void **state)
     static full_edit full;
     fill_edit(&full);
     full.added[1].largest = bl_slice(long_key, 50);
+    full.added[2] = make_meta(14, 5, 1, 0, BOLE_STR("k"), BOLE_STR("k"), 1, 2);
+    full.added[2].value_uses = bl_slice("\x03\x01\x80\x01\x07", 5);
     full.created[1].name = "gr\xC3\xB6\xC3\x9F\x65";
-    full.edit.added_count = 2;
     char *text = describe(&full.edit);
     static const char wanted[] =
         "  snapshot\n"
@@ -257,6 +270,15 @@ static void the_text_of_an_edit_has_one_line_a_part(void **state)
         "\"\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff"
         "\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\"..."
         " sequences 0 to 0 zeroed entries 113 tombstones 13 blocks 7 bytes 4109 raw 3013 footer 08d12e6b76c84d11\n"
+        "  + segment 14 table 5 level 1 run 0 id b3b4b5b6b7b8b9babbbcbdbebfc0c1c2 keys \"k\" to \"k\""
+        " sequences 1 to 2 entries 114 tombstones 14 blocks 1 bytes 4110 raw 3014 footer"
+        " a708a824f612c926 values 1 in 3, 7 in 128\n"
+        "  + value segment 128 table 4294967294 dead 1 entries, 18446744073709551615 bytes, id"
+        " 8182838485868788898a8b8c8d8e8f90 keys \"k\" to \"k\" sequences 1 to 9 entries 228 tombstones"
+        " 28 blocks 3 bytes 4224 raw 3128 footer 1bbcdcbfa53e0a80\n"
+        "  - 1 values of segment 3 table 4294967294, 0 bytes\n"
+        "  - 18446744073709551615 values of segment 18446744073709551615 table 0, 18446744073709551615"
+        " bytes\n"
         "  - table 4 at 77\n"
         "  = log 8 ends at 0\n"
         "  = log 9 ends at 72057594037927935 checksum 0000000000000000\n"

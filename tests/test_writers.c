@@ -124,6 +124,7 @@ static bole_options options_for(bole_vfs *disk, uint32_t round)
     options.vfs = disk;
     options.memory_limit = 32 << 20;
     options.memtable_bytes = 65536;
+    options.large_value_bytes = round % 2 == 0 ? 8 : 4096;
     options.segment_bytes = 65536;
     options.level0_runs = 2;
     options.background_threads = 1 + round % 3;

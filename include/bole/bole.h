@@ -211,6 +211,8 @@ typedef struct bole_options {
     uint64_t reserve_bytes;         /* kept for a full disk, at most; default 64 MiB, less for small stores;
                                        UINT64_MAX: none */
     uint32_t entry_checksums;       /* 1: entries carry one in memory, from put to segment; default, UINT32_MAX: off */
+    uint64_t large_value_bytes;     /* values from this size on are kept apart from keys, and merges do not copy them;
+                                       default 4 KiB; UINT64_MAX: never */
 } bole_options;
 #define BOLE_OPTIONS_INIT ((bole_options){ .size = sizeof(bole_options) })
 
@@ -411,6 +413,10 @@ typedef struct bole_statistics {
     /* room for a full disk (reserve_bytes): kept now; how often it was used; is it in use now (0, 1)? batches
      * refused meanwhile */
     uint64_t reserve_bytes, reserve_uses, reserve_spent, reserve_refused;
+    /* value segments: values kept apart from their keys, and what of that is overwritten or deleted already; bytes of
+     * values that were written anew so that the space of dead ones came free */
+    uint64_t value_segments, value_file_bytes, value_entries, value_bytes, value_dead_entries, value_dead_bytes,
+        values_moved_bytes;
 } bole_statistics;
 #define BOLE_STATISTICS_INIT ((bole_statistics){ .size = sizeof(bole_statistics) })
 BOLE_CHECKED BOLE_API bole_status bole_stats(bole_db *db, bole_statistics *out, bole_error *error);

@@ -29,8 +29,11 @@ typedef struct bole_inspect_segment {
     double filter_bits_per_key;
     double filter_expected_rate; /* of false positives, from bits and keys; 1 without a filter */
     uint64_t filter_probes, filter_negatives, filter_true_positives, filter_false_positives; /* since open */
+    bool holds_values; /* a value segment: values of entries that other segments hold; no level, no run */
+    uint64_t dead_entries, dead_bytes; /* of it: values that nothing points to any more */
 } bole_inspect_segment;
-/** Every live segment: by table, then level, then run (newest first), then key. Loads each segment's unit. */
+/** Every live segment: by table, then level, then run (newest first), then key; value segments, by number, behind the
+ *  levels of their table. Loads each segment's unit. */
 BOLE_CHECKED BOLE_API bole_status bole_inspect_segments(
     bole_db *db, bool (*visit)(void *context, const bole_inspect_segment *segment), void *context, bole_error *error);
 

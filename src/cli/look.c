@@ -80,6 +80,13 @@ json_t *look_stats(const bole_statistics *s)
         { "reserve", "uses", s->reserve_uses },
         { "reserve", "spent", s->reserve_spent },
         { "reserve", "refused", s->reserve_refused },
+        { "values", "segments", s->value_segments },
+        { "values", "file_bytes", s->value_file_bytes },
+        { "values", "entries", s->value_entries },
+        { "values", "bytes", s->value_bytes },
+        { "values", "dead_entries", s->value_dead_entries },
+        { "values", "dead_bytes", s->value_dead_bytes },
+        { "values", "moved_bytes", s->values_moved_bytes },
         { "pacing", "debt_bytes", s->debt_bytes },
         { "pacing", "delay_ns_per_kib", s->delay_ns_per_kib },
         { "pacing", "delayed_ns", s->delayed_ns },
@@ -120,7 +127,8 @@ static bool add_segment(void *context, const bole_inspect_segment *s)
     json_array_append_new(
         context,
         json_pack(
-            "{s:I,s:s,s:i,s:i,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:I,s:I,s:I,s:f,s:f,s:I,s:I,s:I,s:I}",
+            "{s:I,s:s,s:i,s:i,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:I,s:I,s:I,s:f,s:f,s:I,s:I,s:I,s:I,"
+            "s:b,s:I,s:I}",
             "number", (json_int_t)s->number, "table", s->table, "level", (int)s->level, "run", (int)s->run,
             "smallest", cli_json_bytes(s->smallest), "largest", cli_json_bytes(s->largest), "file_bytes",
             (json_int_t)s->file_bytes, "raw_bytes", (json_int_t)s->raw_bytes, "entries",
@@ -132,7 +140,8 @@ static bool add_segment(void *context, const bole_inspect_segment *s)
             "filter_expected_rate", s->filter_expected_rate, "filter_probes", (json_int_t)s->filter_probes,
             "filter_negatives", (json_int_t)s->filter_negatives, "filter_true_positives",
             (json_int_t)s->filter_true_positives, "filter_false_positives",
-            (json_int_t)s->filter_false_positives));
+            (json_int_t)s->filter_false_positives, "holds_values", (int)s->holds_values, "dead_entries",
+            (json_int_t)s->dead_entries, "dead_bytes", (json_int_t)s->dead_bytes));
     return true;
 }
 
@@ -175,8 +184,9 @@ static void print_groups(const json_t *root)
     }
 }
 
-static void print_levels(const json_t *levels)
+static void print_levels(const json_t *root)
 {
+    const json_t *levels = json_object_get(root, "levels"), *values = json_object_get(root, "values");
     size_t i;
     json_t *level;
     printf("level  runs  segments            bytes          entries   tombstones\n");
@@ -188,6 +198,13 @@ static void print_levels(const json_t *levels)
                (long long)json_integer_value(json_object_get(level, "bytes")),
                (long long)json_integer_value(json_object_get(level, "entries")),
                (long long)json_integer_value(json_object_get(level, "tombstones")));
+    if (json_integer_value(json_object_get(values, "segments")) != 0)
+        printf("large values: %lld segments, %lld bytes, %lld entries, of which dead %lld with %lld bytes\n",
+               (long long)json_integer_value(json_object_get(values, "segments")),
+               (long long)json_integer_value(json_object_get(values, "file_bytes")),
+               (long long)json_integer_value(json_object_get(values, "entries")),
+               (long long)json_integer_value(json_object_get(values, "dead_entries")),
+               (long long)json_integer_value(json_object_get(values, "dead_bytes")));
 }
 
 static int with_stats(invocation *cli, bool all)
@@ -209,7 +226,7 @@ static int with_stats(invocation *cli, bool all)
     } else {
         if (all)
             print_groups(root);
-        print_levels(json_object_get(root, "levels"));
+        print_levels(root);
     }
     json_decref(segments);
     json_decref(root);
@@ -249,12 +266,15 @@ static int run_segments(invocation *cli)
     else
         json_array_foreach(segments, i, s)
         {
-            printf("%06lld.seg  %s  L%lld r%lld  %lld entries  %lld bytes  ",
-                   (long long)json_integer_value(json_object_get(s, "number")),
-                   json_string_value(json_object_get(s, "table")),
-                   (long long)json_integer_value(json_object_get(s, "level")),
-                   (long long)json_integer_value(json_object_get(s, "run")),
-                   (long long)json_integer_value(json_object_get(s, "entries")),
+            printf("%06lld.seg  %s  ", (long long)json_integer_value(json_object_get(s, "number")),
+                   json_string_value(json_object_get(s, "table")));
+            if (json_is_true(json_object_get(s, "holds_values")))
+                printf("values  %lld dead of ",
+                       (long long)json_integer_value(json_object_get(s, "dead_entries")));
+            else
+                printf("L%lld r%lld  ", (long long)json_integer_value(json_object_get(s, "level")),
+                       (long long)json_integer_value(json_object_get(s, "run")));
+            printf("%lld entries  %lld bytes  ", (long long)json_integer_value(json_object_get(s, "entries")),
                    (long long)json_integer_value(json_object_get(s, "file_bytes")));
             print_key(json_object_get(s, "smallest"));
             fputs(" .. ", stdout);

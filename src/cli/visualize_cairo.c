@@ -242,7 +242,8 @@ static void draw_filters(picture *p, const json_t *table)
 static void draw_space(picture *p, const json_t *table, double x)
 {
     char name[128], number[VISUALIZE_NUMBER];
-    double all = visualize_real(table, "bytes");
+    const json_t *values = visualize_at(table, "values");
+    double apart = visualize_real(values, "bytes"), all = visualize_real(table, "bytes") + apart;
     size_t l;
     json_t *level;
     snprintf(name, sizeof(name), "Space of %.60s by level", visualize_string(table, "name"));
@@ -254,6 +255,8 @@ static void draw_space(picture *p, const json_t *table, double x)
         snprintf(name, sizeof(name), "Level %lld", (long long)visualize_integer(level, "level"));
         bar(p, x, name, all > 0 ? bytes / all : 0, visualize_bytes(number, bytes), -1);
     }
+    if (apart > 0)
+        bar(p, x, "Values", apart / all, visualize_bytes(number, apart), -1);
     p->y += 14;
 }
 

@@ -147,6 +147,11 @@ static bool add_table(void *context, const char *name)
     for (size_t i = 0; i < sizeof(sums) / sizeof(sums[0]); i++)
         set_integer(b, table, sums[i], 0);
     append_list(b, table, "levels");
+    json_t *values = json_object();
+    const char *const value_sums[] = { "segments", "bytes", "entries", "dead_entries", "dead_bytes" };
+    for (size_t i = 0; values != NULL && i < sizeof(value_sums) / sizeof(value_sums[0]); i++)
+        set_integer(b, values, value_sums[i], 0);
+    set(b, table, "values", values);
     return true;
 }
 
@@ -208,7 +213,16 @@ static bool add_segment(void *context, const bole_inspect_segment *s)
     builder *b = context;
     table_note *table = find_table(b, s->table);
     if (table == NULL)
-        return true; /* another table than --table names */
+        return true;       /* another table than --table names */
+    if (s->holds_values) { /* they have no place in the key space: sums alone */
+        json_t *values = json_object_get(table->json, "values");
+        add_to(b, values, "segments", 1);
+        add_to(b, values, "bytes", s->file_bytes);
+        add_to(b, values, "entries", s->entries);
+        add_to(b, values, "dead_entries", s->dead_entries);
+        add_to(b, values, "dead_bytes", s->dead_bytes);
+        return true;
+    }
     if (table->count == table->capacity) {
         size_t capacity = table->capacity == 0 ? 64 : 2 * table->capacity;
         segment_note *grown = realloc(table->segments, capacity * sizeof(grown[0]));

@@ -283,6 +283,12 @@ static void draw_costs(const text_page *page, const json_t *model)
     heading(page, "Amplification and debt");
     fprintf(page->out, "%*sspace  %.2f   bytes in segments over bytes in the last level\n", LABEL_COLUMNS, "",
             visualize_real(amplification, "space"));
+    const json_t *values = visualize_at(statistics, "values");
+    if (visualize_integer(values, "segments") > 0)
+        fprintf(page->out, "%*svalues %s in %lld segments, of which %s are dead\n", LABEL_COLUMNS, "",
+                visualize_bytes(a, visualize_real(values, "file_bytes")),
+                (long long)visualize_integer(values, "segments"),
+                visualize_bytes(b, visualize_real(values, "dead_bytes")));
     fprintf(page->out, "%*sread   %lld      places a get of one key may have to ask\n", LABEL_COLUMNS, "",
             (long long)visualize_integer(model, "read_places"));
     if (visualize_integer(amplification, "user_bytes_written") > 0)

@@ -3,7 +3,8 @@
  *
  * The inputs' runs go through one merge (core/merge.h) in internal order, read ahead past the cache; each key's
  * versions pass the version filter, newest first, and what is kept goes to outputs (job_output.c). In the bottom puts
- * that every reader sees lose their sequence, so that a block of the last level carries none.
+ * that every reader sees lose their sequence, so that a block of the last level carries none. Of values that stand in
+ * value segments the pointer is merged (value_output.c).
  *
  * INVARIANTS  (COM-1) to (COM-4): compaction.h. Heads are taken behind the common prefix of all inputs' keys.
  * THREADS     Any number of jobs with disjoint picks; a job belongs to one thread.
@@ -14,6 +15,7 @@
 #include "base/assert.h"
 #include "base/status.h"
 #include "compaction/job_output.h"
+#include "compaction/value_output.h"
 #include "compaction/version_filter.h"
 #include "core/merge.h"
 
@@ -122,8 +124,20 @@ static bole_status cut_outputs(bl_output_plan *plan, const inputs *in, const bl_
     return bl_output_plan_cut_last(plan, segment_bytes, in->runs[at], part->first, count, error);
 }
 
-static bole_status merge_all(bl_merge *merge, bl_job_output *output, bl_version_filter *filter,
-                             bl_job_result *out, bole_error *error)
+/* The present entry, kept with `tag` or dropped. */
+static bole_status pass_on(const bl_cursor *entry, bool keeps, bool new_key, uint64_t tag,
+                           bl_job_output *output, bl_value_output *values, bole_error *error)
+{
+    bole_slice value = entry->value;
+    bole_status status = BOLE_OK;
+    if (bl_unlikely(bl_tag_kind(entry->tag) == BL_KIND_PUT_WITH_VALUE_POINTER))
+        status = keeps ? bl_value_output_carry(values, entry->key, tag, &value, error)
+                       : bl_value_output_drop(values, entry->key, value, error);
+    return keeps && status == BOLE_OK ? bl_job_output_add(output, entry, new_key, tag, value, error) : status;
+}
+
+static bole_status merge_all(bl_merge *merge, bl_job_output *output, bl_value_output *values,
+                             bl_version_filter *filter, bl_job_result *out, bole_error *error)
 {
     bl_key_watch watch;
     bole_status status = bl_key_watch_init(&watch, error);
@@ -133,18 +147,20 @@ static bole_status merge_all(bl_merge *merge, bl_job_output *output, bl_version_
         const bl_cursor *entry = merge->current;
         uint64_t tag = entry->tag;
         out->entries_in++;
-        if (bl_unlikely(!bl_kind_is_built((uint8_t)bl_tag_kind(tag)))) {
+        if (bl_unlikely(!bl_kind_is_stored((uint8_t)bl_tag_kind(tag)))) {
             status = bl_fail(error, BOLE_UNSUPPORTED, "operation of kind %d in a segment",
                              (int)bl_tag_kind(tag));
             break;
         }
         bool new_key = bl_key_watch_is_new(&watch, entry);
-        if (bl_version_filter_keeps(filter, new_key, &tag))
-            status = bl_job_output_add(output, entry, new_key, tag, error);
-        else
-            out->entries_dropped++;
+        bool keeps = bl_version_filter_keeps(filter, new_key, &tag);
+        out->entries_dropped += !keeps;
+        uint64_t moved = out->values_moved;
+        status = pass_on(entry, keeps, new_key, tag, output, values, error);
         if (status == BOLE_OK)
-            status = bl_job_output_went_by(output, entry->key.size + entry->value.size, error);
+            status = bl_job_output_went_by(output,
+                                           entry->key.size + entry->value.size + out->values_moved - moved,
+                                           error);
         if (bl_unlikely(status != BOLE_OK))
             break;
     }
@@ -180,6 +196,7 @@ bole_status bl_compaction_run(const bl_job_context *job, const bl_version *versi
     inputs in;
     bl_merge merge = { .current = NULL };
     bl_job_output output = { .job = job };
+    bl_value_output values = { .job = job };
     bl_output_plan plan = { .level = pick->output_level };
     bl_version_filter filter;
     bool last = pick->output_level == BL_LEVEL_LAST;
@@ -204,14 +221,18 @@ bole_status bl_compaction_run(const bl_job_context *job, const bl_version *versi
     if (status != BOLE_OK)
         goto out;
     bl_job_output_begin(&output, job, &plan, out);
+    bl_value_output_begin(&values, job, in.table, out, last ? pick->garbage_share : 0);
     status = open_merge(&in, pick, job->entry_checksums, &out->bytes_read, &merge, error);
     if (status == BOLE_OK)
-        status = merge_all(&merge, &output, &filter, out, error);
+        status = merge_all(&merge, &output, &values, &filter, out, error);
     if (status == BOLE_OK)
         status = bl_job_output_end(&output, error);
     if (status == BOLE_OK)
+        status = bl_value_output_end(&values, error);
+    if (status == BOLE_OK)
         status = check_counts(&in, out, error);
 out:
+    bl_value_output_abandon(&values);
     bl_job_output_abandon(&output);
     bl_merge_deinit(&merge);
     bl_output_plan_deinit(&plan);

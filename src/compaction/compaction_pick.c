@@ -8,7 +8,8 @@
  *                      when both ratios are the same
  *             LAST     at most one run
  * ORDER       what is most over its size first (level 0 by runs, the middle by bytes); then segments dense with
- *             tombstones; then, when idle, all of it down to one run.
+ *             tombstones; then last-level segments that point into value segments of which half is dead; then, when
+ *             idle, all of it down to one run.
  * A JOB       is a span of keys on the level map (level_map.h): of all spans that begin and end where no target
  *             segment is cut, the one that rewrites the fewest bytes for each byte it brings down, dearer by what it
  *             exceeds two job_bytes. Segments that overlap nothing move without a merge. Level-0 runs too small to be
@@ -27,8 +28,11 @@
 
 static const uint64_t MIB = UINT64_C(1) << 20;
 static const uint64_t TOMBSTONES_MIN = 128; /* fewer never hurt a scan */
-static const uint32_t DEAR = 2;      /* rewriting over this many times last_level_ratio is not worth it */
-static const uint32_t IDLE_DEAR = 4; /* the same when idle, and the last level is not small */
+static const uint32_t GARBAGE_SHARE = 2;    /* of a value segment's bytes: half of it is dead */
+static const uint32_t GARBAGE_SHARE_MANUAL = 8;
+static const uint64_t GARBAGE_DEAR = 8; /* key bytes that may be rewritten for a dead byte */
+static const uint32_t DEAR = 2;         /* rewriting over this many times last_level_ratio is not worth it */
+static const uint32_t IDLE_DEAR = 4;    /* the same when idle, and the last level is not small */
 
 static bl_pick_policy complete(const bl_pick_policy *given)
 {
@@ -365,6 +369,78 @@ static bole_status pick_tombstones(bl_picker *p, bl_pick *out, bole_error *error
     return BOLE_OK;
 }
 
+/* ---- Dead values ---- */
+
+/* Bytes of the values that a merge of the segment would write anew; 0 when it points into no condemned one. */
+static uint64_t condemned_bytes(const bl_version_values *values, const bl_segment_meta *meta, uint32_t share)
+{
+    bole_slice uses = meta->value_uses;
+    uint64_t bytes = 0;
+    bl_value_use use;
+    while (bl_value_uses_next(&uses, &use)) {
+        uint32_t at = bl_version_values_find(values, use.segment);
+        if (at == values->count || !bl_version_values_condemned(values, at, share))
+            continue;
+        const bl_segment_meta *condemned = bl_segment_meta_of(values->segments[at]);
+        bytes += use.pointers * (condemned->raw_bytes / condemned->entries + 1);
+    }
+    return bytes;
+}
+
+/* Is the space that condemned value segments waste worth rewriting the last-level segments that point into them? */
+static bool has_garbage(const bl_version_table *table)
+{
+    const bl_version_values *values = &table->values;
+    uint64_t dead = 0, keys = 0;
+    for (uint32_t i = 0; i < values->count; i++)
+        if (bl_version_values_condemned(values, i, GARBAGE_SHARE))
+            dead += values->dead[i].bytes;
+    for (uint32_t i = 0; dead != 0 && i < table->levels[BL_LEVEL_LAST].run_count; i++) {
+        const bl_run *run = &table->levels[BL_LEVEL_LAST].runs[i];
+        for (uint32_t j = 0; j < run->count; j++) {
+            const bl_segment_meta *meta = bl_segment_meta_of(run->segments[j]);
+            keys += condemned_bytes(values, meta, GARBAGE_SHARE) != 0 ? meta->file_bytes : 0;
+        }
+    }
+    return keys != 0 && dead >= keys / GARBAGE_DEAR;
+}
+
+/* The first last-level segment that points into condemned value segments, and neighbours that do, up to a job's
+ * size with the values that go along. */
+static bole_status rewrite_values(bl_picker *p, uint32_t share, bl_pick *out, bole_error *error)
+{
+    uint32_t last = bl_level_map_layer(&p->map, BL_LEVEL_LAST);
+    if (last == BL_NO_LAYER)
+        return BOLE_OK;
+    const bl_map_layer *layer = &p->map.layers[last];
+    bl_map_scope nothing = { .target = BL_NO_LAYER };
+    bl_map_range range = { 0, 0 };
+    uint64_t bytes = 0;
+    bl_level_map_zones(&p->map, last);
+    for (uint32_t i = 0; i < layer->count; i++) {
+        const bl_map_item *item = &layer->items[i];
+        uint64_t values = condemned_bytes(&p->map.table->values, item->meta, share);
+        bool takes = values != 0 && !item->busy && bl_picker_wants(p, item) &&
+                     bl_level_map_is_free(&p->map, item->low, item->high);
+        if (!takes && range.count == 0)
+            continue;
+        bytes += values + item->meta->file_bytes;
+        if (!takes || (range.count != 0 && bytes > p->policy->job_bytes))
+            break;
+        range = (bl_map_range){ range.count == 0 ? i : range.first, range.count + 1 };
+    }
+    if (range.count == 0)
+        return BOLE_OK;
+    bl_map_job_fill(&p->trial, &p->map, &nothing, 0, 0);
+    bl_map_job_widen(&p->trial, &p->map, last, range);
+    return bl_picker_emit(p, &p->trial, BL_LEVEL_LAST, last + 1, out, error);
+}
+
+static bole_status pick_values(bl_picker *p, bl_pick *out, bole_error *error)
+{
+    return rewrite_values(p, GARBAGE_SHARE, out, error);
+}
+
 /* ---- Idle, manual ---- */
 
 /* Everything above the last level into it, best job first. */
@@ -407,7 +483,7 @@ static bole_status pick_manual(bl_picker *p, bl_pick *out, bole_error *error)
         fill_in_last(p, last, i, holds_needless_tombstones);
         return bl_picker_emit(p, &p->trial, BL_LEVEL_LAST, last + 1, out, error);
     }
-    return BOLE_OK;
+    return rewrite_values(p, GARBAGE_SHARE_MANUAL, out, error);
 }
 
 /* ---- The answer ---- */
@@ -432,16 +508,16 @@ static bole_status attempt_on(const attempt *at, const bl_pick_policy *policy,
                               bole_error *error)
 {
     static const pick_function functions[] = {
-        [BL_PICK_LEVEL0_RUNS] = pick_level0,
-        [BL_PICK_LEVEL_SIZE] = pick_middle,
-        [BL_PICK_TOMBSTONES] = pick_tombstones,
-        [BL_PICK_IDLE] = pick_down,
+        [BL_PICK_LEVEL0_RUNS] = pick_level0,    [BL_PICK_LEVEL_SIZE] = pick_middle,
+        [BL_PICK_TOMBSTONES] = pick_tombstones, [BL_PICK_IDLE] = pick_down,
+        [BL_PICK_VALUES] = pick_values,
     };
     bl_picker p;
     bole_status status = bl_picker_init(&p, at->table, policy, busy, context, error);
     if (status == BOLE_OK)
         status = functions[at->reason](&p, out, error);
     bl_picker_deinit(&p);
+    out->garbage_share = GARBAGE_SHARE;
     if (status == BOLE_OK && out->run_count != 0)
         out->reason = at->reason;
     else
@@ -462,11 +538,12 @@ static bool has_dense_segment(const bl_version_table *table, const bl_pick_polic
     return false;
 }
 
-/* What is due on a table, with how much it presses: sizes first, from 1 upwards; then tombstones; then idling. */
+/* What is due on a table, with how much it presses: sizes first, from 1 upwards; then tombstones; then dead
+ * values; then idling. */
 static void add_attempts(const bl_version_table *table, const bl_pick_policy *policy, attempt *attempts,
                          uint32_t *count)
 {
-    attempt found[4];
+    attempt found[5];
     uint32_t n = 0;
     double runs = (double)table->levels[0].run_count / policy->level0_runs;
     if (runs >= 1)
@@ -479,6 +556,8 @@ static void add_attempts(const bl_version_table *table, const bl_pick_policy *po
                                 1 }; /* the last level shrank: no middle any more */
     if (has_dense_segment(table, policy))
         found[n++] = (attempt){ table, BL_PICK_TOMBSTONES, 0.5 };
+    if (has_garbage(table))
+        found[n++] = (attempt){ table, BL_PICK_VALUES, 0.4 };
     if (policy->idle && bytes_above_last(table) != 0 && idle_pays(table, policy))
         found[n++] = (attempt){ table, BL_PICK_IDLE, 0.25 };
     for (uint32_t i = 0; i < n; i++) {
@@ -495,7 +574,7 @@ bole_status bl_compaction_pick(const bl_version *version, const bl_pick_policy *
 {
     *out = (bl_pick){ .reason = BL_PICK_NOTHING };
     bl_pick_policy policy = complete(given);
-    attempt *attempts = bl_alloc_array(4 * (size_t)version->table_count + 1, sizeof(attempts[0]));
+    attempt *attempts = bl_alloc_array(5 * (size_t)version->table_count + 1, sizeof(attempts[0]));
     if (attempts == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "list of possible compactions");
     uint32_t count = 0;
@@ -524,6 +603,7 @@ bole_status bl_compaction_pick_manual(const bl_version *version, const bl_pick_p
         status = pick_manual(&p, out, error);
     }
     bl_picker_deinit(&p);
+    out->garbage_share = GARBAGE_SHARE_MANUAL;
     if (status == BOLE_OK && out->run_count != 0)
         out->reason = BL_PICK_MANUAL;
     else

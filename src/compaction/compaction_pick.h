@@ -32,6 +32,7 @@ typedef enum bl_pick_reason {
     BL_PICK_TOMBSTONES,  /* a segment that is a quarter or more tombstones, none of which a snapshot needs */
     BL_PICK_IDLE,
     BL_PICK_MANUAL,
+    BL_PICK_VALUES, /* value segments of which half is dead: what lives in them is written anew */
 } bl_pick_reason;
 
 typedef struct bl_pick {
@@ -48,6 +49,9 @@ typedef struct bl_pick {
     } *runs;
     uint64_t input_bytes;
     bool bottom; /* no older data below the output for this key range: tombstones may go */
+    /* The merge writes the values of condemned value segments anew: those of which more than one in `garbage_share`
+     * bytes is dead. 0: of none. */
+    uint32_t garbage_share;
 } bl_pick;
 
 /* `busy(context, number)`: is that segment an input of a running job? NULL: none is. The answer is BL_PICK_NOTHING also

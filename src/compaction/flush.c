@@ -3,7 +3,8 @@
  *
  * One walk over each table's tree, every version, newest first within a key: what somebody can still see
  * is written, in
- * a new level-0 run cut where the runs before were cut (job_output.c), so that it goes down group by group.
+ * a new level-0 run cut where the runs before were cut (job_output.c), so that it goes down group by group. Large
+ * values, when there are enough of them to be worth a file, go into value segments (value_output.c).
  *
  * INVARIANTS  (FLUSH-1) Every version that a reader at a snapshot, at `visible` or above it can see is in the outputs.
  *                       A tombstone goes only when no segment of its table overlaps the tree's keys.
@@ -17,6 +18,7 @@
 #include "base/slice.h"
 #include "base/status.h"
 #include "compaction/job_output.h"
+#include "compaction/value_output.h"
 #include "compaction/version_filter.h"
 
 static bole_status failed(const bl_cursor *cursor, bole_error *error)
@@ -70,8 +72,23 @@ static bole_status changed_in_memory(const bl_memtable *memtable, const bl_curso
                       table->name, key);
 }
 
-static bole_status walk(bl_cursor *cursor, bl_job_output *output, bl_version_filter *filter,
-                        const bl_memtable *checked, uint64_t *shown, bole_error *error)
+/* Values of at least `large` bytes go apart. */
+static bole_status keep(const bl_cursor *cursor, bl_job_output *output, bl_value_output *values,
+                        uint64_t large, bool new_key, uint64_t tag, bole_error *error)
+{
+    bole_slice value = cursor->value;
+    if (bl_unlikely(value.size >= large) && bl_tag_kind(tag) == BL_KIND_PUT) {
+        bole_status status = bl_value_output_put(values, cursor->key, tag, cursor->value, &value, error);
+        if (status != BOLE_OK)
+            return status;
+        tag = BL_TAG(bl_tag_sequence(tag), BL_KIND_PUT_WITH_VALUE_POINTER);
+    }
+    return bl_job_output_add(output, cursor, new_key, tag, value, error);
+}
+
+static bole_status walk(bl_cursor *cursor, bl_job_output *output, bl_value_output *values, uint64_t large,
+                        bl_version_filter *filter, const bl_memtable *checked, uint64_t *shown,
+                        bole_error *error)
 {
     bl_key_watch watch;
     bole_status status = bl_key_watch_init(&watch, error);
@@ -95,7 +112,7 @@ static bole_status walk(bl_cursor *cursor, bl_job_output *output, bl_version_fil
         }
         bool new_key = bl_key_watch_is_new(&watch, cursor);
         if (bl_version_filter_keeps(filter, new_key, &tag))
-            status = bl_job_output_add(output, cursor, new_key, tag, error);
+            status = keep(cursor, output, values, large, new_key, tag, error);
         else
             output->result->entries_dropped++;
         if (status == BOLE_OK)
@@ -111,9 +128,12 @@ static bole_status walk(bl_cursor *cursor, bl_job_output *output, bl_version_fil
 
 /* All of one tree; `cursor` shows every version. */
 static bole_status flush_tree(bl_job_output *output, const bl_job_context *job, bl_cursor *cursor,
-                              const bl_memtable_summary *summary, const bl_version_table *table,
-                              const bl_memtable *checked, bl_job_result *out, bole_error *error)
+                              const bl_memtable_summary *summary, uint64_t large,
+                              const bl_version_table *table, const bl_memtable *checked, bl_job_result *out,
+                              bole_error *error)
 {
+    enum { POINTER_BYTES = 12 }; /* about */
+    bl_value_output values;
     const bl_level *top = &table->levels[0];
     bl_output_plan plan = {
         .table = table,
@@ -121,8 +141,13 @@ static bole_status flush_tree(bl_job_output *output, const bl_job_context *job, 
         .entries = summary->versions,
         .bytes = summary->key_bytes + summary->value_bytes + BL_ENTRY_OVERHEAD * summary->versions,
     };
+    if (summary->large_bytes < job->large_bytes_min || summary->large_bytes == 0)
+        large = UINT64_MAX;
+    else
+        plan.bytes -= summary->large_bytes - POINTER_BYTES * summary->large_values;
     bool bottom = false;
     uint64_t shown = 0;
+    bl_value_output_begin(&values, job, table, out, 0);
     bole_status status = look_at_range(cursor, table, &plan, &bottom, error);
     if (status == BOLE_OK)
         status = bl_output_plan_cut_above(&plan, job->segment_bytes, error);
@@ -130,10 +155,13 @@ static bole_status flush_tree(bl_job_output *output, const bl_job_context *job, 
         bl_version_filter filter;
         bl_version_filter_init(&filter, job->snapshots, job->snapshot_count, job->visible, bottom, false);
         bl_job_output_begin(output, job, &plan, out);
-        status = walk(cursor, output, &filter, checked, &shown, error);
+        status = walk(cursor, output, &values, large, &filter, checked, &shown, error);
     }
     if (status == BOLE_OK)
         status = bl_job_output_end(output, error);
+    if (status == BOLE_OK)
+        status = bl_value_output_end(&values, error);
+    bl_value_output_abandon(&values);
     bl_job_output_abandon(output);
     out->entries_in += shown;
     if (status == BOLE_OK && shown != summary->versions)
@@ -163,7 +191,7 @@ bole_status bl_flush_run(const bl_job_context *job, bl_memtable *memtable, const
             status = bl_fail(error, status, "cursor over a memtable");
             break;
         }
-        status = flush_tree(&output, job, cursor, &summary, table,
+        status = flush_tree(&output, job, cursor, &summary, bl_memtable_large_value_bytes(memtable), table,
                             bl_memtable_carries_checksums(memtable) ? memtable : NULL, out, error);
         bl_cursor_close(cursor);
     }

@@ -5,7 +5,7 @@
 
 #include "memory/memtable.h"
 #include "segment/segment_writer.h"
-#include "version/version.h"
+#include "version/version_edit.h"
 
 /* What flush and compaction share; made by the engine for each job. Called outside the store's mutex. */
 typedef struct bl_job_context {
@@ -21,6 +21,7 @@ typedef struct bl_job_context {
     void (*progress)(void *context, uint64_t bytes); /* about every MiB: yields, paces, counts */
     void *context;
     uint64_t segment_bytes;
+    uint64_t large_bytes_min; /* large values of a table's memtable that are worth a value segment */
     uint32_t block_bytes, filter_bits_per_key;
     bl_compression_kind compression_upper, compression_last;
     int compression_level;
@@ -28,9 +29,15 @@ typedef struct bl_job_context {
 } bl_job_context;
 
 typedef struct bl_job_result {
-    bl_segment_meta *metas; /* level and run set; owned */
+    bl_segment_meta *metas; /* level and run set; owned; value segments among them */
     bl_segment **handles;   /* parallel; owned references */
-    uint32_t count;
+    uint32_t count, capacity;
+    /* What died in value segments that were there before: all of some, which the edit removes; of others more. */
+    bl_segment_place *dead;
+    uint32_t dead_count;
+    bl_values_died *died;
+    uint32_t died_count;
+    uint64_t values_written, values_moved; /* bytes of values into value segments; of them out of condemned ones */
     uint64_t entries_in, entries_out, entries_dropped, bytes_read, bytes_written;
 } bl_job_result;
 void bl_job_result_deinit(bl_job_result *result); /* drops handles; files that no edit took are removed by the caller */

@@ -135,39 +135,19 @@ static void find_next_cut(bl_job_output *output)
 void bl_job_output_begin(bl_job_output *output, const bl_job_context *job, const bl_output_plan *plan,
                          bl_job_result *result)
 {
-    uint32_t capacity = output->result == result ? output->capacity : result->count;
     *output = (bl_job_output){ .job = job,
                                .plan = plan,
                                .result = result,
-                               .capacity = capacity,
                                .bytes_max = plan->bytes_max,
                                .entries_left = plan->entries };
     find_next_cut(output);
-}
-
-static bole_status make_room(bl_job_output *output, bole_error *error)
-{
-    bl_job_result *result = output->result;
-    if (result->count < output->capacity)
-        return BOLE_OK;
-    uint32_t capacity = output->capacity == 0 ? 8 : 2 * output->capacity;
-    bl_segment_meta *metas = bl_realloc(result->metas, capacity * sizeof(metas[0]));
-    if (metas != NULL)
-        result->metas = metas;
-    bl_segment **handles = bl_realloc(result->handles, capacity * sizeof(bl_segment *));
-    if (handles != NULL)
-        result->handles = handles;
-    if (metas == NULL || handles == NULL)
-        return bl_fail(error, BOLE_NO_MEMORY, "list of %u segments", capacity);
-    output->capacity = capacity;
-    return BOLE_OK;
 }
 
 static bole_status open_writer(bl_job_output *output, bole_error *error)
 {
     const bl_job_context *job = output->job;
     const bl_output_plan *plan = output->plan;
-    bole_status status = make_room(output, error); /* before there is a file to lose */
+    bole_status status = bl_job_result_reserve(output->result, error);
     if (status != BOLE_OK)
         return status;
     bool last = plan->level == BL_LEVEL_LAST;
@@ -211,11 +191,7 @@ static bole_status finish_writer(bl_job_output *output, bole_error *error)
     bole_status status = bl_segment_writer_finish(writer, &meta, &segment, error);
     if (status != BOLE_OK)
         return status;
-    bl_assert(result->count < output->capacity);
-    result->metas[result->count] = meta;
-    result->handles[result->count] = segment;
-    result->count++;
-    result->bytes_written += meta.file_bytes;
+    bl_job_result_push(result, &meta, segment);
     result->entries_out += meta.entries;
     output->entries_left -= entries < output->entries_left ? entries : output->entries_left;
     if (meta.entries != entries)
@@ -283,6 +259,32 @@ void bl_job_output_abandon(bl_job_output *output)
 
 /* ---- The result ---- */
 
+bole_status bl_job_result_reserve(bl_job_result *result, bole_error *error)
+{
+    if (result->count + 2 <= result->capacity)
+        return BOLE_OK;
+    uint32_t capacity = result->capacity == 0 ? 8 : 2 * result->capacity;
+    bl_segment_meta *metas = bl_realloc(result->metas, capacity * sizeof(metas[0]));
+    if (metas != NULL)
+        result->metas = metas;
+    bl_segment **handles = bl_realloc(result->handles, capacity * sizeof(bl_segment *));
+    if (handles != NULL)
+        result->handles = handles;
+    if (metas == NULL || handles == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "list of %u segments", capacity);
+    result->capacity = capacity;
+    return BOLE_OK;
+}
+
+void bl_job_result_push(bl_job_result *result, const bl_segment_meta *meta, bl_segment *segment)
+{
+    bl_assert(result->count < result->capacity);
+    result->metas[result->count] = *meta;
+    result->handles[result->count] = segment;
+    result->count++;
+    result->bytes_written += meta->file_bytes;
+}
+
 void bl_job_result_deinit(bl_job_result *result)
 {
     for (uint32_t i = 0; i < result->count; i++) {
@@ -291,6 +293,8 @@ void bl_job_result_deinit(bl_job_result *result)
     }
     bl_free(result->metas);
     bl_free(result->handles);
+    bl_free(result->dead);
+    bl_free(result->died);
     *result = (bl_job_result){ .metas = NULL };
 }
 

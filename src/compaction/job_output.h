@@ -46,7 +46,6 @@ typedef struct bl_job_output {
     const bl_job_context *job;
     const bl_output_plan *plan;
     bl_job_result *result;
-    uint32_t capacity; /* of the result's arrays */
     bl_segment_writer *writer;
     uint64_t bytes_max;            /* an output ends above */
     uint64_t header_bytes;         /* of the present output's file */
@@ -64,9 +63,10 @@ void bl_job_output_begin(bl_job_output *output, const bl_job_context *job, const
 /* job_output.c's: there is no output, or the present one may end before the entry; and a MiB went by. */
 BOLE_CHECKED bole_status bl_job_output_turn(bl_job_output *output, const bl_cursor *entry, bole_error *error);
 BOLE_CHECKED bole_status bl_job_output_report(bl_job_output *output, bole_error *error);
-/* The cursor's entry with `tag`; `new_key`: it is the first of its key (only there an output may end, COM-4). */
+/* The cursor's key with `tag` and `value`; `new_key`: it is the first of its key (only there an output may end,
+ * COM-4). */
 BOLE_CHECKED static inline bole_status bl_job_output_add(bl_job_output *output, const bl_cursor *entry, bool new_key,
-                                                         uint64_t tag, bole_error *error)
+                                                         uint64_t tag, bole_slice value, bole_error *error)
 {
     bool may_end = new_key && (output->bytes >= output->measure_at || entry->head >= output->next_cut_head);
     if (bl_unlikely(output->writer == NULL || may_end)) {
@@ -74,8 +74,8 @@ BOLE_CHECKED static inline bole_status bl_job_output_add(bl_job_output *output, 
         if (status != BOLE_OK)
             return status;
     }
-    output->bytes += entry->key.size + entry->value.size;
-    return bl_segment_writer_add(output->writer, entry->key, tag, entry->value, error);
+    output->bytes += entry->key.size + value.size;
+    return bl_segment_writer_add(output->writer, entry->key, tag, value, error);
 }
 /* `bytes` went by, kept or not: about every MiB progress is told, and a job that should stop is BOLE_CANCELLED. */
 BOLE_CHECKED static inline bole_status bl_job_output_went_by(bl_job_output *output, uint64_t bytes, bole_error *error)
@@ -87,6 +87,10 @@ BOLE_CHECKED bole_status bl_job_output_end(bl_job_output *output, bole_error *er
 /* After a failure: drop the unfinished segment. Finished ones stay in the result. */
 void bl_job_output_abandon(bl_job_output *output);
 
+/* Room for two outputs more, before there is a file to lose: a segment and a value segment are written at a time.
+ * And a finished one. */
+BOLE_CHECKED bole_status bl_job_result_reserve(bl_job_result *result, bole_error *error);
+void bl_job_result_push(bl_job_result *result, const bl_segment_meta *meta, bl_segment *segment);
 /* Remove the files of all finished outputs and forget them: the job failed. */
 void bl_job_result_discard(bl_job_result *result);
 

@@ -70,7 +70,7 @@ static inline bool bl_version_filter_keeps(bl_version_filter *filter, bool new_k
             return false;
         }
         if (filter->zero)
-            *tag = BL_TAG(0, BL_KIND_PUT);
+            *tag = BL_TAG(0, bl_tag_kind(*tag));
     }
     return true;
 }

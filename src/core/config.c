@@ -32,6 +32,7 @@ static const setting_word words_none[] = { { NULL, 0 } };
 static const setting_word words_automatic[] = { { "auto", 0 }, { NULL, 0 } };
 static const setting_word words_nothing[] = { { "none", 0 }, { NULL, 0 } };
 static const setting_word words_off[] = { { "off", 0 }, { "0", 0 }, { NULL, 0 } };
+static const setting_word words_never[] = { { "never", 0 }, { NULL, 0 } };
 static const setting_word words_toggle[] = { { "off", 0 },  { "on", 1 }, { "false", 0 },
                                              { "true", 1 }, { "no", 0 }, { "yes", 1 },
                                              { "0", 0 },    { "1", 1 },  { NULL, 0 } };

@@ -52,6 +52,8 @@ typedef enum bl_setting_applies {
       "size of a block; auto: 4 KiB, and 16 KiB where entries are above 256 bytes")                          \
     X(FILTER_BITS_PER_KEY, filter_bits_per_key, COUNT, 10, 1, 32, nothing, NEW_FILES,                        \
       "bits a key in a last-level segment's Bloom filter; none: no filters")                                 \
+    X(LARGE_VALUE_BYTES, large_value_bytes, BYTES, 4 * BL_KIB, 1, 1 * BL_GIB, never, NEW_FILES,                \
+      "values of at least this size are kept apart from their keys, so that merges do not copy them")        \
     X(LEVEL0_RUNS, level0_runs, COUNT, 8, 1, 32, none, NOW,                                                  \
       "runs in level 0 that start a merge; more write less often, fewer read faster")                        \
     X(BACKGROUND_THREADS, background_threads, COUNT, 2, 1, 64, none, OPEN,                                   \

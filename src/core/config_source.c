@@ -226,6 +226,7 @@ static const options_field fields[] = {
     FIELD(SCRUB_RATE, scrub_rate, U64),
     FIELD(RESERVE_BYTES, reserve_bytes, U64),
     FIELD(ENTRY_CHECKSUMS, entry_checksums, U32),
+    FIELD(LARGE_VALUE_BYTES, large_value_bytes, U64),
 };
 #undef FIELD
 _Static_assert(sizeof(bole_durability) == 4 && sizeof(bole_compression) == 4 && sizeof(bole_log_level) == 4,
@@ -250,7 +251,8 @@ static uint64_t field_value(const bole_options *options, const options_field *fi
 static bool zero_is_a_choice(bl_setting setting)
 {
     return setting == BL_SETTING_FILTER_BITS_PER_KEY || setting == BL_SETTING_SCRUB_RATE ||
-           setting == BL_SETTING_RESERVE_BYTES || setting == BL_SETTING_ENTRY_CHECKSUMS;
+           setting == BL_SETTING_RESERVE_BYTES || setting == BL_SETTING_ENTRY_CHECKSUMS ||
+           setting == BL_SETTING_LARGE_VALUE_BYTES;
 }
 
 /* The part of `options` that both sides know, the rest zero. */

@@ -9,8 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Kinds of operations, in log records, memtables and segments. Do not renumber. Only PUT and DELETE are built;
- * readers refuse the others with BOLE_UNSUPPORTED. */
+/* Kinds of operations, in log records, memtables and segments. Do not renumber. Only PUT and DELETE are operations
+ * that are built; segments also hold PUT_WITH_VALUE_POINTER, a put whose value stands in a value segment
+ * (segment/value_pointer.h). Readers refuse the others with BOLE_UNSUPPORTED. */
 typedef enum bl_kind {
     BL_KIND_PUT = 1,
     BL_KIND_DELETE = 2,
@@ -24,6 +25,11 @@ typedef enum bl_kind {
     BL_KIND_TRANSACTION_ABORT = 10,
 } bl_kind;
 static inline bool bl_kind_is_built(uint8_t kind) { return kind == BL_KIND_PUT || kind == BL_KIND_DELETE; }
+/* Of an entry of a segment. */
+static inline bool bl_kind_is_stored(uint8_t kind)
+{
+    return bl_kind_is_built(kind) || kind == BL_KIND_PUT_WITH_VALUE_POINTER;
+}
 
 #define BL_SEQUENCE_MAX ((UINT64_C(1) << 56) - 1)
 #define BL_TAG(sequence, kind) ((uint64_t)(sequence) << 8 | (uint64_t)(kind))

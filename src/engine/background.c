@@ -16,6 +16,7 @@
 #include "base/assert.h"
 
 static const uint64_t RETRY_NS = UINT64_C(100) * 1000 * 1000;
+static const uint64_t LARGE_SHARE = 16; /* of a memtable: fewer large values are not worth a file */
 static const uint64_t RETRY_NS_MAX = UINT64_C(5) * 1000 * 1000 * 1000;
 
 /* ---- what jobs need from the store ---- */
@@ -78,6 +79,7 @@ static bole_status job_context_locked(bole_db *db, bl_job_context *out, bole_err
         .progress = progress,
         .context = db,
         .segment_bytes = bl_config_u64(&db->config, BL_SETTING_SEGMENT_BYTES),
+        .large_bytes_min = bl_config_u64(&db->config, BL_SETTING_MEMTABLE_BYTES) / LARGE_SHARE,
         .block_bytes = (uint32_t)bl_config_u64(&db->config, BL_SETTING_BLOCK_BYTES),
         .filter_bits_per_key = (uint32_t)bl_config_u64(&db->config, BL_SETTING_FILTER_BITS_PER_KEY),
         .compression_upper = compression_of(db, BL_SETTING_COMPRESSION_UPPER),
@@ -209,8 +211,9 @@ static bole_status flush_oldest_locked(bole_db *db, bole_error *error)
                                              BL_EVENT_U64("entries", result.entries_out),
                                              BL_EVENT_U64("segments", result.count),
                                              BL_EVENT_U64("bytes", bytes_of(&result)),
+                                             BL_EVENT_U64("values", result.values_written),
                                              BL_EVENT_U64("microseconds", nanoseconds / 1000) },
-                         5);
+                         6);
         status = retire_oldest_locked(db, error);
     }
     bl_mutex_unlock(&db->mutex);
@@ -343,13 +346,24 @@ static bole_status merge_locked(bole_db *db, bl_version *version, const bl_pick 
     status = bl_compaction_run(&job, version, pick, &result, error);
     uint64_t nanoseconds = db->vfs->monotonic_ns(db->vfs) - begin;
     bl_mutex_lock(&db->mutex);
+    bl_segment_place *removed = NULL;
     if (status == BOLE_OK) {
+        removed = bl_alloc_array((size_t)count + result.dead_count + 1, sizeof(removed[0]));
+        if (removed == NULL)
+            status = bl_fail(error, BOLE_NO_MEMORY, "inputs of a compaction");
+    }
+    if (status == BOLE_OK) {
+        memcpy(removed, inputs, count * sizeof(inputs[0]));
+        if (result.dead_count != 0)
+            memcpy(removed + count, result.dead, result.dead_count * sizeof(removed[0]));
         bl_version_edit edit = {
             .added = result.metas,
             .added_handles = result.handles,
             .added_count = result.count,
-            .removed = inputs,
-            .removed_count = count,
+            .removed = removed,
+            .removed_count = count + result.dead_count,
+            .died = result.died,
+            .died_count = result.died_count,
         };
         status = bl_version_set_apply(db->versions, &edit, error);
     }
@@ -358,6 +372,7 @@ static bole_status merge_locked(bole_db *db, bl_version *version, const bl_pick 
         db->compaction_bytes_read += result.bytes_read;
         db->compaction_bytes_written += bytes_of(&result);
         db->entries_dropped += result.entries_dropped;
+        db->values_moved += result.values_moved;
         if (nanoseconds > 0) {
             uint64_t rate = (uint64_t)((double)pick->input_bytes * 1e9 / (double)nanoseconds);
             db->merge_rate = db->merge_rate == 0 ? rate : (3 * db->merge_rate + rate) / 4;
@@ -369,11 +384,14 @@ static bole_status merge_locked(bole_db *db, bl_version *version, const bl_pick 
                              BL_EVENT_U64("entries_in", result.entries_in),
                              BL_EVENT_U64("entries_out", result.entries_out),
                              BL_EVENT_U64("bytes", bytes_of(&result)), BL_EVENT_U64("reason", pick->reason),
+                             BL_EVENT_U64("values_moved", result.values_moved),
+                             BL_EVENT_U64("value_segments_removed", result.dead_count),
                              BL_EVENT_U64("microseconds", nanoseconds / 1000) },
-                         9);
+                         11);
         status = bl_read_state_publish_locked(db, error);
     }
     bl_mutex_unlock(&db->mutex);
+    bl_free(removed);
     bl_job_result_deinit(&result);
     job_context_deinit(&job);
     bl_mutex_lock(&db->mutex);

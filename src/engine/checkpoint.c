@@ -27,21 +27,28 @@ static bole_status take_segment(bole_db *db, const char *directory, uint64_t num
     return bl_vfs_copy_file(db->vfs, from, to, error);
 }
 
+typedef struct taking {
+    bole_db *db;
+    const char *directory;
+    bole_status status;
+    bole_error *error;
+} taking;
+
+static bool take_one(void *context, const bl_version_table *table, bl_segment *segment)
+{
+    taking *on = context;
+    (void)table;
+    bl_point(on->db->scheduler, "checkpoint segment");
+    on->status = take_segment(on->db, on->directory, bl_segment_meta_of(segment)->number, on->error);
+    return on->status == BOLE_OK;
+}
+
 static bole_status take_segments(bole_db *db, const char *directory, const bl_version *version,
                                  bole_error *error)
 {
-    bole_status status = BOLE_OK;
-    for (uint32_t t = 0; t < version->table_count; t++)
-        for (uint32_t l = 0; l < BOLE_LEVELS_MAX; l++) {
-            const bl_level *level = &version->tables[t].levels[l];
-            for (uint32_t r = 0; r < level->run_count; r++)
-                for (uint32_t s = 0; s < level->runs[r].count && status == BOLE_OK; s++) {
-                    bl_point(db->scheduler, "checkpoint segment");
-                    status = take_segment(db, directory,
-                                          bl_segment_meta_of(level->runs[r].segments[s])->number, error);
-                }
-        }
-    return status;
+    taking on = { db, directory, BOLE_OK, error };
+    bl_version_each_segment(version, take_one, &on);
+    return on.status;
 }
 
 static bole_status build(bole_db *db, const char *directory, const bl_version_export *pinned,

@@ -158,7 +158,7 @@ struct bole_db {
     uint64_t tick_visible;      /* position at the last tick */
     bool idle;
     uint64_t flushes, flush_bytes, compactions, compaction_bytes_read, compaction_bytes_written, trivial_moves,
-        entries_dropped, background_errors, merge_rate;
+        entries_dropped, values_moved, background_errors, merge_rate;
     bl_pacing_cause pacing_cause;
 
     struct bl_scrub *scrub;     /* scrub.c's */
@@ -227,6 +227,13 @@ BOLE_CHECKED bole_status bl_rotate(bole_db *db, uint64_t record_bytes, bole_erro
 /* Of a memory limit, what the ledger may give out: an eighth is for what it does not see, holes between frames in the
  * arena's chunks, the C library's heap, stacks of threads (measured: about 30 MiB at 256, tests/test_large_store.c). */
 static inline uint64_t bl_ledger_bytes(uint64_t memory_limit) { return memory_limit - memory_limit / 8; }
+
+/* From how many bytes on a value is kept apart; UINT64_MAX: never. */
+static inline uint64_t bl_large_value_bytes(const bole_db *db)
+{
+    uint64_t bytes = bl_config_u64(&db->config, BL_SETTING_LARGE_VALUE_BYTES);
+    return bytes == 0 ? UINT64_MAX : bytes;
+}
 
 /* ---- background.c ---- */
 void bl_background_stop_locked(bole_db *db);      /* waits until nothing runs */

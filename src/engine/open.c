@@ -387,19 +387,26 @@ BOLE_API bole_status bole_open(const char *path, const bole_options *options, bo
     return status;
 }
 
+typedef struct segments_check {
+    bole_status status;
+    bole_error *error;
+} segments_check;
+
+static bool check_segment(void *context, const bl_version_table *table, bl_segment *segment)
+{
+    segments_check *check = context;
+    (void)table;
+    check->status = bl_segment_check(segment, true, check->error);
+    return check->status == BOLE_OK;
+}
+
 bole_status bl_check_segments(bole_db *db, bole_error *error)
 {
+    segments_check check = { BOLE_OK, error };
     bl_read_state *state = bl_read_state_acquire(db, NULL);
-    bole_status status = BOLE_OK;
-    for (uint32_t t = 0; t < state->version->table_count; t++)
-        for (uint32_t l = 0; l < BOLE_LEVELS_MAX; l++) {
-            const bl_level *level = &state->version->tables[t].levels[l];
-            for (uint32_t r = 0; r < level->run_count; r++)
-                for (uint32_t s = 0; s < level->runs[r].count && status == BOLE_OK; s++)
-                    status = bl_segment_check(level->runs[r].segments[s], true, error);
-        }
+    bl_version_each_segment(state->version, check_segment, &check);
     bl_read_state_unref(state);
-    return status;
+    return check.status;
 }
 
 /* ---- closing ---- */

@@ -15,6 +15,7 @@ static void store(bole_options *options, bl_setting setting, uint64_t value)
     case BL_SETTING_FILTER_BITS_PER_KEY:
         options->filter_bits_per_key = value == 0 ? UINT32_MAX : (uint32_t)value;
         break;
+    case BL_SETTING_LARGE_VALUE_BYTES: options->large_value_bytes = value == 0 ? UINT64_MAX : value; break;
     case BL_SETTING_LEVEL0_RUNS: options->level0_runs = (uint32_t)value; break;
     case BL_SETTING_BACKGROUND_THREADS: options->background_threads = (uint32_t)value; break;
     case BL_SETTING_DURABILITY: options->durability = (bole_durability)value; break;

@@ -7,12 +7,15 @@
  * epoch, loads, and looks again from the start at the same position.
  *
  * INVARIANT (READ-1) Nothing waits inside the epoch: no I/O, no lock, no user callback but a table's comparator, which
- *                    the documentation forbids to call back. */
+ *                    the documentation forbids to call back.
+ *
+ * An entry of a level may be a pointer to its value: then the look goes on in the value segment, in the same epoch. */
 #include "engine/read.h"
 
 #include "base/assert.h"
 #include "base/buffer.h"
 #include "base/hash.h"
+#include "engine/value_read.h"
 #include "platform/epoch.h"
 
 enum { CANDIDATES_MAX = 96, LOADS_BEFORE_UNCACHED = 64 };
@@ -154,12 +157,33 @@ static bole_status get_uncached(bole_db *db, const bole_table *table, const bl_l
                 continue;
             uint64_t tag;
             bole_status status = bl_segment_find_uncached(segment, lookup, &tag, value, error);
+            if (status == BOLE_OK && bl_tag_kind(tag) == BL_KIND_PUT_WITH_VALUE_POINTER)
+                return bl_value_replace(here, lookup->key, value, error);
             if (status == BOLE_OK)
                 return bl_tag_kind(tag) == BL_KIND_DELETE ? BOLE_NOT_FOUND : BOLE_OK;
             if (status != BOLE_NOT_FOUND)
                 return status;
         }
     return BOLE_NOT_FOUND;
+}
+
+/* The look found a pointer: go on to where the value stands. */
+static bole_status follow_pointer(const bl_version *version, uint32_t table_number, bole_slice key,
+                                  look *seen, bole_error *error)
+{
+    const bl_version_table *table = bl_version_table_by_number(version, table_number);
+    bl_value_pointer pointer;
+    bl_found found;
+    bole_status status = bl_value_locate(table, key, seen->value, &pointer, &seen->segment, error);
+    if (status != BOLE_OK)
+        return status;
+    seen->find = bl_segment_find_value(seen->segment, &pointer, key, &found);
+    if (bl_unlikely(seen->find == BL_FIND_ABSENT))
+        return bl_segment_wrong_value(seen->segment, &pointer, error);
+    seen->value = found.value;
+    seen->frame = found.frame;
+    seen->block = found.block;
+    return BOLE_OK;
 }
 
 /* Take what the look found out of the epoch, in the form that was asked for. */
@@ -193,6 +217,15 @@ bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pin
         if (given->sequence == BL_SEQUENCE_MAX)
             lookup.sequence = bl_position_visible(db); /* after the state: STORE-4 */
         look_inside(state, &lookup, table->number, &seen);
+        if (bl_unlikely(bl_tag_kind(seen.tag) == BL_KIND_PUT_WITH_VALUE_POINTER) &&
+            seen.find == BL_FIND_FOUND && (value != NULL || view != NULL)) {
+            bole_status status = follow_pointer(state->version, table->number, lookup.key, &seen, error);
+            if (bl_unlikely(status != BOLE_OK)) {
+                bl_epoch_leave();
+                *from_memtable = false;
+                return status;
+            }
+        }
         if (bl_likely(seen.find != BL_FIND_MUST_LOAD)) {
             bole_status status = seen.find == BL_FIND_ABSENT ? BOLE_NOT_FOUND
                                                              : hand_over(&seen, value, view, error);

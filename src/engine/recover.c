@@ -112,6 +112,7 @@ static bole_status replay_log(bole_db *db, uint32_t index, bl_sealed **out, bl_l
         bl_free(sealed);
         return status;
     }
+    bl_memtable_count_large(sealed->memtable, bl_large_value_bytes(db));
     bl_log_expectation expectation = {
         .vfs = db->vfs,
         .path = path,

@@ -81,6 +81,8 @@ static bole_status pair_create(bole_db *db, uint64_t start, uint64_t record_byte
     if (status == BOLE_OK)
         status = bl_memtable_create(&db->budget, bl_config_u64(&db->config, BL_SETTING_MEMTABLE_BYTES),
                                     &out->memtable, error);
+    if (status == BOLE_OK)
+        bl_memtable_count_large(out->memtable, bl_large_value_bytes(db));
     if (status != BOLE_OK)
         pair_abandon(db, out, false);
     else if (bl_config_u64(&db->config, BL_SETTING_ENTRY_CHECKSUMS) != 0)

@@ -6,6 +6,8 @@
  * place. Backward, versions come oldest first, so the candidate is copied and shown when the key changes; the merge
  * then stands before it. Over a single run whose entries all are plain puts (the last level after compaction) both
  * directions show in place: one inline step an entry.
+ * Where the shown version is a pointer its value is fetched when the iterator comes to stand there, and held until it
+ * moves: so a failure is a status, never a missing value.
  *
  * INVARIANTS  (SCAN-1) An iterator sees one position, however long it lives: it counts its read state.
  *             (SCAN-2) No key outside [lower, upper) is shown, and none twice.
@@ -16,6 +18,7 @@
 #include "base/assert.h"
 #include "base/buffer.h"
 #include "core/merge.h"
+#include "engine/value_read.h"
 
 enum { CURSORS_FEW = 32 };
 
@@ -32,8 +35,11 @@ struct bole_iterator {
     bool has_lower, has_upper, empty; /* empty: the bounds leave nothing */
     bool forward;
     shown shows;
-    bole_buffer lower, upper; /* own copies */
-    bole_buffer key, value;   /* SHOWN_COPY, and the key to step over */
+    bool apart; /* the shown value is `held`: it stands in a value segment */
+    bl_held_value held;
+    const bl_version_table *version_table; /* NULL: nothing of the table is in segments */
+    bole_buffer lower, upper;              /* own copies */
+    bole_buffer key, value;                /* SHOWN_COPY, and the key to step over */
     bole_status status;
     bole_error *error;
     uint64_t skipped, steps;
@@ -153,6 +159,7 @@ static bole_status open_merge(bole_iterator *iterator, bole_error *error)
     const bl_version_table *table = bl_version_table_by_number(iterator->state->version,
                                                                iterator->table->number);
     uint32_t capacity = iterator->state->memtable_count + count_runs(table), count = 0;
+    iterator->version_table = table;
     if (capacity > CURSORS_FEW)
         cursors = bl_alloc_array(capacity, sizeof(cursors[0]));
     if (cursors == NULL)
@@ -215,6 +222,7 @@ BOLE_API void bole_iterator_destroy(bole_iterator *iterator)
     if (bl_db_is_ours(db)) {
         if (iterator->has_merge)
             bl_merge_deinit(&iterator->merge);
+        bl_held_value_release(&iterator->held);
         bl_read_state_unref(iterator->state);
         bl_counters *counters = bl_my_counters(db);
         (void)bl_tally(db, counters, &counters->nexts, iterator->steps);
@@ -277,6 +285,20 @@ static bool save_key(bole_iterator *iterator, bole_slice key)
     return false;
 }
 
+/* Show what was chosen, `how`; of a pointer the value. */
+static bool show(bole_iterator *iterator, shown how, uint64_t tag, bole_slice key, bole_slice value)
+{
+    iterator->apart = bl_tag_kind(tag) == BL_KIND_PUT_WITH_VALUE_POINTER;
+    if (bl_unlikely(iterator->apart)) {
+        bole_status status = bl_value_hold(iterator->version_table, key, value, &iterator->held,
+                                           iterator->error);
+        if (status != BOLE_OK)
+            return fail_here(iterator, status);
+    }
+    iterator->shows = how;
+    return true;
+}
+
 /* From the merge's current entry on: show the first that is to be shown. `skip`: entries of the saved key
  * are passed. */
 static bool settle_forward(bole_iterator *iterator, bool skip)
@@ -301,8 +323,7 @@ static bool settle_forward(bole_iterator *iterator, bool skip)
             iterator->skipped++;
             continue;
         }
-        iterator->shows = SHOWN_IN_PLACE;
-        return true;
+        return show(iterator, SHOWN_IN_PLACE, entry->tag, entry->key, entry->value);
     }
     if (merge_failed(iterator))
         return end_here(iterator);
@@ -317,16 +338,16 @@ static bool settle_backward(bole_iterator *iterator)
         const bl_cursor *entry = merge->current;
         if (below_lower(iterator, entry->key))
             return end_here(iterator);
-        if (iterator->plain) {
-            iterator->shows = SHOWN_IN_PLACE;
-            return true;
-        }
+        if (iterator->plain)
+            return show(iterator, SHOWN_IN_PLACE, entry->tag, entry->key, entry->value);
         if (!save_key(iterator, entry->key))
             return false;
         bool live = false;
+        uint64_t tag = 0;
         do {
             if (bl_tag_visible(merge->current->tag, iterator->sequence)) {
-                live = bl_tag_kind(merge->current->tag) == BL_KIND_PUT;
+                tag = merge->current->tag;
+                live = bl_tag_kind(tag) != BL_KIND_DELETE;
                 if (live && !bl_buffer_assign(&iterator->value, merge->current->value.data,
                                               merge->current->value.size))
                     return fail_here(iterator, bl_fail(iterator->error, BOLE_NO_MEMORY, "value"));
@@ -338,8 +359,8 @@ static bool settle_backward(bole_iterator *iterator)
             return end_here(iterator);
         if (live) {
             iterator->skipped--;
-            iterator->shows = SHOWN_COPY;
-            return true;
+            return show(iterator, SHOWN_COPY, tag, saved_key(iterator),
+                        bl_slice(iterator->value.data, iterator->value.size));
         }
     }
     if (merge_failed(iterator))
@@ -497,6 +518,8 @@ BOLE_API bole_slice bole_iterator_key(const bole_iterator *iterator)
 BOLE_API bole_slice bole_iterator_value(const bole_iterator *iterator)
 {
     bl_assert(iterator->shows != SHOWN_NOTHING);
+    if (bl_unlikely(iterator->apart))
+        return iterator->held.value;
     return iterator->shows == SHOWN_IN_PLACE ? iterator->merge.current->value
                                              : bl_slice(iterator->value.data, iterator->value.size);
 }

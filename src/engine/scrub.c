@@ -46,27 +46,14 @@ void bl_scrub_destroy(bole_db *db)
 
 /* ---- where to go on ---- */
 
-/* The segments of a version, in no order; stops when `visit` says false. */
-static void each_segment(const bl_version *version, bool (*visit)(void *context, bl_segment *segment),
-                         void *context)
-{
-    for (uint32_t t = 0; t < version->table_count; t++)
-        for (uint32_t l = 0; l < BOLE_LEVELS_MAX; l++) {
-            const bl_level *level = &version->tables[t].levels[l];
-            for (uint32_t r = 0; r < level->run_count; r++)
-                for (uint32_t s = 0; s < level->runs[r].count; s++)
-                    if (!visit(context, level->runs[r].segments[s]))
-                        return;
-        }
-}
-
 typedef struct choice {
     uint64_t from, last, highest;
     bl_segment *chosen;
 } choice;
 
-static bool choose(void *context, bl_segment *segment)
+static bool choose(void *context, const bl_version_table *table, bl_segment *segment)
 {
+    (void)table;
     choice *c = context;
     uint64_t number = bl_segment_meta_of(segment)->number;
     if (number > c->highest)
@@ -84,11 +71,11 @@ static bl_segment *next_segment(bole_db *db)
     bl_read_state *state = bl_read_state_acquire(db, NULL);
     choice c = { 0 };
     if (scrub->last == 0) {
-        each_segment(state->version, choose, &c);
+        bl_version_each_segment(state->version, choose, &c);
         scrub->last = c.highest;
     }
     c = (choice){ .from = scrub->checker != NULL ? scrub->number : scrub->number + 1, .last = scrub->last };
-    each_segment(state->version, choose, &c);
+    bl_version_each_segment(state->version, choose, &c);
     if (c.chosen != NULL)
         bl_segment_ref(c.chosen);
     bl_read_state_unref(state);

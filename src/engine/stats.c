@@ -45,6 +45,15 @@ static void add_shape(const bl_version *version, bole_statistics *out)
 {
     uint64_t all = 0;
     uint32_t lowest = 0;
+    for (uint32_t t = 0; t < version->table_count; t++) {
+        const bl_version_values *values = &version->tables[t].values;
+        out->value_segments += values->count;
+        out->value_file_bytes += values->file_bytes;
+        out->value_entries += values->entries;
+        out->value_bytes += values->raw_bytes;
+        out->value_dead_entries += values->dead_entries;
+        out->value_dead_bytes += values->dead_bytes;
+    }
     for (uint32_t t = 0; t < version->table_count; t++)
         for (uint32_t l = 0; l < BOLE_LEVELS_MAX; l++) {
             const bl_level *level = &version->tables[t].levels[l];
@@ -68,8 +77,9 @@ static void add_shape(const bl_version *version, bole_statistics *out)
                 lowest = l;
         }
     out->levels = BOLE_LEVELS_MAX;
-    out->space_amplification = out->level_bytes[lowest] == 0 ? 1.0
-                                                             : (double)all / (double)out->level_bytes[lowest];
+    uint64_t lives = out->level_bytes[lowest] + out->value_bytes - out->value_dead_bytes;
+    all += out->value_file_bytes;
+    out->space_amplification = lives == 0 || all < lives ? 1.0 : (double)all / (double)lives;
 }
 
 static void add_memory(bole_db *db, bole_statistics *out)
@@ -97,6 +107,7 @@ static void add_state_locked(bole_db *db, bole_statistics *out)
     out->compaction_bytes_written = db->compaction_bytes_written;
     out->trivial_moves = db->trivial_moves;
     out->entries_dropped = db->entries_dropped;
+    out->values_moved_bytes = db->values_moved;
     out->background_errors = db->background_errors;
     out->events_lost = bl_event_log_lost(db->events);
     bl_scrub_stats_locked(db, out);

@@ -70,6 +70,7 @@ bole_status bl_memtable_create(bl_memory_budget *budget, uint64_t bytes, bl_memt
         return bl_fail(error, BOLE_NO_MEMORY, "memtable");
     memtable->budget = budget;
     memtable->bytes = bytes;
+    memtable->large_value_bytes = UINT64_MAX;
     memtable->heap_bytes = sizeof(*memtable);
     bl_memory_budget_force(budget, BL_MEMORY_MEMTABLE, sizeof(*memtable));
     atomic_init(&memtable->references, 1);
@@ -78,6 +79,14 @@ bole_status bl_memtable_create(bl_memory_budget *budget, uint64_t bytes, bl_memt
     *out = memtable;
     return BOLE_OK;
 }
+
+void bl_memtable_count_large(bl_memtable *memtable, uint64_t bytes)
+{
+    bl_assert(bl_memtable_entries(memtable) == 0);
+    memtable->large_value_bytes = bytes;
+}
+
+uint64_t bl_memtable_large_value_bytes(const bl_memtable *memtable) { return memtable->large_value_bytes; }
 
 void bl_memtable_ref(bl_memtable *memtable)
 {
@@ -310,6 +319,10 @@ static inline void account(bl_memtable_tree *tree, size_t key_bytes, size_t valu
     add(&tree->tombstones, bl_tag_kind(tag) == BL_KIND_DELETE);
     add(&tree->key_bytes, key_bytes);
     add(&tree->value_bytes, value_bytes);
+    if (bl_unlikely(value_bytes >= memtable->large_value_bytes)) {
+        add(&tree->large_values, 1);
+        add(&tree->large_bytes, value_bytes);
+    }
     uint64_t sequence = bl_tag_sequence(tag);
     if (sequence < atomic_load_explicit(&tree->sequence_min, memory_order_relaxed))
         atomic_store_explicit(&tree->sequence_min, sequence, memory_order_relaxed);
@@ -468,6 +481,8 @@ void bl_memtable_summarize(const bl_memtable_tree *tree, bl_memtable_summary *ou
         .tombstones = atomic_load_explicit(&tree->tombstones, memory_order_relaxed),
         .key_bytes = atomic_load_explicit(&tree->key_bytes, memory_order_relaxed),
         .value_bytes = atomic_load_explicit(&tree->value_bytes, memory_order_relaxed),
+        .large_values = atomic_load_explicit(&tree->large_values, memory_order_relaxed),
+        .large_bytes = atomic_load_explicit(&tree->large_bytes, memory_order_relaxed),
         .sequence_min = atomic_load_explicit(&tree->sequence_min, memory_order_relaxed),
         .sequence_max = atomic_load_explicit(&tree->sequence_max, memory_order_relaxed),
         .comparator = tree->heads.comparator,

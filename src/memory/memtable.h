@@ -26,6 +26,9 @@ typedef enum bl_memtable_state {
  * Charged to `budget` (BL_MEMORY_MEMTABLE, forced) as memory is taken. */
 BOLE_CHECKED bole_status bl_memtable_create(bl_memory_budget *budget, uint64_t bytes, bl_memtable **out,
                                             bole_error *error);
+/* Values of at least `bytes` are counted as large: flush separates them. Before the first insert; at first none is. */
+void bl_memtable_count_large(bl_memtable *memtable, uint64_t bytes);
+uint64_t bl_memtable_large_value_bytes(const bl_memtable *memtable);
 void bl_memtable_ref(bl_memtable *memtable); /* counts are atomic */
 void bl_memtable_unref(bl_memtable *memtable);
 /* One function, legal moves asserted; the caller holds the store's mutex. */
@@ -80,6 +83,7 @@ void bl_memtable_prefetch_many(const bl_memtable_tree *tree, const bl_lookup *lo
 typedef struct bl_memtable_summary { /* of one tree; exact once sealed */
     uint32_t table;
     uint64_t keys, versions, tombstones, key_bytes, value_bytes;
+    uint64_t large_values, large_bytes; /* of the versions and value bytes */
     uint64_t sequence_min, sequence_max;
     bl_comparator *comparator;
 } bl_memtable_summary;

@@ -23,12 +23,14 @@ struct bl_memtable_tree {
     /* Changed by the writer, read by any: one store each. */
     _Alignas(64) _Atomic uint64_t keys;
     _Atomic uint64_t versions, tombstones, key_bytes, value_bytes, sequence_min, sequence_max;
+    _Atomic uint64_t large_values, large_bytes;
 };
 
 struct bl_memtable {
     /* Read by all, changed seldom. */
     bl_memory_budget *budget;
     uint64_t bytes; /* that entries may take before it is full */
+    uint64_t large_value_bytes; /* from here on a value is large; UINT64_MAX: none is */
     _Atomic(bl_key_filter *) filter; /* NULL: too few entries */
     _Atomic(bl_memtable_directory *) directory;
     _Atomic uint32_t tree_count;

@@ -134,6 +134,17 @@ bole_slice bl_block_key(const bl_block_view *view, uint32_t index, uint8_t *out)
     return bl_slice(out, view->prefix_bytes + entry.rest_bytes);
 }
 
+bool bl_block_holds_key(const bl_block_view *view, bole_slice key)
+{
+    if (key.size < view->prefix_bytes || compare_prefix(view, key) != 0)
+        return false;
+    record entry = read_record(view, 0);
+    size_t width = view->wide_heads ? 8 : 4;
+    uint64_t head = view->wide_heads ? bl_head64(key.data, key.size, view->prefix_bytes)
+                                     : bl_head32(key.data, key.size, view->prefix_bytes);
+    return head == head_at(view, 0) && compare_rest(&entry, key, view->prefix_bytes, width) == 0;
+}
+
 uint64_t bl_block_tag(const bl_block_view *view, uint32_t index) { return tag_at(view, index); }
 
 bole_slice bl_block_value(const bl_block_view *view, uint32_t index)

@@ -157,6 +157,8 @@ void bl_block_prefetch(const bl_block_view *view, bole_slice key);
 uint32_t bl_block_lower_bound(const bl_block_view *view, bl_comparator *comparator, bole_slice key);
 /* Assemble the key of entry `index` in `out`, which has room for view->longest_key + 8 bytes. */
 bole_slice bl_block_key(const bl_block_view *view, uint32_t index, uint8_t *out);
+/* Is `key` the key of the first entry? Allocates and copies nothing. */
+bool bl_block_holds_key(const bl_block_view *view, bole_slice key);
 /* Tag and value of entry `index`; the value points into the frame. */
 uint64_t bl_block_tag(const bl_block_view *view, uint32_t index);
 bole_slice bl_block_value(const bl_block_view *view, uint32_t index);

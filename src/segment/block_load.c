@@ -176,7 +176,7 @@ static bole_status check_tags(const uint8_t *frame, const layout *parts, const b
     uint32_t tombstones = 0;
     for (uint32_t i = 0; i < header->count; i++) {
         uint8_t kind = (uint8_t)bl_get_u64(frame + parts->tags + 8 * (size_t)i);
-        if (!bl_kind_is_built(kind))
+        if (!bl_kind_is_stored(kind))
             return bl_fail(error, BOLE_UNSUPPORTED, "%s at offset %llu: entry %u is of kind %u", file,
                            (unsigned long long)offset, i, kind);
         tombstones += kind == BL_KIND_DELETE;

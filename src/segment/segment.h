@@ -17,6 +17,7 @@
 #include "core/run_cursor.h"
 #include "segment/frame_cache.h"
 #include "segment/segment_format.h"
+#include "segment/value_pointer.h"
 
 /* What all segments of a store share; lives as long as the store. */
 typedef struct bl_segment_environment {
@@ -138,6 +139,30 @@ BOLE_CHECKED bole_status bl_segment_load(bl_segment *segment, uint64_t block, bo
  * are charged. */
 BOLE_CHECKED bole_status bl_segment_find_uncached(bl_segment *segment, const bl_lookup *lookup, uint64_t *tag,
                                                   bole_buffer *value, bole_error *error); /* or NOT_FOUND */
+
+/* ---- Values of a value segment (value_pointer.h) ---- */
+/* Inside an epoch; nothing waits. BL_FIND_FOUND, with out->value and out->frame; BL_FIND_MUST_LOAD, with
+ * out->block; BL_FIND_ABSENT: what stands there is not the value of `key`, see bl_segment_wrong_value. */
+bl_find bl_segment_find_value(bl_segment *segment, const bl_value_pointer *pointer, bole_slice key,
+                              bl_found *out);
+/* A value taken out of a value segment: a frame pinned, or, when it is not in memory, a private copy whose
+ * memory is kept for the next one. A zeroed one holds nothing. */
+typedef struct bl_held_value {
+    bole_slice value;
+    bl_frame *frame;
+    uint8_t *block;
+    size_t block_capacity; /* charged to `budget` */
+    bl_memory_budget *budget;
+} bl_held_value;
+/* Outside an epoch, holding a reference; what was held before is let go. Nothing is admitted to the cache.
+ * BOLE_CORRUPT names file and offset. */
+BOLE_CHECKED bole_status bl_segment_hold_value(bl_segment *segment, const bl_value_pointer *pointer,
+                                               bole_slice key, bl_held_value *held, uint64_t *bytes_read,
+                                               bole_error *error);
+void bl_held_value_release(bl_held_value *held); /* memory too; outside an epoch */
+/* The story of a pointer whose place holds something else. */
+bole_status bl_segment_wrong_value(const bl_segment *segment, const bl_value_pointer *pointer,
+                                   bole_error *error);
 
 /* ---- Scans ---- */
 typedef struct bl_segment_cursor_options {

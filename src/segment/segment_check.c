@@ -36,6 +36,7 @@ struct bl_segment_checker {
     uint64_t offset; /* of the present block */
     uint64_t end;    /* of the block before */
     uint64_t entries, tombstones, raw_bytes;
+    bl_value_tally pointers;
     bool has_last;
     uint64_t last_tag;
     uint8_t *room; /* frame and keys stand in it */
@@ -51,7 +52,19 @@ static bole_status wrong(bl_segment_checker *check, const char *what)
     return bl_corrupt(check->error, check->segment->path, check->offset, "%s", what);
 }
 
-static bole_status check_entry(bl_segment_checker *check, bole_slice key, uint64_t tag, size_t value_bytes)
+static bole_status check_pointer(bl_segment_checker *check, bole_slice value)
+{
+    bl_value_pointer pointer;
+    if (bl_segment_meta_holds_values(&check->segment->meta))
+        return wrong(check, "a value segment holds something else than values");
+    if (!bl_value_pointer_decode(value, &pointer))
+        return wrong(check, "an entry's pointer to its value is none");
+    if (bl_value_tally_add(&check->pointers, pointer.segment, 1, 0))
+        return BOLE_OK;
+    return bl_fail(check->error, BOLE_NO_MEMORY, "list of value segments");
+}
+
+static bole_status check_entry(bl_segment_checker *check, bole_slice key, uint64_t tag, bole_slice value)
 {
     const bl_segment_meta *meta = &check->segment->meta;
     bl_comparator *comparator = check->segment->comparator;
@@ -71,7 +84,11 @@ static bole_status check_entry(bl_segment_checker *check, bole_slice key, uint64
         return wrong(check, "the filter denies a key of the segment");
     check->entries++;
     check->tombstones += bl_tag_kind(tag) == BL_KIND_DELETE;
-    check->raw_bytes += key.size + value_bytes;
+    check->raw_bytes += key.size + value.size;
+    if (bl_tag_kind(tag) == BL_KIND_PUT_WITH_VALUE_POINTER)
+        return check_pointer(check, value);
+    if (bl_segment_meta_holds_values(meta) && bl_tag_kind(tag) != BL_KIND_PUT)
+        return wrong(check, "a value segment holds something else than values");
     return BOLE_OK;
 }
 
@@ -102,13 +119,15 @@ static bole_status check_block(bl_segment_checker *check, uint64_t ordinal, uint
         return status;
     bl_block_view view;
     bl_block_view_init(&view, frame);
+    if (bl_segment_meta_holds_values(&check->segment->meta) && view.count != 1)
+        return wrong(check, "a block of a value segment holds more than one value");
     for (uint32_t i = 0; i < view.count && status == BOLE_OK; i++) {
         bole_slice key = bl_block_key(&view, i, check->key);
         uint64_t tag = bl_block_tag(&view, i);
         if (i == 0)
             status = check_separator(check, ordinal, key, true);
         if (status == BOLE_OK)
-            status = check_entry(check, key, tag, bl_block_value(&view, i).size);
+            status = check_entry(check, key, tag, bl_block_value(&view, i));
         uint8_t *other = check->last_key;
         check->last_key = check->key;
         check->key = other;
@@ -133,6 +152,16 @@ static bole_status check_totals(bl_segment_checker *check)
         return wrong(check, "the number of tombstones is not the manifest's");
     if (check->raw_bytes != meta->raw_bytes)
         return wrong(check, "the bytes of keys and values are not as many as the manifest says");
+    bole_slice uses = meta->value_uses;
+    bl_value_use use;
+    uint32_t listed = 0;
+    bool equal = true;
+    for (; equal && bl_value_uses_next(&uses, &use); listed++) {
+        const struct bl_value_count *counted = bl_value_tally_of(&check->pointers, use.segment);
+        equal = counted != NULL && counted->entries == use.pointers;
+    }
+    if (!equal || listed != check->pointers.count)
+        return wrong(check, "the pointers into value segments are not those of the manifest");
     return BOLE_OK;
 }
 
@@ -298,6 +327,7 @@ void bl_segment_check_end(bl_segment_checker *check)
     bl_memory_budget_release(check->environment->budget, BL_MEMORY_WORK, check->room_bytes);
     bl_free(check->room);
     bole_buffer_free(&check->separator);
+    bl_value_tally_deinit(&check->pointers);
     bl_free(check);
 }
 

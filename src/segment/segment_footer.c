@@ -12,6 +12,7 @@
  *               8      8  tombstones                  17      4  block bytes aimed at
  *               9      8  blocks                      18      1  compression
  *              19      4  filter bits a key, tenths   20      8  end of the blocks in the file
+ *              21      -  value segments that it points into (value_pointer.h)
  *             An unknown tag with the must-understand flag is refused, without it skipped.
  * ORDER       magic, checksum, then version and features: so damage is told from a format of the future.
  * INVARIANTS  FOOTER-1, FOOTER-2 in segment_footer.h.
@@ -23,10 +24,17 @@
 #include "base/assert.h"
 #include "base/coding.h"
 #include "base/status.h"
+#include "segment/value_pointer.h"
 
 #include <stdio.h>
 
-enum { FOOTER_BYTES_MAX = 16 * 1024 * 1024, SECTION_BYTES = 32, FIELD_BYTES = 8, FEATURES_KNOWN = 0 };
+enum {
+    FOOTER_BYTES_MAX = 16 * 1024 * 1024,
+    SECTION_BYTES = 32,
+    FIELD_BYTES = 8,
+    FEATURE_VALUES = 1,
+    FEATURES_KNOWN = FEATURE_VALUES
+};
 
 static const uint8_t header_magic[8] = { 'b', 'o', 'l', 'e', 's', 'e', 'g', '\n' };
 static const uint8_t tail_magic[8] = { 'b', 'o', 'l', 'e', 'e', 'n', 'd', '\n' };
@@ -52,6 +60,7 @@ typedef enum field_tag {
     FIELD_COMPRESSION,
     FIELD_FILTER_BITS,
     FIELD_BLOCKS_END,
+    FIELD_VALUE_USES,
     FIELD_COUNT,
 } field_tag;
 
@@ -65,18 +74,24 @@ enum {
 
 /* ---- Writing ---- */
 
-void bl_segment_header_encode(const bl_id *id, const bl_id *store_id, uint64_t number,
+void bl_segment_header_encode(const bl_segment_meta *meta, const bl_id *store_id,
                               uint8_t out[BL_SEGMENT_HEADER_BYTES])
 {
     memset(out, 0, BL_SEGMENT_HEADER_BYTES);
     memcpy(out, header_magic, sizeof header_magic);
     bl_put_u32(out + 8, BL_SEGMENT_FORMAT_VERSION);
     bl_put_u32(out + 12, BL_SEGMENT_HEADER_BYTES);
-    memcpy(out + 24, id->bytes, BL_ID_BYTES);
+    bl_put_u64(out + 16, bl_segment_meta_holds_values(meta) ? FEATURE_VALUES : 0);
+    memcpy(out + 24, meta->id.bytes, BL_ID_BYTES);
     memcpy(out + 40, store_id->bytes, BL_ID_BYTES);
-    bl_put_u64(out + 56, number);
+    bl_put_u64(out + 56, meta->number);
     enum { COVERED = BL_SEGMENT_HEADER_BYTES - 8 };
-    bl_put_u64(out + COVERED, bl_checksum(bl_checksum_seed(*id), 0, out, COVERED));
+    bl_put_u64(out + COVERED, bl_checksum(bl_checksum_seed(meta->id), 0, out, COVERED));
+}
+
+bool bl_segment_header_holds_values(const uint8_t header[BL_SEGMENT_HEADER_BYTES])
+{
+    return (bl_get_u64(header + 16) & FEATURE_VALUES) != 0;
 }
 
 static bool put_field(bole_buffer *out, uint32_t *count, field_tag tag, bool must, const void *data,
@@ -132,7 +147,9 @@ static bool put_fields(const bl_segment_footer *footer, bole_buffer *out, uint32
            put_u32(out, count, FIELD_BLOCK_BYTES, false, footer->block_bytes) &&
            put_field(out, count, FIELD_COMPRESSION, false, &footer->compression, 1) &&
            put_u32(out, count, FIELD_FILTER_BITS, false, footer->filter_bits_per_key_tenths) &&
-           put_u64(out, count, FIELD_BLOCKS_END, footer->blocks_end);
+           put_u64(out, count, FIELD_BLOCKS_END, footer->blocks_end) &&
+           (meta->value_uses.size == 0 ||
+            put_field(out, count, FIELD_VALUE_USES, false, meta->value_uses.data, meta->value_uses.size));
 }
 
 bool bl_segment_footer_encode(bl_segment_footer *footer, uint64_t offset, bole_buffer *out)
@@ -214,6 +231,7 @@ static bole_status read_header(source *from, bl_segment_footer *out, bole_error 
         return bl_fail(error, BOLE_UNSUPPORTED, "%s: segment features 0x%llx", from->path,
                        (unsigned long long)features);
     out->meta.number = bl_get_u64(header + 56);
+    out->meta.level = (features & FEATURE_VALUES) != 0 ? BL_LEVEL_VALUES : 0;
     return BOLE_OK;
 }
 
@@ -361,6 +379,7 @@ static bole_status take_numbers(const source *from, uint64_t footer_at, const bo
 {
     bl_segment_meta *meta = &out->meta;
     meta->table = (uint32_t)number_of(fields[FIELD_TABLE]);
+    bool values = bl_segment_meta_holds_values(meta); /* as the header says */
     meta->level = (uint32_t)field_or(fields, FIELD_LEVEL, 0);
     meta->run = (uint32_t)field_or(fields, FIELD_RUN, 0);
     meta->entries = number_of(fields[FIELD_ENTRIES]);
@@ -381,7 +400,9 @@ static bole_status take_numbers(const source *from, uint64_t footer_at, const bo
     if (out->blocks_end < BL_SEGMENT_HEADER_BYTES || out->blocks_end > sections_begin || meta->entries == 0 ||
         meta->blocks == 0 || meta->blocks > meta->entries || meta->tombstones > meta->entries ||
         meta->sequence_min > meta->sequence_max || fields[FIELD_SMALLEST].size > BOLE_KEY_BYTES_MAX ||
-        fields[FIELD_LARGEST].size > BOLE_KEY_BYTES_MAX || fields[FIELD_INPUTS].size % BL_ID_BYTES != 0)
+        fields[FIELD_LARGEST].size > BOLE_KEY_BYTES_MAX || fields[FIELD_INPUTS].size % BL_ID_BYTES != 0 ||
+        values != bl_segment_meta_holds_values(meta) || (values && meta->blocks != meta->entries) ||
+        !bl_value_uses_are_valid(fields[FIELD_VALUE_USES]))
         return bl_corrupt(error, from->path, footer_at, "the footer's figures do not fit together");
     return BOLE_OK;
 }
@@ -391,13 +412,15 @@ static bole_status take_bytes(const source *from, const bole_slice fields[FIELD_
 {
     bl_segment_meta keys = { .number = out->meta.number,
                              .smallest = fields[FIELD_SMALLEST],
-                             .largest = fields[FIELD_LARGEST] },
+                             .largest = fields[FIELD_LARGEST],
+                             .value_uses = fields[FIELD_VALUE_USES] },
                     copied;
     bole_status status = bl_segment_meta_copy(&copied, &keys, error);
     if (status != BOLE_OK)
         return status;
     out->meta.smallest = copied.smallest;
     out->meta.largest = copied.largest;
+    out->meta.value_uses = copied.value_uses;
     out->table_name = copy_text(fields[FIELD_TABLE_NAME]);
     out->comparator_name = copy_text(fields[FIELD_COMPARATOR_NAME]);
     out->inputs = bl_alloc(fields[FIELD_INPUTS].size);
@@ -521,6 +544,9 @@ bole_status bl_segment_footer_check_meta(const bl_segment_footer *footer, const 
     else if (file->sequence_min != meta->sequence_min || file->sequence_max != meta->sequence_max ||
              file->sequences_zeroed != meta->sequences_zeroed)
         wrong = "sequence range";
+    else if (bl_segment_meta_holds_values(file) != bl_segment_meta_holds_values(meta) ||
+             !bl_slice_equal(file->value_uses, meta->value_uses))
+        wrong = "values";
     if (wrong == NULL)
         return BOLE_OK;
     return bl_corrupt(error, path, BL_NO_OFFSET, "%s: not what the manifest says of this segment", wrong);

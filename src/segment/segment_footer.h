@@ -6,7 +6,7 @@
  *                  0     8  magic        "boleseg\n"
  *                  8     4  version      1
  *                 12     4  header bytes 4096: where blocks begin
- *                 16     8  features     that a reader must understand; none yet
+ *                 16     8  features     that a reader must understand; bit 0: a value segment
  *                 24    16  id           random, of this file
  *                 40    16  store        id of the store it was born in
  *                 56     8  number       file number it was born with
@@ -86,8 +86,9 @@ BOLE_CHECKED bole_status bl_segment_section_read(bole_file *file, const char *pa
 
 /* ---- Writing: the bytes, nothing else ---- */
 
-void bl_segment_header_encode(const bl_id *id, const bl_id *store_id, uint64_t number,
+void bl_segment_header_encode(const bl_segment_meta *meta, const bl_id *store_id,
                               uint8_t out[BL_SEGMENT_HEADER_BYTES]);
+bool bl_segment_header_holds_values(const uint8_t header[BL_SEGMENT_HEADER_BYTES]);
 /* Append footer and tail, to stand at `offset` of the file. Sets meta.file_bytes and meta.footer_checksum.
  * False when out of memory. */
 BOLE_CHECKED bool bl_segment_footer_encode(bl_segment_footer *footer, uint64_t offset, bole_buffer *out);

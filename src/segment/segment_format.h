@@ -18,7 +18,11 @@ typedef enum bl_section_kind {
     BL_SECTION_FILTER = 2,
 } bl_section_kind;
 
-/* What the manifest keeps of a segment: enough to open a store without touching segments. Owns its keys. */
+/* The level of a value segment: it holds large values for entries of the levels, and is not searched by key. */
+enum { BL_LEVEL_VALUES = BOLE_LEVELS_MAX };
+
+/* What the manifest keeps of a segment: enough to open a store without touching segments. Owns its keys and
+ * the list of value segments. */
 typedef struct bl_segment_meta {
     uint64_t number; /* file number: 000012.seg */
     bl_id id;
@@ -32,7 +36,14 @@ typedef struct bl_segment_meta {
     uint64_t entries, tombstones, blocks;
     uint64_t raw_bytes; /* keys + values */
     int64_t created_us; /* real time; 0 unknown */
+    bole_slice value_uses; /* value segments that entries point into, see value_pointer.h; empty: none */
+    uint64_t dead_entries, dead_bytes; /* value segment: how much of it nothing points to any more, as of the
+                                          edit that this meta comes from; a version has its own figures */
 } bl_segment_meta;
+static inline bool bl_segment_meta_holds_values(const bl_segment_meta *meta)
+{
+    return meta->level == BL_LEVEL_VALUES;
+}
 BOLE_CHECKED bole_status bl_segment_meta_copy(bl_segment_meta *to, const bl_segment_meta *from,
                                               bole_error *error);
 void bl_segment_meta_deinit(bl_segment_meta *meta);

@@ -300,14 +300,16 @@ static bole_status survey_blocks(const survey *on)
 /* ---- Opening --------------------------------------------------------------------------------------------------- */
 
 /* The file's id, by the header or the tail, as far as they are what they were. */
-static bool find_id(bl_segment_salvage *salvage, bl_id *out)
+static bool find_id(bl_segment_salvage *salvage, bl_id *out, bool *holds_values)
 {
     uint8_t header[BL_SEGMENT_HEADER_BYTES], tail[BL_SEGMENT_TAIL_BYTES];
     uint64_t at = salvage->length - BL_SEGMENT_TAIL_BYTES;
     if (read_at(salvage, 0, header, sizeof header, NULL) == BOLE_OK) {
         memcpy(out->bytes, header + 24, BL_ID_BYTES);
-        if (bl_checksum(bl_checksum_seed(*out), 0, header, 4088) == bl_get_u64(header + 4088))
+        if (bl_checksum(bl_checksum_seed(*out), 0, header, 4088) == bl_get_u64(header + 4088)) {
+            *holds_values = bl_segment_header_holds_values(header);
             return true;
+        }
     }
     if (salvage->length >= sizeof tail && read_at(salvage, at, tail, sizeof tail, NULL) == BOLE_OK) {
         memcpy(out->bytes, tail + 24, BL_ID_BYTES);
@@ -332,9 +334,11 @@ static bole_status look_through(bl_segment_salvage *salvage, const bl_segment_me
         found->id = known->id;
     else if (salvage->has_footer)
         found->id = salvage->footer.meta.id;
-    else if (!find_id(salvage, &found->id))
+    else if (!find_id(salvage, &found->id, &found->holds_values))
         return bl_corrupt(error, salvage->path, 0,
                           "header and end are damaged: nothing says which file this was");
+    if (known != NULL || salvage->has_footer)
+        found->holds_values = bl_segment_meta_holds_values(known != NULL ? known : &salvage->footer.meta);
     salvage->seed = bl_checksum_seed(found->id);
     status = salvage->has_footer ? survey_index(&on) : BOLE_CORRUPT;
     if (status == BOLE_CORRUPT)
@@ -409,14 +413,50 @@ void bl_segment_salvage_describe(const bl_segment_salvage *salvage, bl_segment_s
     out->last = slice_of(&salvage->last);
 }
 
+/* ---- Values --------------------------------------------------------------------------------------------------- */
+
+void bl_segment_salvage_rest(bl_segment_salvage *salvage)
+{
+    if (salvage->file != NULL)
+        (void)salvage->vfs->close(salvage->file, NULL);
+    salvage->file = NULL;
+}
+
+bole_status bl_segment_salvage_value(bl_segment_salvage *salvage, const bl_value_pointer *pointer,
+                                     bole_slice key, bole_slice *value, bole_error *error)
+{
+    uint64_t low = 0, high = salvage->found.blocks;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (salvage->places[middle].offset < pointer->offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == salvage->found.blocks || salvage->places[low].offset != pointer->offset)
+        return BOLE_NOT_FOUND;
+    bole_status status = BOLE_OK;
+    if (salvage->file == NULL)
+        status = salvage->vfs->open(salvage->vfs, salvage->path, BOLE_VFS_READ, &salvage->file, error);
+    if (status == BOLE_OK)
+        status = load(salvage, &salvage->places[low], error);
+    if (status != BOLE_OK)
+        return status == BOLE_NO_MEMORY ? status : BOLE_NOT_FOUND;
+    bl_block_view view;
+    bl_block_view_init(&view, salvage->frame);
+    if (view.count != 1 || bl_tag_kind(bl_block_tag(&view, 0)) != BL_KIND_PUT ||
+        !bl_block_holds_key(&view, key))
+        return BOLE_NOT_FOUND;
+    *value = bl_block_value(&view, 0);
+    return value->size == pointer->bytes ? BOLE_OK : BOLE_NOT_FOUND;
+}
+
 /* ---- Reading --------------------------------------------------------------------------------------------------- */
 
 static bole_status next_block(bl_segment_salvage *salvage, bole_error *error)
 {
     if (salvage->block == salvage->found.blocks) {
-        if (salvage->file != NULL)
-            (void)salvage->vfs->close(salvage->file, NULL);
-        salvage->file = NULL;
+        bl_segment_salvage_rest(salvage);
         return BOLE_NOT_FOUND;
     }
     bole_status status = BOLE_OK;

@@ -5,6 +5,7 @@
 
 #include <bole/bole_vfs.h>
 #include "segment/segment_footer.h"
+#include "segment/value_pointer.h"
 
 /* A place whose entries are lost: keys above `after` up to `upto`, both of which may be open (data == NULL). The keys
  * are borrowed for the call. */
@@ -31,6 +32,7 @@ typedef struct bl_segment_salvaged {
         *footer;              /* NULL: it cannot be read, and the table is known from the manifest or not */
     uint64_t blocks, entries; /* good ones */
     uint64_t losses;
+    bool holds_values; /* a value segment: footer, manifest or header say so */
     bool complete;   /* nothing is lost */
     bool open_ended; /* without an index nobody knows whether something stood behind the last good block */
     bole_slice first, last; /* keys of the good blocks; until close */
@@ -41,5 +43,12 @@ void bl_segment_salvage_describe(const bl_segment_salvage *salvage, bl_segment_s
  * file is open from the first call to the last one, so that a store of many segments needs few descriptors. */
 BOLE_CHECKED bole_status bl_segment_salvage_next(bl_segment_salvage *salvage, bole_slice *key, uint64_t *tag,
                                                  bole_slice *value, bole_error *error);
+
+/* Of a value segment: the value of `key` that `pointer` leads to; good until the next call.
+ * BOLE_NOT_FOUND: that block is lost, or is not the key's. */
+BOLE_CHECKED bole_status bl_segment_salvage_value(bl_segment_salvage *salvage, const bl_value_pointer *pointer,
+                                                  bole_slice key, bole_slice *value, bole_error *error);
+/* Close the file until it is asked for something again. */
+void bl_segment_salvage_rest(bl_segment_salvage *salvage);
 
 #endif

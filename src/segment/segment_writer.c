@@ -7,7 +7,8 @@
  *             touches one page.
  * BLOCKS      A block is cut before it would outgrow its limit: 4 KiB, or 16 KiB where entries are above 256
  *             bytes on average. When the cut would leave more than 3 % of the frame empty, up to 16 KiB are
- *             tried in steps of a page. An entry that is larger than the limit is a block of its own.
+ *             tried in steps of a page. An entry that is larger than the limit is a block of its own, and so is
+ *             every entry of a value segment.
  * BUFFER      Blocks are laid out in a buffer of 1 MiB (or in a frame of the cache, and copied there) and
  *             written with large calls; a block larger than the buffer is written by itself.
  * INVARIANTS  (WRITER-1) Data is synced before the file is named, and the name before finish returns.
@@ -47,7 +48,7 @@ enum {
 struct bl_segment_writer {
     bl_segment_environment *environment;
     bl_comparator *comparator;
-    bool install_frames, has_filter, compressing;
+    bool install_frames, has_filter, compressing, holds_values;
     uint64_t tag_kept;    /* of a tag: all of it, or with zero_sequences its kind */
     uint32_t block_bytes; /* 0: as entries turn out */
     bool check_entries;
@@ -60,6 +61,8 @@ struct bl_segment_writer {
     bl_segment_footer footer; /* meta, names and inputs gathered here */
     bool has_smallest;
     uint8_t *smallest;
+    uint8_t *value_uses;
+    bl_value_tally pointers; /* of its entries, by value segment */
 
     bl_block_builder builder;
     size_t limit; /* of the block being gathered */
@@ -115,7 +118,10 @@ static void free_writer(bl_segment_writer *writer)
     bl_free(writer->path);
     bl_free(writer->path_temporary);
     bl_free(writer->smallest);
-    writer->footer.meta.smallest = writer->footer.meta.largest = bl_slice(NULL, 0); /* borrowed */
+    bl_free(writer->value_uses);
+    bl_value_tally_deinit(&writer->pointers);
+    bl_segment_meta *meta = &writer->footer.meta;
+    meta->smallest = meta->largest = meta->value_uses = bl_slice(NULL, 0); /* borrowed */
     bl_segment_footer_deinit(&writer->footer);
     bl_free(writer);
 }
@@ -183,7 +189,7 @@ static bole_status make_parts(bl_segment_writer *writer, const bl_segment_writer
     return made ? BOLE_OK : bl_fail(error, BOLE_NO_MEMORY, "segment writer");
 }
 
-static bole_status make_file(bl_segment_writer *writer, uint64_t number, bole_error *error)
+static bole_status make_file(bl_segment_writer *writer, bole_error *error)
 {
     bole_vfs *vfs = writer->environment->vfs;
     bl_segment_meta *meta = &writer->footer.meta;
@@ -194,7 +200,7 @@ static bole_status make_file(bl_segment_writer *writer, uint64_t number, bole_er
     if (status != BOLE_OK)
         return status;
     writer->seed = bl_checksum_seed(meta->id);
-    bl_segment_header_encode(&meta->id, &writer->environment->store_id, number, writer->buffer);
+    bl_segment_header_encode(meta, &writer->environment->store_id, writer->buffer);
     writer->buffer_bytes = BL_SEGMENT_HEADER_BYTES;
     return BOLE_OK;
 }
@@ -213,6 +219,7 @@ bole_status bl_segment_writer_create(const bl_segment_writer_parameters *paramet
     writer->comparator = parameters->comparator;
     writer->tag_kept = parameters->zero_sequences ? BL_TAG(0, UINT8_MAX) : UINT64_MAX;
     writer->check_entries = parameters->check_entries;
+    writer->holds_values = parameters->level == BL_LEVEL_VALUES;
     writer->install_frames = parameters->install_frames && parameters->environment->cache != NULL;
     writer->compressing = parameters->compression != BL_COMPRESSED_NONE;
     writer->block_bytes = parameters->block_bytes;
@@ -229,7 +236,7 @@ bole_status bl_segment_writer_create(const bl_segment_writer_parameters *paramet
     meta->sequences_zeroed = parameters->zero_sequences;
     bole_status status = make_parts(writer, parameters, error);
     if (status == BOLE_OK)
-        status = make_file(writer, parameters->number, error);
+        status = make_file(writer, error);
     if (status != BOLE_OK) {
         bl_segment_writer_abandon(writer);
         return status;
@@ -506,7 +513,7 @@ static bole_status add_slow(bl_segment_writer *writer, bole_slice key, uint64_t 
 {
     if (key.size > BOLE_KEY_BYTES_MAX || value.size > BOLE_VALUE_BYTES_MAX)
         return bl_fail(error, BOLE_TOO_LARGE, "a key of %zu bytes with a value of %zu", key.size, value.size);
-    if (!bl_kind_is_built((uint8_t)bl_tag_kind(tag)))
+    if (!bl_kind_is_stored((uint8_t)bl_tag_kind(tag)))
         return bl_fail(error, BOLE_UNSUPPORTED, "an entry of kind %u", (unsigned)bl_tag_kind(tag));
     bole_status status = BOLE_OK;
     if (!writer->has_smallest)
@@ -528,9 +535,21 @@ static bole_status add_slow(bl_segment_writer *writer, bole_slice key, uint64_t 
         writer->added_sum += bl_entry_checksum(writer->footer.meta.table, (uint8_t)bl_tag_kind(tag), key,
                                                value);
     /* a borrowed value is good only now */
-    if (status == BOLE_OK && value.size >= BL_BLOCK_BORROW_BYTES)
+    if (status == BOLE_OK && (value.size >= BL_BLOCK_BORROW_BYTES || writer->holds_values))
         status = end_block(writer, error);
     return status;
+}
+
+static bole_status count_pointer(bl_segment_writer *writer, bole_slice value, bole_error *error)
+{
+    bl_value_pointer pointer;
+    if (writer->holds_values || !bl_value_pointer_decode(value, &pointer))
+        return bl_corrupt(error, writer->path_temporary, BL_NO_OFFSET,
+                          "entry %llu of the input is no pointer to a value",
+                          (unsigned long long)writer->footer.meta.entries);
+    if (!bl_value_tally_add(&writer->pointers, pointer.segment, 1, 0))
+        return bl_fail(error, BOLE_NO_MEMORY, "list of value segments of %s", writer->path_temporary);
+    return BOLE_OK;
 }
 
 bole_status bl_segment_writer_add(bl_segment_writer *writer, bole_slice key, uint64_t tag, bole_slice value,
@@ -542,7 +561,7 @@ bole_status bl_segment_writer_add(bl_segment_writer *writer, bole_slice key, uin
     uint64_t stored_tag = tag & writer->tag_kept;
     bl_block_added added = BL_BLOCK_FULL;
     if (bl_likely(bl_block_builder_count(&writer->builder) != 0 && key.size <= BOLE_KEY_BYTES_MAX &&
-                  value.size < BL_BLOCK_BORROW_BYTES && bl_kind_is_built((uint8_t)bl_tag_kind(tag))))
+                  value.size < BL_BLOCK_BORROW_BYTES && bl_kind_is_stored((uint8_t)bl_tag_kind(tag))))
         added = bl_block_builder_add(&writer->builder, key, stored_tag, value, writer->limit);
     if (bl_unlikely(added != BL_BLOCK_ADDED)) {
         writer->status = added == BL_BLOCK_FULL ? add_slow(writer, key, stored_tag, value, error)
@@ -555,6 +574,11 @@ bole_status bl_segment_writer_add(bl_segment_writer *writer, bole_slice key, uin
     if (writer->has_filter &&
         bl_unlikely(!bl_bloom_builder_add(&writer->filter, bl_hash(key.data, key.size))))
         return writer->status = bl_fail(error, BOLE_NO_MEMORY, "filter of %s", writer->path_temporary);
+    if (bl_unlikely(bl_tag_kind(tag) == BL_KIND_PUT_WITH_VALUE_POINTER)) {
+        writer->status = count_pointer(writer, value, error);
+        if (writer->status != BOLE_OK)
+            return writer->status;
+    }
     uint64_t sequence = bl_tag_sequence(tag);
     meta->entries++;
     meta->raw_bytes += key.size + value.size;
@@ -570,6 +594,14 @@ uint64_t bl_segment_writer_bytes(const bl_segment_writer *writer)
 }
 
 uint64_t bl_segment_writer_entries(const bl_segment_writer *writer) { return writer->footer.meta.entries; }
+
+void bl_segment_writer_point(const bl_segment_writer *writer, bl_value_pointer *out)
+{
+    bl_assert(writer->holds_values && writer->pending);
+    out->segment = writer->footer.meta.number;
+    out->block = writer->footer.meta.blocks - 1;
+    out->offset = writer->pending_at;
+}
 
 /* ---- Finishing ---- */
 
@@ -623,6 +655,11 @@ static bole_status write_rest(bl_segment_writer *writer, bole_buffer *index, uin
     bole_vfs *vfs = writer->environment->vfs;
     bole_buffer footer = BOLE_BUFFER_INIT;
     writer->footer.meta.largest = last;
+    size_t uses_bytes = 0;
+    writer->value_uses = bl_value_tally_encode(&writer->pointers, &uses_bytes);
+    if (writer->value_uses == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "list of value segments of %s", writer->path_temporary);
+    writer->footer.meta.value_uses = bl_slice(writer->value_uses, uses_bytes);
     writer->footer.meta.created_us = vfs->realtime_us(vfs);
     if (!bl_segment_footer_encode(&writer->footer, offset_of(writer), &footer))
         status = bl_fail(error, BOLE_NO_MEMORY, "footer of %s", writer->path_temporary);

@@ -9,6 +9,7 @@
 #define BL_SEGMENT_SEGMENT_WRITER_H
 
 #include "segment/segment.h"
+#include "segment/value_pointer.h"
 
 typedef struct bl_segment_writer_parameters {
     bl_segment_environment *environment;
@@ -16,7 +17,7 @@ typedef struct bl_segment_writer_parameters {
     uint32_t table;
     const char *table_name;
     bl_comparator *comparator;
-    uint32_t level, run;
+    uint32_t level, run;            /* BL_LEVEL_VALUES: a value segment, each entry a block of its own */
     uint32_t block_bytes;           /* 0: 4 KiB, 16 KiB when entries turn out above 256 bytes */
     uint32_t filter_bits_per_key;   /* 0: no filter */
     uint64_t entries_estimate;      /* for sizing; may be wrong */
@@ -38,6 +39,8 @@ BOLE_CHECKED bole_status bl_segment_writer_add(bl_segment_writer *writer, bole_s
                                                bole_slice value, bole_error *error);
 uint64_t bl_segment_writer_bytes(const bl_segment_writer *writer);   /* written so far, for cutting outputs */
 uint64_t bl_segment_writer_entries(const bl_segment_writer *writer);
+/* Of a value segment: where the entry that was added last stands. */
+void bl_segment_writer_point(const bl_segment_writer *writer, bl_value_pointer *out);
 /* Write sections and footer, sync, rename, sync the directory. *meta is the caller's
  * (bl_segment_meta_deinit); *segment, when not NULL, is a handle with its unit (and, when asked, frames)
  * already in memory. The writer is gone after, also on failure (then its file is removed). */

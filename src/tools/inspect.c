@@ -62,23 +62,14 @@ static bole_status describe_segment(const bl_version_table *table, bl_segment *s
         .filter_negatives = counters.filter_negatives,
         .filter_true_positives = counters.filter_true_positives,
         .filter_false_positives = counters.filter_false_positives,
+        .holds_values = bl_segment_meta_holds_values(meta),
     };
+    if (out->holds_values) {
+        bl_dead_values dead = table->values.dead[bl_version_values_find(&table->values, meta->number)];
+        out->dead_entries = dead.entries;
+        out->dead_bytes = dead.bytes;
+    }
     return BOLE_OK;
-}
-
-/* Call `visit` with each segment of a state, in the order of the header; false ends it. */
-static void each_segment(const bl_read_state *state,
-                         bool (*visit)(void *context, const bl_version_table *table, bl_segment *segment),
-                         void *context)
-{
-    for (uint32_t t = 0; t < state->version->table_count; t++)
-        for (uint32_t l = 0; l < BOLE_LEVELS_MAX; l++) {
-            const bl_level *level = &state->version->tables[t].levels[l];
-            for (uint32_t r = 0; r < level->run_count; r++)
-                for (uint32_t s = 0; s < level->runs[r].count; s++)
-                    if (!visit(context, &state->version->tables[t], level->runs[r].segments[s]))
-                        return;
-        }
 }
 
 typedef struct segment_walk {
@@ -104,7 +95,7 @@ BOLE_API bole_status bole_inspect_segments(bole_db *db,
         return bl_forked(error);
     segment_walk walk = { visit, context, BOLE_OK, error };
     bl_read_state *state = bl_read_state_acquire(db, NULL);
-    each_segment(state, show_segment, &walk);
+    bl_version_each_segment(state->version, show_segment, &walk);
     bl_read_state_unref(state);
     return walk.status;
 }
@@ -128,7 +119,7 @@ static bole_status find_segment(const bl_read_state *state, uint64_t number, bl_
                                 bole_error *error)
 {
     segment_search search = { number, NULL };
-    each_segment(state, is_the_one, &search);
+    bl_version_each_segment(state->version, is_the_one, &search);
     *out = search.found;
     return search.found != NULL ? BOLE_OK
                                 : bl_fail(error, BOLE_NOT_FOUND, "there is no live segment %06llu.seg",

@@ -33,9 +33,11 @@ typedef struct bl_repair_segment {
     bool named, removed; /* by an edit */
     bool on_disk;
     bool used;
+    bool missed; /* a value segment that is gone, and an entry needs it: counted */
     bl_segment_meta meta; /* as named */
     bl_segment_salvage *salvage;
     bl_segment_salvaged found;
+    bool values; /* a value segment: pointers of others lead into it, and nothing else counts */
     uint32_t table;
     uint64_t sequence_max;
     uint32_t range_first, range_count; /* of its losses */
@@ -106,6 +108,8 @@ bool bl_repair_resolve(const bl_repair *repair, const char *comparator_name, bl_
 
 /* ---- repair_facts.c: directory, CURRENT, manifest ---- */
 BOLE_CHECKED bole_status bl_repair_facts(bl_repair *repair);
+/* The segment with this number; NULL: there is none. */
+bl_repair_segment *bl_repair_segment_of(const bl_repair *repair, uint64_t number);
 /* ---- repair_segments.c: which segments count, and what can be read of them ---- */
 BOLE_CHECKED bole_status bl_repair_segments(bl_repair *repair);
 /* ---- repair_logs.c: the logs' operations into the memtable ---- */

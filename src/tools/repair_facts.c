@@ -62,6 +62,14 @@ static bl_repair_segment *segment_of(bl_repair *repair, uint64_t number)
     return &repair->segments[*slot - 1];
 }
 
+bl_repair_segment *bl_repair_segment_of(const bl_repair *repair, uint64_t number)
+{
+    if (repair->slot_count == 0)
+        return NULL;
+    uint32_t slot = repair->slots[slot_of(repair, number)];
+    return slot == 0 ? NULL : &repair->segments[slot - 1];
+}
+
 static bl_repair_log *log_of(bl_repair *repair, uint64_t number)
 {
     for (uint32_t i = 0; i < repair->log_count; i++)

@@ -5,7 +5,12 @@
  * those of dropped tables, and those that were merged into others: a segment says from which it was made, and when one
  * of these is gone, the edit that put it in their place was durable, so that the others are obsolete too. While all of
  * them are there nothing is proved, and they count as well: with all versions and tombstones at hand the newest wins.
- * A segment that is only partly readable makes nothing obsolete. */
+ * A segment that is only partly readable makes nothing obsolete.
+ *
+ * A value segment is no source of entries: of an entry that points into it the value is fetched when it is written
+ * (repair_write.c), and what nothing points to any more is not brought back. Where value segments are missing and the
+ * manifest is not trusted they tell more: a segment that points into one is obsolete when another was made from it (an
+ * edit removed the values), and is the output of a merge that did not end when all that it was made from is there. */
 #include "tools/repair.h"
 
 #include <stdio.h>
@@ -50,6 +55,12 @@ static bole_status note_loss(void *context, const bl_segment_loss *loss, bole_er
     return add_range(context, loss->offset, loss->after, loss->upto, bl_repair_reason(context, loss->why));
 }
 
+static bole_status pass_loss(void *context, const bl_segment_loss *loss, bole_error *error)
+{
+    (void)context, (void)loss, (void)error; /* each entry that points there tells */
+    return BOLE_OK;
+}
+
 /* ---- Looking through ------------------------------------------------------------------------------------------- */
 
 static bool counts(const bl_repair *repair, const bl_repair_segment *segment)
@@ -65,7 +76,7 @@ static bool counts(const bl_repair *repair, const bl_repair_segment *segment)
 /* Nothing says to which table it belongs: what it lost may have been of any. */
 static bool is_homeless(const bl_repair_segment *segment)
 {
-    return !segment->named && segment->found.footer == NULL;
+    return !segment->named && segment->found.footer == NULL && !segment->values;
 }
 
 /* A table from what the file, or an edit, says; else one by the segment's number. */
@@ -88,6 +99,16 @@ static bole_status find_table(bl_repair *repair, bl_repair_segment *segment)
     return BOLE_OK;
 }
 
+static void drop_ranges(bl_repair *repair, uint32_t from)
+{
+    while (repair->range_count > from) {
+        bl_repair_range *range = &repair->ranges[--repair->range_count];
+        bole_buffer_free(&range->after);
+        bole_buffer_free(&range->upto);
+        bl_free(range->why);
+    }
+}
+
 static bole_status look_through(bl_repair *repair, bl_repair_segment *segment)
 {
     char path[BL_PATH_BYTES_MAX];
@@ -96,11 +117,15 @@ static bole_status look_through(bl_repair *repair, bl_repair_segment *segment)
     if (!bl_file_path(path, repair->path, BL_FILE_SEGMENT, segment->number))
         return bl_fail(repair->error, BOLE_TOO_LARGE, "the path %.200s... is too long", repair->path);
     segment->range_first = repair->range_count;
+    segment->values = segment->named && bl_segment_meta_holds_values(&segment->meta);
     if (segment->on_disk)
-        status = bl_segment_salvage_open(repair->vfs, path, segment->named ? &segment->meta : NULL, note_loss,
-                                         repair, &segment->salvage, &story);
+        status = bl_segment_salvage_open(repair->vfs, path, segment->named ? &segment->meta : NULL,
+                                         segment->values ? pass_loss : note_loss, repair, &segment->salvage,
+                                         &story);
     if (status == BOLE_NO_MEMORY)
         return bl_fail(repair->error, status, "%s", story.message);
+    if (status != BOLE_OK && segment->values)
+        return BOLE_OK;      /* each entry that points there tells */
     if (status != BOLE_OK) { /* nothing of it can be read */
         const char *why = status != BOLE_NOT_FOUND ? bl_repair_reason(repair, story.message)
                           : repair->trusted
@@ -111,9 +136,15 @@ static bole_status look_through(bl_repair *repair, bl_repair_segment *segment)
         segment->sequence_max = segment->named ? segment->meta.sequence_max : UINT64_MAX;
     } else {
         bl_segment_salvage_describe(segment->salvage, &segment->found);
+        if (segment->found.holds_values &&
+            !segment->values) { /* only the file says so: its losses are none */
+            segment->values = true;
+            drop_ranges(repair, segment->range_first);
+        }
         if (segment->found.footer != NULL)
             segment->sequence_max = segment->found.footer->meta.sequence_max;
-        status = find_table(repair, segment);
+        if (!segment->values || segment->found.footer != NULL)
+            status = find_table(repair, segment);
         if (status == BOLE_OK && is_homeless(segment)) {
             bole_slice open = { NULL, 0 };
             segment->sequence_max = UINT64_MAX;
@@ -154,13 +185,54 @@ static void excuse_missing(bl_repair *repair)
     }
 }
 
-/* An output of a merge is there, and one of the inputs is gone: so are the others, but for their files. */
+/* Does it point into a value segment whose file is gone? */
+static bool points_nowhere(const bl_repair *repair, const bl_repair_segment *segment)
+{
+    bole_slice uses = segment->found.footer == NULL ? segment->meta.value_uses
+                                                    : segment->found.footer->meta.value_uses;
+    bl_value_use use;
+    while (bl_value_uses_next(&uses, &use)) {
+        const bl_repair_segment *values = bl_repair_segment_of(repair, use.segment);
+        if (values == NULL || !values->on_disk)
+            return true;
+    }
+    return false;
+}
+
+static bool input_points_nowhere(const bl_repair *repair, bl_id id)
+{
+    for (uint32_t i = 0; i < repair->segment_count; i++)
+        if (repair->segments[i].salvage != NULL && bl_id_equal(repair->segments[i].found.id, id))
+            return points_nowhere(repair, &repair->segments[i]);
+    return false;
+}
+
+/* An output whose value segment was not finished, while all that it was made from is there: the merge did not end. */
+static bole_status drop_unfinished(bl_repair *repair, bl_repair_segment *output)
+{
+    const bl_segment_footer *footer = output->found.footer;
+    bool unfinished = footer->input_count != 0 && points_nowhere(repair, output);
+    for (uint32_t i = 0; unfinished && i < footer->input_count; i++)
+        unfinished = is_there(repair, footer->inputs[i]) && !input_points_nowhere(repair, footer->inputs[i]);
+    if (!unfinished)
+        return BOLE_OK;
+    output->used = false;
+    char name[64];
+    snprintf(name, sizeof name, "%06llu.seg", (unsigned long long)output->number);
+    return bl_repair_tell(repair, BOLE_REPAIR_NOTE,
+                          &(bl_repair_place){ name, BL_NO_OFFSET, NULL, { 0 }, { 0 } },
+                          "not used: the merge that wrote it did not write its values");
+}
+
+/* An output of a merge is there, and one of the inputs is gone, or what it points to: so are the others, but for their
+ * files. */
 static bole_status drop_inputs(bl_repair *repair, const bl_repair_segment *output)
 {
     const bl_segment_footer *footer = output->found.footer;
     bool proved = false;
     for (uint32_t i = 0; i < footer->input_count; i++)
-        proved = proved || !is_there(repair, footer->inputs[i]);
+        proved = proved || !is_there(repair, footer->inputs[i]) ||
+                 input_points_nowhere(repair, footer->inputs[i]);
     for (uint32_t i = 0; proved && i < footer->input_count; i++)
         for (uint32_t j = 0; j < repair->segment_count; j++) {
             bl_repair_segment *input = &repair->segments[j];
@@ -218,7 +290,7 @@ static bole_status tell(bl_repair *repair, const bl_repair_segment *segment)
     bole_repair_report *report = repair->report;
     bole_status status = BOLE_OK;
     if (segment->salvage == NULL) {
-        report->segments_missing++;
+        report->segments_missing += !segment->values; /* else when an entry needs it */
     } else {
         const bl_segment_salvaged *found = &segment->found;
         report->segments++;
@@ -226,8 +298,8 @@ static bole_status tell(bl_repair *repair, const bl_repair_segment *segment)
         report->blocks += found->blocks;
         status = bl_repair_tell(repair, BOLE_REPAIR_KEPT,
                                 &(bl_repair_place){ name, BL_NO_OFFSET, table_name, { 0 }, { 0 } },
-                                "%llu blocks with %llu entries can be read%s",
-                                (unsigned long long)found->blocks, (unsigned long long)found->entries,
+                                "%llu blocks with %llu %s can be read%s", (unsigned long long)found->blocks,
+                                (unsigned long long)found->entries, segment->values ? "values" : "entries",
                                 found->complete ? ", all of it" : "");
     }
     return status == BOLE_OK ? tell_losses(repair, segment, name, table_name) : status;
@@ -244,6 +316,11 @@ bole_status bl_repair_segments(bl_repair *repair)
         bl_repair_table *table = bl_repair_table_of(repair, segment->table);
         if (segment->salvage != NULL && table != NULL && table->dropped)
             segment->used = false;
+    }
+    for (uint32_t i = 0; i < repair->segment_count && status == BOLE_OK && !repair->trusted; i++) {
+        bl_repair_segment *segment = &repair->segments[i];
+        if (segment->used && segment->found.footer != NULL)
+            status = drop_unfinished(repair, segment);
     }
     for (uint32_t i = 0; i < repair->segment_count && status == BOLE_OK && !repair->trusted; i++)
         if (repair->segments[i].used && repair->segments[i].found.complete &&

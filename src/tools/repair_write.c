@@ -4,7 +4,8 @@
  * The sources of a table are its segments' good blocks and the logs' memtable. They may overlap in any way, also one
  * that no living store knows, so the merge is a plain heap that asks for nothing but order within a source. Sequences
  * decide; where a merge into the last level set them to zero, the segment whose entries came later wins.
- * A segment is opened when the merge gets to its first key, so that only those that overlap are open at once. */
+ * A segment is opened when the merge gets to its first key, so that only those that overlap are open at once; of the
+ * value segments one at a time. An entry whose value is lost is told of, and no older version takes its place. */
 #include "tools/repair.h"
 
 #include <stdio.h>
@@ -34,8 +35,9 @@ typedef struct merge { /* of one table */
     uint32_t range_count, range_next;
     bl_repair_range **active; /* that began below the present key and did not end yet */
     uint32_t active_count;
-    bole_buffer last;
-    bool any;
+    bole_buffer last, before; /* the present key, and the one before it */
+    bool any, any_before;
+    bl_segment_salvage *values; /* of the value segment that is open */
     /* where it goes */
     bole_db *db;
     bole_table *target;
@@ -114,8 +116,8 @@ static bole_status add_sources(merge *on)
         return bl_fail(repair->error, BOLE_NO_MEMORY, "merge of table %s", on->table->name);
     for (uint32_t i = 0; i < repair->segment_count; i++) {
         const bl_repair_segment *segment = &repair->segments[i];
-        if (segment->used && segment->salvage != NULL && segment->table == on->table->number &&
-            segment->found.blocks > 0)
+        if (segment->used && segment->salvage != NULL && !segment->values &&
+            segment->table == on->table->number && segment->found.blocks > 0)
             on->sources[on->count++] = (source){ .salvage = segment->salvage,
                                                  .age = segment->sequence_max,
                                                  .key = segment->found.first };
@@ -231,6 +233,58 @@ static bole_status put(merge *on, const source *entry)
     return full ? write_batch(on) : BOLE_OK;
 }
 
+static bole_status tell_lost_value(merge *on, const source *entry, const bl_value_pointer *pointer)
+{
+    static const uint8_t empty[1] = { 0 };
+    char name[64];
+    snprintf(name, sizeof name, "%06llu.seg", (unsigned long long)pointer->segment);
+    bl_repair_place place = {
+        .file = name,
+        .offset = pointer->offset,
+        .table = on->table->name,
+        .after = !on->any_before ? (bole_slice){ NULL, 0 }
+                                 : bl_slice(on->before.size == 0 ? empty : on->before.data, on->before.size),
+        .upto = entry->key,
+    };
+    return bl_repair_tell(on->repair, BOLE_REPAIR_LOST, &place,
+                          "the value of the last of them, %llu bytes, is lost",
+                          (unsigned long long)pointer->bytes);
+}
+
+/* Fetch the value of an entry that has only a pointer to it. *lost: told. */
+static bole_status fetch_value(merge *on, source *entry, bool *lost)
+{
+    bl_value_pointer pointer;
+    bole_status status = BOLE_NOT_FOUND;
+    bl_repair_segment *segment = NULL;
+    if (bl_value_pointer_decode(entry->value, &pointer))
+        segment = bl_repair_segment_of(on->repair, pointer.segment);
+    if (segment != NULL && segment->salvage != NULL && segment->values) {
+        if (on->values != NULL && on->values != segment->salvage)
+            bl_segment_salvage_rest(on->values);
+        on->values = segment->salvage;
+        status = bl_segment_salvage_value(segment->salvage, &pointer, entry->key, &entry->value,
+                                          on->repair->error);
+    }
+    *lost = status == BOLE_NOT_FOUND;
+    if (*lost && segment != NULL && !segment->on_disk && !segment->missed) {
+        segment->missed = true;
+        on->repair->report->segments_missing++;
+    }
+    return *lost ? tell_lost_value(on, entry, &pointer) : status;
+}
+
+static bole_status keep(merge *on, source *entry)
+{
+    bool lost = false;
+    bole_status status = BOLE_OK;
+    if (bl_tag_kind(entry->tag) == BL_KIND_DELETE)
+        return BOLE_OK;
+    if (bl_tag_kind(entry->tag) == BL_KIND_PUT_WITH_VALUE_POINTER)
+        status = fetch_value(on, entry, &lost);
+    return status == BOLE_OK && !lost ? put(on, entry) : status;
+}
+
 static bole_status merge_all(merge *on)
 {
     bole_status status = BOLE_OK;
@@ -242,12 +296,16 @@ static bole_status merge_all(merge *on)
         }
         bole_slice last = bl_slice(on->last.data, on->last.size);
         if (!on->any || bl_compare(on->table->comparator, front->key, last) != 0) {
+            bole_buffer before = on->before;
+            on->before = on->last;
+            on->last = before;
+            on->any_before = on->any;
             on->any = true;
             on->last.size = 0;
             if (front->key.size > 0 && !bl_buffer_assign(&on->last, front->key.data, front->key.size))
                 status = bl_fail(on->repair->error, BOLE_NO_MEMORY, "a key of table %s", on->table->name);
-            if (status == BOLE_OK && bl_tag_kind(front->tag) == BL_KIND_PUT)
-                status = put(on, front);
+            if (status == BOLE_OK)
+                status = keep(on, front);
         }
         if (status == BOLE_OK)
             status = step(on);
@@ -274,7 +332,8 @@ static bole_status leave_out(bl_repair *repair, const bl_repair_table *table)
 {
     uint64_t entries = 0;
     for (uint32_t i = 0; i < repair->segment_count; i++)
-        if (repair->segments[i].used && repair->segments[i].table == table->number)
+        if (repair->segments[i].used && !repair->segments[i].values &&
+            repair->segments[i].table == table->number)
             entries += repair->segments[i].found.entries;
     repair->report->entries_left_out += entries;
     return bl_repair_tell(repair, BOLE_REPAIR_LOST,
@@ -301,7 +360,10 @@ static bole_status write_table(bl_repair *repair, const bl_repair_table *table, 
         bl_cursor_close(on.sources[i].cursor);
     bole_batch_destroy(on.batch);
     bole_table_close(on.target);
+    if (on.values != NULL)
+        bl_segment_salvage_rest(on.values);
     bole_buffer_free(&on.last);
+    bole_buffer_free(&on.before);
     bl_free(on.sources);
     bl_free(on.ranges);
     bl_free(on.active);

@@ -4,7 +4,8 @@
  * Opening for reading already proves the manifest, the versions' invariants and the logs that recovery
  * needs; verify goes
  * on behind the first problem where it can: every segment with every block, order, counts and filter, and every log
- * record by record. A directory that cannot be opened at all is one problem, with its message. */
+ * record by record; and that each pointer leads to the value of its key (verify_values.c). A directory that cannot be
+ * opened at all is one problem, with its message. */
 #include <bole/bole_inspect.h>
 
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include "base/alloc.h"
 #include "engine/log_structured_store.h"
 #include "log/log_replay.h"
+#include "tools/verify_values.h"
 
 typedef struct verification {
     void (*problem)(void *context, const bole_error *problem);
@@ -26,26 +28,32 @@ static void tell(verification *v, const bole_error *error)
         v->problem(v->context, error);
 }
 
-static void verify_segments(verification *v, bole_db *db)
+static void tell_of_value(void *context, const bole_error *error) { tell(context, error); }
+
+static bool verify_segment(void *context, const bl_version_table *table, bl_segment *segment)
 {
+    verification *v = context;
+    const bl_segment_meta *meta = bl_segment_meta_of(segment);
+    bole_error error = BOLE_ERROR_INIT;
+    (void)table;
+    v->report->segments++;
+    v->report->blocks += meta->blocks;
+    v->report->entries += bl_segment_meta_holds_values(meta) ? 0 : meta->entries;
+    v->report->bytes += meta->file_bytes;
+    if (bl_segment_check(segment, true, &error) != BOLE_OK)
+        tell(v, &error);
+    return true;
+}
+
+static bole_status verify_segments(verification *v, bole_db *db, bole_error *error)
+{
+    bole_status status = BOLE_OK;
     bl_read_state *state = bl_read_state_acquire(db, NULL);
-    for (uint32_t t = 0; t < state->version->table_count; t++)
-        for (uint32_t l = 0; l < BOLE_LEVELS_MAX; l++) {
-            const bl_level *level = &state->version->tables[t].levels[l];
-            for (uint32_t r = 0; r < level->run_count; r++)
-                for (uint32_t s = 0; s < level->runs[r].count; s++) {
-                    bl_segment *segment = level->runs[r].segments[s];
-                    const bl_segment_meta *meta = bl_segment_meta_of(segment);
-                    bole_error error = BOLE_ERROR_INIT;
-                    v->report->segments++;
-                    v->report->blocks += meta->blocks;
-                    v->report->entries += meta->entries;
-                    v->report->bytes += meta->file_bytes;
-                    if (bl_segment_check(segment, true, &error) != BOLE_OK)
-                        tell(v, &error);
-                }
-        }
+    bl_version_each_segment(state->version, verify_segment, v);
+    for (uint32_t t = 0; t < state->version->table_count && status == BOLE_OK; t++)
+        status = bl_verify_values(&state->version->tables[t], tell_of_value, v, error);
     bl_read_state_unref(state);
+    return status;
 }
 
 static bole_status count_item(void *context, const bl_log_item *item, bole_error *error)
@@ -104,9 +112,10 @@ BOLE_API bole_status bole_verify(const char *path, const bole_options *options,
             *error = story;
         return status;
     }
-    verify_segments(&v, db);
+    status = verify_segments(&v, db, error);
     void *log_context[2] = { &v, db };
-    status = bole_inspect_logs(db, verify_log, log_context, error);
+    if (status == BOLE_OK)
+        status = bole_inspect_logs(db, verify_log, log_context, error);
     bole_status closed = bole_close(db, status == BOLE_OK ? error : NULL);
     if (status == BOLE_OK)
         status = closed;

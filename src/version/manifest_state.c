@@ -11,6 +11,7 @@
  *             (STATE-3) Logs are in order: each starts at or above where the one before starts, and ends.
  *             (STATE-4) A table that is dropped has no segments left: the edit that drops it removes them by
  *                       name.
+ *             (STATE-5) A value segment stays one, and always has an entry that is not dead.
  * THREADS     One at a time; version_set.c applies to a copy of its own.
  * NOT HERE    Order of keys inside runs (VER-1 to VER-3): version.c, once, on the final state. */
 #include "version/manifest_state.h"
@@ -365,7 +366,7 @@ static void forget_drops(bl_manifest_state *state)
 
 static bole_status check_place(uint64_t number, uint32_t level, uint32_t run, const edit_origin *origin)
 {
-    if (level >= BOLE_LEVELS_MAX || (level > 0 && run != 0))
+    if (level > BL_LEVEL_VALUES || (level > 0 && run != 0))
         return misfit(origin, "segment %llu cannot stand in level %u, run %u", (unsigned long long)number,
                       level, run);
     return BOLE_OK;
@@ -383,6 +384,10 @@ static bole_status check_segment(const bl_manifest_state *state, const bl_segmen
         meta->tombstones > meta->entries || meta->sequence_min > meta->sequence_max ||
         meta->sequence_max > BL_SEQUENCE_MAX)
         return misfit(origin, "segment %llu is described in a way that no segment is", number);
+    if (bl_segment_meta_holds_values(meta) &&
+        (meta->dead_entries >= meta->entries || meta->dead_bytes > meta->raw_bytes ||
+         meta->blocks != meta->entries || meta->tombstones != 0))
+        return misfit(origin, "value segment %llu is described in a way that none is", number);
     return check_place(meta->number, meta->level, meta->run, origin);
 }
 
@@ -398,7 +403,12 @@ static bole_status add_segment(bl_manifest_state *state, const bl_segment_meta *
                       (unsigned long long)meta->number, meta->table);
     if ((uint64_t)(state->segment_count + 1) * 2 > state->slot_count && !grow_slots(state))
         return no_memory(origin->error);
-    bl_state_segment segment = { meta->number, meta->table, meta->level, meta->run, NULL };
+    bl_state_segment segment = { .number = meta->number,
+                                 .table = meta->table,
+                                 .level = meta->level,
+                                 .run = meta->run,
+                                 .live_entries = meta->entries - meta->dead_entries,
+                                 .live_bytes = meta->raw_bytes - meta->dead_bytes };
     if (state->keep_metas) {
         segment.meta = bl_new(bl_segment_meta);
         if (segment.meta == NULL)
@@ -444,6 +454,9 @@ static bole_status move_segment(bl_manifest_state *state, const bl_segment_move 
     if (slot == NULL)
         return misfit(origin, "segment %llu of table %u is moved and is not there",
                       (unsigned long long)move->number, move->table);
+    if (slot->level == BL_LEVEL_VALUES || move->level == BL_LEVEL_VALUES)
+        return misfit(origin, "segment %llu is moved to or from the value segments",
+                      (unsigned long long)move->number);
     slot->level = move->level;
     slot->run = move->run;
     if (slot->meta != NULL) {
@@ -451,6 +464,23 @@ static bole_status move_segment(bl_manifest_state *state, const bl_segment_move 
         slot->meta->run = move->run;
     }
     return check_place(move->number, move->level, move->run, origin);
+}
+
+static bole_status kill_values(bl_manifest_state *state, const bl_values_died *died,
+                               const edit_origin *origin)
+{
+    bl_state_segment *slot = find_in_table(state, died->number, died->table);
+    if (slot == NULL || slot->level != BL_LEVEL_VALUES || died->more.entries >= slot->live_entries ||
+        died->more.bytes > slot->live_bytes)
+        return misfit(origin, "more values of segment %llu of table %u die than live",
+                      (unsigned long long)died->number, died->table);
+    slot->live_entries -= died->more.entries;
+    slot->live_bytes -= died->more.bytes;
+    if (slot->meta != NULL) {
+        slot->meta->dead_entries += died->more.entries;
+        slot->meta->dead_bytes += died->more.bytes;
+    }
+    return BOLE_OK;
 }
 
 /* ---- Logs ---- */
@@ -588,6 +618,8 @@ static bole_status apply_segments(bl_manifest_state *state, const bl_version_edi
         status = move_segment(state, &edit->moved[i], origin);
     for (uint32_t i = 0; i < edit->added_count && status == BOLE_OK; i++)
         status = add_segment(state, &edit->added[i], origin);
+    for (uint32_t i = 0; i < edit->died_count && status == BOLE_OK; i++)
+        status = kill_values(state, &edit->died[i], origin);
     return status;
 }
 

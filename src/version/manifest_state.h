@@ -14,7 +14,8 @@ enum { BL_TABLES_MAX = 16384, BL_LOGS_MAX = 4096, BL_DROPPED_MAX = 16384 };
 typedef struct bl_state_segment { /* one slot of a hash table by number; number 0: free */
     uint64_t number;
     uint32_t table, level, run;
-    bl_segment_meta *meta; /* owned; NULL where the state keeps no metas. Its level and run are as above */
+    uint64_t live_entries, live_bytes; /* of a value segment: not dead yet */
+    bl_segment_meta *meta; /* owned; NULL where the state keeps no metas. Level, run, dead values are as above */
 } bl_state_segment;
 
 typedef struct bl_state_table {

@@ -52,6 +52,7 @@ static bole_status remove_dropped_segments(const bl_version *version, bl_pending
     for (uint32_t i = 0; i < edit->tables_dropped_count; i++) {
         const bl_version_table *table = bl_version_table_by_number(version, edit->tables_dropped[i].number);
         bl_assert(table != NULL);
+        room += table->values.count;
         for (uint32_t l = 0; l < BOLE_LEVELS_MAX; l++)
             for (uint32_t r = 0; r < table->levels[l].run_count; r++)
                 room += table->levels[l].runs[r].count;
@@ -66,6 +67,9 @@ static bole_status remove_dropped_segments(const bl_version *version, bl_pending
         pending->removed[count] = edit->removed[count];
     for (uint32_t i = 0; i < edit->tables_dropped_count; i++) {
         const bl_version_table *table = bl_version_table_by_number(version, edit->tables_dropped[i].number);
+        for (uint32_t s = 0; s < table->values.count; s++)
+            if (!is_listed(edit, table->number, table->values.numbers[s]))
+                pending->removed[count++] = (bl_segment_place){ table->number, table->values.numbers[s] };
         for (uint32_t l = 0; l < BOLE_LEVELS_MAX; l++) {
             for (uint32_t r = 0; r < table->levels[l].run_count; r++) {
                 const bl_run *run = &table->levels[l].runs[r];
@@ -140,6 +144,16 @@ static const bl_run *find_run(const bl_version *version, const bl_version_remova
 /* Find the handles of departures[0..count), all of one run and sorted, in one walk over the run. */
 static void find_handles(const bl_version *version, bl_departure *departures, uint32_t count)
 {
+    if (departures[0].from.level == BL_LEVEL_VALUES) {
+        const bl_version_values *values = &bl_version_table_by_number(version, departures[0].from.table)
+                                               ->values;
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t at = bl_version_values_find(values, departures[i].from.number);
+            bl_assert(at < values->count);
+            departures[i].segment = values->segments[at];
+        }
+        return;
+    }
     const bl_run *run = find_run(version, &departures[0].from);
     uint32_t found = 0;
     for (uint32_t i = 0; i < run->count && found < count; i++) {
@@ -285,6 +299,8 @@ static bole_status build_version(bl_version_set *set, bl_pending_edit *pending, 
             .insertion_count = pending->insertion_count,
             .removals = removals,
             .removal_count = pending->departure_count,
+            .died = edit->died,
+            .died_count = edit->died_count,
         };
         status = bl_version_build(&change, &pending->version, error);
     }

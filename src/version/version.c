@@ -5,7 +5,7 @@
  *             the prefix once; then a binary search over integers without branches (its steps are
  *             data-dependent moves, so a mispredicted branch costs nothing) finds the range of equal heads,
  *             nearly always empty, and the keys of that range alone are compared whole.
- * INVARIANTS  (VER-1) to (VER-4): version.h.
+ * INVARIANTS  (VER-1) to (VER-5): version.h.
  * THREADS     A version does not change. Counts are atomic; a reader inside an epoch needs none.
  * NOT HERE    Making a version: version_build.c. Which one is present: version_set.c. */
 #include "version/version_build.h"
@@ -46,6 +46,7 @@ void bl_version_unref(bl_version *version)
                 bl_run_body_unref(table->levels[level].runs[run].body);
             bl_free(table->levels[level].runs);
         }
+        bl_run_body_unref(table->values.body);
         bl_free(table->name);
         bl_free(table->comparator_name);
     }
@@ -74,6 +75,30 @@ const bl_version_table *bl_version_table_by_name(const bl_version *version, cons
         if (strcmp(version->tables[i].name, name) == 0)
             return &version->tables[i];
     return NULL;
+}
+
+static bool visit_table(const bl_version_table *table,
+                        bool (*visit)(void *context, const bl_version_table *table, bl_segment *segment),
+                        void *context)
+{
+    for (uint32_t l = 0; l < BOLE_LEVELS_MAX; l++)
+        for (uint32_t r = 0; r < table->levels[l].run_count; r++)
+            for (uint32_t i = 0; i < table->levels[l].runs[r].count; i++)
+                if (!visit(context, table, table->levels[l].runs[r].segments[i]))
+                    return false;
+    for (uint32_t i = 0; i < table->values.count; i++)
+        if (!visit(context, table, table->values.segments[i]))
+            return false;
+    return true;
+}
+
+void bl_version_each_segment(const bl_version *version,
+                             bool (*visit)(void *context, const bl_version_table *table, bl_segment *segment),
+                             void *context)
+{
+    for (uint32_t t = 0; t < version->table_count; t++)
+        if (!visit_table(&version->tables[t], visit, context))
+            return;
 }
 
 bl_segment *bl_version_find_segment(const bl_version *version, uint32_t table, uint64_t number,
@@ -163,7 +188,7 @@ static bole_status check_run(const bl_version_table *table, const bl_run *run, b
         bytes += meta->file_bytes;
         entries += meta->entries;
         tombstones += meta->tombstones;
-        plain = plain && meta->sequences_zeroed && meta->tombstones == 0;
+        plain = plain && meta->sequences_zeroed && meta->tombstones == 0 && meta->value_uses.size == 0;
         bl_assert(run->smallest[i].data == meta->smallest.data && run->largest[i].data == meta->largest.data);
         if (meta->table != table->number)
             return broken(error, run->segments[i], "VER-4", "stands in a table that is not its own");
@@ -265,6 +290,51 @@ static bole_status check_order(const bl_version_table *table, bole_error *error)
     return status;
 }
 
+/* (VER-5), and that sums and counts of the value segments say what they say. */
+static bole_status check_values(const bl_version_table *table, uint64_t *pointers, bole_error *error)
+{
+    const bl_version_values *values = &table->values;
+    for (uint32_t l = 0; l < BOLE_LEVELS_MAX; l++) {
+        for (uint32_t r = 0; r < table->levels[l].run_count; r++) {
+            const bl_run *run = &table->levels[l].runs[r];
+            for (uint32_t i = 0; i < run->count; i++) {
+                bole_slice uses = bl_segment_meta_of(run->segments[i])->value_uses;
+                bl_value_use use;
+                while (bl_value_uses_next(&uses, &use)) {
+                    uint32_t at = bl_version_values_find(values, use.segment);
+                    if (at == values->count)
+                        return broken(error, run->segments[i], "VER-5",
+                                      "points into a value segment that is not there");
+                    pointers[at] += use.pointers;
+                }
+            }
+        }
+    }
+    for (uint32_t i = 0; i < values->count; i++) {
+        const bl_segment_meta *meta = bl_segment_meta_of(values->segments[i]);
+        bl_dead_values dead = values->dead[i];
+        bl_assert(values->numbers[i] == meta->number && (i == 0 || values->numbers[i - 1] < meta->number));
+        if (meta->table != table->number)
+            return broken(error, values->segments[i], "VER-4", "stands in a table that is not its own");
+        if (dead.entries >= meta->entries || dead.bytes > meta->raw_bytes)
+            return broken(error, values->segments[i], "VER-5", "has more dead values than can be");
+        if (pointers[i] != meta->entries - dead.entries)
+            return broken(error, values->segments[i], "VER-5",
+                          "is not pointed into as often as it has live values");
+    }
+    return BOLE_OK;
+}
+
+static bole_status check_pointers(const bl_version_table *table, bole_error *error)
+{
+    uint64_t *pointers = bl_new_array(uint64_t, (size_t)table->values.count + 1);
+    if (pointers == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "no memory to check %u value segments", table->values.count);
+    bole_status status = check_values(table, pointers, error);
+    bl_free(pointers);
+    return status;
+}
+
 static bole_status check_table(const bl_version_table *table, bole_error *error)
 {
     for (uint32_t l = 0; l < BOLE_LEVELS_MAX; l++) {
@@ -282,7 +352,8 @@ static bole_status check_table(const bl_version_table *table, bole_error *error)
         }
         bl_assert(bytes == level->bytes);
     }
-    return table->comparator_known ? check_order(table, error) : BOLE_OK;
+    bole_status status = check_pointers(table, error);
+    return status == BOLE_OK && table->comparator_known ? check_order(table, error) : status;
 }
 
 static int compare_numbers(const void *a, const void *b)
@@ -291,33 +362,34 @@ static int compare_numbers(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-/* Every segment of a version goes by: counted when numbers is NULL. */
-static size_t collect_numbers(const bl_version *version, uint64_t *numbers)
+typedef struct number_list {
+    uint64_t *numbers; /* NULL: only counted */
+    size_t count;
+} number_list;
+
+static bool list_number(void *context, const bl_version_table *table, bl_segment *segment)
 {
-    size_t count = 0;
-    for (uint32_t t = 0; t < version->table_count; t++) {
-        for (uint32_t l = 0; l < BOLE_LEVELS_MAX; l++) {
-            const bl_level *level = &version->tables[t].levels[l];
-            for (uint32_t r = 0; r < level->run_count; r++) {
-                for (uint32_t i = 0; numbers != NULL && i < level->runs[r].count; i++)
-                    numbers[count + i] = bl_segment_meta_of(level->runs[r].segments[i])->number;
-                count += level->runs[r].count;
-            }
-        }
-    }
-    return count;
+    (void)table;
+    number_list *list = context;
+    if (list->numbers != NULL)
+        list->numbers[list->count] = bl_segment_meta_of(segment)->number;
+    list->count++;
+    return true;
 }
 
 /* (VER-4) */
 static bole_status check_places(const bl_version *version, bole_error *error)
 {
-    size_t count = collect_numbers(version, NULL);
+    number_list list = { NULL, 0 };
+    bl_version_each_segment(version, list_number, &list);
+    size_t count = list.count;
     if (count == 0)
         return BOLE_OK;
     uint64_t *numbers = bl_new_array(uint64_t, count);
     if (numbers == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "no memory to check a version of %zu segments", count);
-    collect_numbers(version, numbers);
+    list = (number_list){ numbers, 0 };
+    bl_version_each_segment(version, list_number, &list);
     qsort(numbers, count, sizeof numbers[0], compare_numbers);
     bole_status status = BOLE_OK;
     for (size_t i = 1; i < count && status == BOLE_OK; i++) {

@@ -6,7 +6,9 @@
  *   (VER-1) Level 0 holds runs, newest first; a run's segments are in key order and do not overlap.
  *   (VER-2) Every other level holds at most one run.
  *   (VER-3) Per key, versions fall in sequence from level-0 newest run to oldest, then level by level.
- *   (VER-4) A segment is in one place. Its numbers are below the next file number. */
+ *   (VER-4) A segment is in one place. Its numbers are below the next file number.
+ *   (VER-5) Into each value segment of a table lead as many pointers of the table's segments as it has entries that
+ *           are not dead, at least one; every value segment that is pointed into is there. */
 #ifndef BL_VERSION_VERSION_H
 #define BL_VERSION_VERSION_H
 
@@ -33,6 +35,19 @@ typedef struct bl_level {
     uint64_t bytes, entries, tombstones;
 } bl_level;
 
+/* The value segments of a table (segment/value_pointer.h). */
+typedef struct bl_dead_values { /* that nothing points to any more: keys and values count */
+    uint64_t entries, bytes;
+} bl_dead_values;
+typedef struct bl_version_values {
+    uint32_t count;
+    uint64_t *numbers;      /* rising: pointers are looked up here */
+    bl_segment **segments;  /* parallel; references are the list's */
+    bl_dead_values *dead;   /* parallel */
+    uint64_t file_bytes, entries, raw_bytes, dead_entries, dead_bytes; /* sums */
+    struct bl_run_body *body; /* the arrays; counted, shared between versions */
+} bl_version_values;
+
 typedef struct bl_version_table {
     uint32_t number;
     char *name;
@@ -41,6 +56,7 @@ typedef struct bl_version_table {
     bool comparator_known;      /* false: the table can be dumped and verified, not searched */
     uint64_t created;           /* log position */
     bl_level levels[BOLE_LEVELS_MAX];
+    bl_version_values values;
 } bl_version_table;
 
 typedef struct bl_version {
@@ -60,6 +76,12 @@ static inline const bl_version_table *bl_version_table_by_number(const bl_versio
     return bl_version_table_search(version, number);
 }
 const bl_version_table *bl_version_table_by_name(const bl_version *version, const char *name);
+/* Index of the value segment with this number; count when there is none. */
+static inline uint32_t bl_version_values_find(const bl_version_values *values, uint64_t number);
+/* Calls `visit` with every segment of a version, value segments last in each table, until it returns false. */
+void bl_version_each_segment(const bl_version *version,
+                             bool (*visit)(void *context, const bl_version_table *table, bl_segment *segment),
+                             void *context);
 /* Where is this segment of `table`? NULL: nowhere. A segment's place is where the version has it: a trivial
  * move does not change the level and run in the handle's meta. Cost: looks at every segment of the table. */
 bl_segment *bl_version_find_segment(const bl_version *version, uint32_t table, uint64_t number,
@@ -83,7 +105,24 @@ static inline bl_segment *bl_run_find(const bl_run *run, bl_comparator *comparat
     return run->segments[at];
 }
 
-/* (VER-1) to (VER-4), the last one without the next file number. Order of keys is looked at where the
+static inline uint32_t bl_version_values_find(const bl_version_values *values, uint64_t number)
+{
+    uint32_t low = 0, count = values->count;
+    while (count > 1) {
+        uint32_t half = count / 2;
+        low = values->numbers[low + half - 1] < number ? low + half : low; /* a conditional move */
+        count -= half;
+    }
+    return count == 1 && values->numbers[low] == number ? low : values->count;
+}
+
+/* Is more than one in `share` of its bytes dead? Then its values are worth writing anew. 0: never. */
+static inline bool bl_version_values_condemned(const bl_version_values *values, uint32_t at, uint32_t share)
+{
+    return share != 0 && values->dead[at].bytes > bl_segment_meta_of(values->segments[at])->raw_bytes / share;
+}
+
+/* (VER-1) to (VER-5), (VER-4) without the next file number. Order of keys is looked at where the
  * comparator is known; (VER-3) as far as metas tell: level-0 runs that overlap must not overlap in sequences,
  * and where two levels share a bounding key the upper one must not be older as a whole. BOLE_CORRUPT names
  * the segment. */
@@ -92,7 +131,7 @@ BOLE_CHECKED bole_status bl_version_check(const bl_version *version, bole_error 
 /* ---- Making the next one (version_build.c) ---- */
 
 typedef struct bl_version_insertion {
-    uint32_t table, level, run;
+    uint32_t table, level, run; /* level BL_LEVEL_VALUES, run 0: a value segment */
     bl_segment *segment; /* the version takes a reference of its own */
 } bl_version_insertion;
 
@@ -100,6 +139,12 @@ typedef struct bl_version_removal {
     uint32_t table, level, run;
     uint64_t number;
 } bl_version_removal;
+
+typedef struct bl_values_died { /* more of a value segment is dead */
+    uint32_t table;
+    uint64_t number;
+    bl_dead_values more;
+} bl_values_died;
 
 typedef struct bl_version_birth { /* of a table */
     uint32_t number;
@@ -119,6 +164,8 @@ typedef struct bl_version_change {
     uint32_t insertion_count;
     bl_version_removal *removals; /* sorted in place; each must be where it says (asserted) */
     uint32_t removal_count;
+    const bl_values_died *died; /* of value segments that stay or come */
+    uint32_t died_count;
 } bl_version_change;
 /* One reference is the caller's. BOLE_NO_MEMORY is the only failure: call bl_version_check on the result. */
 BOLE_CHECKED bole_status bl_version_build(const bl_version_change *change, bl_version **out,

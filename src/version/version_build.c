@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* version_build.c -- the next version from the one before and what changes.
  *
- * A run that nothing comes into or goes out of is shared, arrays and all; a touched one is made anew: what
- * stays of the old one, in order already, merged with the sorted newcomers. So an edit costs its touched
- * runs, not the store; and the first version of a recovered store is the same work with nothing before it.
+ * A run that nothing comes into or goes out of is shared, arrays and all, and so is the list of value segments; a
+ * touched one is made anew: what stays of the old one, in order already, merged with the sorted newcomers. So an edit
+ * costs its touched runs, not the store; and the first version of a recovered store is the same work with nothing
+ * before it.
  * INVARIANTS  (BUILD-1) A run body holds one reference on each of its segments, a version one on each of its
  *                       bodies.
  *             (BUILD-2) After a failure every reference taken is given back and the base is untouched.
@@ -37,6 +38,8 @@ static int compare_place(uint32_t table_a, uint32_t level_a, uint32_t run_a, uin
 static int compare_segments(const bl_segment *a, const bl_segment *b)
 {
     const bl_segment_meta *left = bl_segment_meta_of(a), *right = bl_segment_meta_of(b);
+    if (bl_segment_meta_holds_values(left)) /* and so does the other: they stand by number */
+        return left->number < right->number ? -1 : left->number > right->number;
     int order = bl_compare(bl_segment_comparator(a), left->smallest, right->smallest);
     if (order == 0)
         order = left->number < right->number ? -1 : left->number > right->number;
@@ -129,7 +132,8 @@ static void push_segment(bl_run *run, bl_segment *segment)
     run->bytes += meta->file_bytes;
     run->entries += meta->entries;
     run->tombstones += meta->tombstones;
-    run->plain = (run->count == 0 || run->plain) && meta->sequences_zeroed && meta->tombstones == 0;
+    run->plain = (run->count == 0 || run->plain) && meta->sequences_zeroed && meta->tombstones == 0 &&
+                 meta->value_uses.size == 0;
     run->body->count = ++run->count;
 }
 
@@ -229,6 +233,102 @@ static bole_status build_level(build *state, const bl_version_table *table, uint
     return BOLE_OK;
 }
 
+/* ---- Value segments ---- */
+
+static bool make_values(uint32_t count, bl_version_values *out)
+{
+    size_t each = sizeof(bl_segment *) + sizeof(uint64_t) + sizeof(bl_dead_values);
+    uint8_t *memory = bl_alloc(sizeof(bl_run_body) + count * each);
+    if (memory == NULL)
+        return false;
+    out->body = (bl_run_body *)(void *)memory;
+    out->segments = (bl_segment **)(void *)(memory + sizeof(bl_run_body));
+    out->numbers = (uint64_t *)(void *)(out->segments + count);
+    out->dead = (bl_dead_values *)(void *)(out->numbers + count);
+    *out->body = (bl_run_body){ .segments = out->segments };
+    atomic_init(&out->body->references, 1);
+    return true;
+}
+
+static void push_values(bl_version_values *out, bl_segment *segment, bl_dead_values dead)
+{
+    const bl_segment_meta *meta = bl_segment_meta_of(segment);
+    bl_segment_ref(segment);
+    out->segments[out->count] = segment;
+    out->numbers[out->count] = meta->number;
+    out->dead[out->count] = dead;
+    out->file_bytes += meta->file_bytes;
+    out->entries += meta->entries;
+    out->raw_bytes += meta->raw_bytes;
+    out->dead_entries += dead.entries;
+    out->dead_bytes += dead.bytes;
+    out->body->count = ++out->count;
+}
+
+static void push_new_values(bl_version_values *out, bl_segment *segment)
+{
+    const bl_segment_meta *meta = bl_segment_meta_of(segment);
+    push_values(out, segment, (bl_dead_values){ meta->dead_entries, meta->dead_bytes });
+}
+
+/* Deaths of the table, by any order: they are few. */
+static uint32_t apply_deaths(const bl_version_change *change, uint32_t table, bl_version_values *out)
+{
+    uint32_t applied = 0;
+    for (uint32_t i = 0; i < change->died_count; i++) {
+        const bl_values_died *death = &change->died[i];
+        if (death->table != table)
+            continue;
+        applied++;
+        if (out == NULL)
+            continue;
+        uint32_t at = bl_version_values_find(out, death->number);
+        bl_assert(at < out->count);
+        out->dead[at].entries += death->more.entries;
+        out->dead[at].bytes += death->more.bytes;
+        out->dead_entries += death->more.entries;
+        out->dead_bytes += death->more.bytes;
+    }
+    return applied;
+}
+
+static bole_status build_values(build *state, uint32_t table, const bl_version_values *old,
+                                bl_version_values *out, bole_error *error)
+{
+    const bl_version_change *change = state->change;
+    touched_range touched = take_touched(state, table, BL_LEVEL_VALUES, 0);
+    uint32_t inserted = touched.insertion_end - touched.insertion_first;
+    uint32_t removed = touched.removal_end - touched.removal_first, before = old == NULL ? 0 : old->count;
+    if (inserted == 0 && removed == 0 && apply_deaths(change, table, NULL) == 0) {
+        if (before != 0) {
+            *out = *old;
+            atomic_fetch_add_explicit(&out->body->references, 1, memory_order_relaxed);
+        }
+        return BOLE_OK;
+    }
+    bl_assert(removed <= before);
+    if (before - removed + inserted == 0)
+        return BOLE_OK;
+    if (!make_values(before - removed + inserted, out))
+        return no_memory(error);
+    uint32_t next = touched.insertion_first, gone = 0;
+    for (uint32_t i = 0; i < before; i++) {
+        if (removed != 0 && is_removed(change, &touched, old->numbers[i])) {
+            gone++;
+            continue;
+        }
+        while (next < touched.insertion_end &&
+               compare_segments(change->insertions[next].segment, old->segments[i]) < 0)
+            push_new_values(out, change->insertions[next++].segment);
+        push_values(out, old->segments[i], old->dead[i]);
+    }
+    while (next < touched.insertion_end)
+        push_new_values(out, change->insertions[next++].segment);
+    bl_assert(gone == removed);
+    (void)apply_deaths(change, table, out);
+    return BOLE_OK;
+}
+
 static bole_status build_table(build *state, const bl_version_table *old, bl_version_table *out,
                                bole_error *error)
 {
@@ -238,7 +338,7 @@ static bole_status build_table(build *state, const bl_version_table *old, bl_ver
         if (status != BOLE_OK)
             return status;
     }
-    return BOLE_OK;
+    return build_values(state, out->number, old == NULL ? NULL : &old->values, &out->values, error);
 }
 
 static bool is_dropped(const bl_version_change *change, uint32_t table)

@@ -6,6 +6,7 @@
 
 #include "version/version.h"
 
+/* Of a run, or of a table's value segments. */
 typedef struct bl_run_body {
     _Atomic uint32_t references;
     uint32_t count; /* segments that are referenced */

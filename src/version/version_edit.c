@@ -14,7 +14,7 @@
  *             (EDIT-2) No byte of a decoded edit is read outside of the given bytes, and nothing is allocated
  *                      beyond a small multiple of them.
  *             (EDIT-3) What must be understood and is not built (bounds that exclude, a sequence that
- *                      overrides the file's, value files) is refused, never misread.
+ *                      overrides the file's) is refused, never misread.
  * THREADS     Any; no state.
  * NOT HERE    Whether an edit fits the state before it: manifest_state.c. Text: version_edit_text.c. */
 #include "version/version_edit.h"
@@ -42,6 +42,7 @@ enum edit_field {
     EDIT_SEGMENT_ADDED = 12,   /* segment fields */
     EDIT_SEGMENT_REMOVED = 13, /* segment fields: number, table */
     EDIT_SEGMENT_MOVED = 14,   /* segment fields: number, table, level, run */
+    EDIT_VALUES_DIED = 15,     /* segment fields: number, table, dead: what is dead besides */
     EDIT_FIELDS
 };
 enum table_field { TABLE_NUMBER = 1, TABLE_POSITION, TABLE_NAME, TABLE_COMPARATOR, TABLE_FIELDS };
@@ -67,7 +68,10 @@ enum segment_field {
     /* Room that is not built: */
     SEGMENT_BOUNDS = 18, /* bit 0: smallest excluded, bit 1: largest excluded; absent: both are keys in it */
     SEGMENT_SEQUENCE_OVERRIDE = 19, /* all entries have this sequence, whatever the file says (ingest) */
-    SEGMENT_VALUE_FILES = 20,       /* numbers of value files that it points into */
+    /* Built: */
+    SEGMENT_VALUE_USES = 20, /* value segments that it points into: varint number, varint pointers, each */
+    SEGMENT_DEAD =
+        21, /* of a value segment, which alone has it: varint entries, varint bytes that are dead */
     SEGMENT_FIELDS
 };
 
@@ -146,6 +150,13 @@ static void put_log(field_writer *writer, unsigned tag, const bl_log_description
     put_inner(writer, tag);
 }
 
+static void put_dead(field_writer *writer, bl_dead_values dead)
+{
+    uint8_t bytes[2 * BL_VARINT_BYTES_MAX];
+    uint8_t *end = bl_put_varint(bl_put_varint(bytes, dead.entries), dead.bytes);
+    put_bytes(writer, &writer->inner, SEGMENT_DEAD, true, bytes, (size_t)(end - bytes));
+}
+
 static void put_segment(field_writer *writer, const bl_segment_meta *meta)
 {
     bole_buffer *inner = &writer->inner;
@@ -166,6 +177,10 @@ static void put_segment(field_writer *writer, const bl_segment_meta *meta)
     put_number(writer, inner, SEGMENT_BLOCKS, true, meta->blocks);
     put_number(writer, inner, SEGMENT_RAW_BYTES, false, meta->raw_bytes);
     put_fixed(writer, inner, SEGMENT_CREATED_US, false, (uint64_t)meta->created_us);
+    if (meta->value_uses.size != 0)
+        put_bytes(writer, inner, SEGMENT_VALUE_USES, true, meta->value_uses.data, meta->value_uses.size);
+    if (bl_segment_meta_holds_values(meta))
+        put_dead(writer, (bl_dead_values){ meta->dead_entries, meta->dead_bytes });
     put_inner(writer, EDIT_SEGMENT_ADDED);
 }
 
@@ -183,6 +198,14 @@ static void put_move(field_writer *writer, const bl_segment_move *move)
     put_number(writer, &writer->inner, SEGMENT_LEVEL, true, move->level);
     put_number(writer, &writer->inner, SEGMENT_RUN, true, move->run);
     put_inner(writer, EDIT_SEGMENT_MOVED);
+}
+
+static void put_died(field_writer *writer, const bl_values_died *died)
+{
+    put_number(writer, &writer->inner, SEGMENT_NUMBER, true, died->number);
+    put_number(writer, &writer->inner, SEGMENT_TABLE, true, died->table);
+    put_dead(writer, died->more);
+    put_inner(writer, EDIT_VALUES_DIED);
 }
 
 static void put_edit(field_writer *writer, const bl_version_edit *edit)
@@ -212,6 +235,8 @@ static void put_edit(field_writer *writer, const bl_version_edit *edit)
         put_place(writer, &edit->removed[i]);
     for (uint32_t i = 0; i < edit->moved_count; i++)
         put_move(writer, &edit->moved[i]);
+    for (uint32_t i = 0; i < edit->died_count; i++)
+        put_died(writer, &edit->died[i]);
 }
 
 bole_status bl_version_edit_encode(const bl_version_edit *edit, bole_buffer *out, bole_error *error)
@@ -422,15 +447,12 @@ static bole_status refuse_unbuilt(const byte_origin *origin, const field *fields
         if (status != BOLE_OK)
             return status;
     }
-    if (bounds == 0 && fields[SEGMENT_SEQUENCE_OVERRIDE].data == NULL &&
-        fields[SEGMENT_VALUE_FILES].data == NULL)
+    if (bounds == 0 && fields[SEGMENT_SEQUENCE_OVERRIDE].data == NULL)
         return BOLE_OK;
     return bl_fail(origin->error, BOLE_UNSUPPORTED,
                    "%s at offset %llu: a segment with %s, which this version of bole does not support",
                    origin->file, (unsigned long long)origin->offset,
-                   bounds != 0                                      ? "bounds that are not in it"
-                   : fields[SEGMENT_SEQUENCE_OVERRIDE].data != NULL ? "a sequence of its own (ingest)"
-                                                                    : "value files");
+                   bounds != 0 ? "bounds that are not in it" : "a sequence of its own (ingest)");
 }
 
 static bole_status get_segment_counts(const byte_origin *origin, const field *fields, bl_segment_meta *out)
@@ -468,6 +490,33 @@ static bole_status get_segment_counts(const byte_origin *origin, const field *fi
     return status;
 }
 
+static bole_status get_dead(const byte_origin *origin, field bytes, uint64_t *entries, uint64_t *value_bytes)
+{
+    const uint8_t *at = bytes.data, *end = at + bytes.size;
+    if (at != NULL && at < end)
+        at = bl_get_varint(at, end, entries);
+    if (at != NULL && at < end)
+        at = bl_get_varint(at, end, value_bytes);
+    else
+        at = NULL;
+    return at != NULL && at == end ? BOLE_OK : bad_field(origin, "what is dead of a value segment");
+}
+
+/* Uses stand in segments of the levels only, dead values in value segments only. */
+static bole_status get_values(const byte_origin *origin, const field *fields, bl_segment_meta *out)
+{
+    field uses = fields[SEGMENT_VALUE_USES];
+    bool holds = bl_segment_meta_holds_values(out);
+    if (uses.data != NULL)
+        out->value_uses = bl_slice(uses.data, uses.size);
+    if ((uses.data != NULL && (holds || uses.size == 0)) || !bl_value_uses_are_valid(out->value_uses))
+        return bad_field(origin, "the value segments of a segment");
+    if (holds)
+        return get_dead(origin, fields[SEGMENT_DEAD], &out->dead_entries, &out->dead_bytes);
+    return fields[SEGMENT_DEAD].data == NULL ? BOLE_OK
+                                             : bad_field(origin, "what is dead of a segment without values");
+}
+
 static bole_status get_segment(const byte_origin *origin, field bytes, bl_segment_meta *out)
 {
     field fields[SEGMENT_FIELDS];
@@ -489,6 +538,8 @@ static bole_status get_segment(const byte_origin *origin, field bytes, bl_segmen
         status = get_key(origin, "the largest key of a segment", fields[SEGMENT_LARGEST], &out->largest);
     if (status == BOLE_OK)
         status = get_segment_counts(origin, fields, out);
+    if (status == BOLE_OK)
+        status = get_values(origin, fields, out);
     return status;
 }
 
@@ -500,6 +551,7 @@ typedef struct edit_arrays {
     bl_segment_meta *added;
     bl_segment_place *removed;
     bl_segment_move *moved;
+    bl_values_died *died;
 } edit_arrays;
 
 static bole_status get_scalar(const byte_origin *origin, field bytes, uint64_t most, bool *seen,
@@ -557,13 +609,20 @@ static bole_status get_edit_part(const byte_origin *origin, uint64_t tag, field 
                           &to->logs_removed[edit->logs_removed_count++]);
     default: break;
     }
-    bl_assert(tag == EDIT_SEGMENT_REMOVED || tag == EDIT_SEGMENT_MOVED);
+    bl_assert(tag == EDIT_SEGMENT_REMOVED || tag == EDIT_SEGMENT_MOVED || tag == EDIT_VALUES_DIED);
     status = split(origin, "a segment", bytes, fields, SEGMENT_FIELDS);
     if (status != BOLE_OK)
         return status;
     if (tag == EDIT_SEGMENT_REMOVED) {
         bl_segment_place *place = &to->removed[edit->removed_count++];
         return get_segment_place(origin, fields, &place->table, &place->number);
+    }
+    if (tag == EDIT_VALUES_DIED) {
+        bl_values_died *died = &to->died[edit->died_count++];
+        status = get_segment_place(origin, fields, &died->table, &died->number);
+        if (status != BOLE_OK)
+            return status;
+        return get_dead(origin, fields[SEGMENT_DEAD], &died->more.entries, &died->more.bytes);
     }
     bl_segment_move *move = &to->moved[edit->moved_count++];
     status = get_segment_place(origin, fields, &move->table, &move->number);
@@ -577,7 +636,7 @@ static bole_status get_edit_part(const byte_origin *origin, uint64_t tag, field 
 static const uint8_t part_bytes_min[EDIT_FIELDS] = {
     [EDIT_TABLE_CREATED] = 14,  [EDIT_TABLE_DROPPED] = 6,  [EDIT_LOG_ADDED] = 24,
     [EDIT_LOG_ENDED] = 6,       [EDIT_LOG_REMOVED] = 3,    [EDIT_SEGMENT_ADDED] = 40,
-    [EDIT_SEGMENT_REMOVED] = 6, [EDIT_SEGMENT_MOVED] = 12,
+    [EDIT_SEGMENT_REMOVED] = 6, [EDIT_SEGMENT_MOVED] = 12, [EDIT_VALUES_DIED] = 10,
 };
 
 /* First pass: how many fields of each kind are there? Refuses what it does not know, and parts that are too short. */
@@ -612,7 +671,9 @@ static bool make_arrays(const size_t counts[EDIT_FIELDS], edit_arrays *out, bl_d
     size_t added = counts[EDIT_SEGMENT_ADDED] * sizeof *out->added;
     size_t removed = counts[EDIT_SEGMENT_REMOVED] * sizeof *out->removed;
     size_t moved = counts[EDIT_SEGMENT_MOVED] * sizeof *out->moved;
-    size_t total = created + dropped + logs_added + logs_ended + logs_removed + added + removed + moved;
+    size_t died = counts[EDIT_VALUES_DIED] * sizeof *out->died;
+    size_t total = created + dropped + logs_added + logs_ended + logs_removed + added + removed + moved +
+                   died;
     uint8_t *memory = bl_alloc(total + 1);
     if (memory == NULL)
         return false;
@@ -625,11 +686,12 @@ static bool make_arrays(const size_t counts[EDIT_FIELDS], edit_arrays *out, bl_d
     out->added = (void *)(memory += logs_removed);
     out->removed = (void *)(memory += added);
     out->moved = (void *)(memory += removed);
+    out->died = (void *)(memory += moved);
     return true;
 }
 BL_STATIC_ASSERT(sizeof(bl_table_description) % 8 == 0 && sizeof(bl_log_description) % 8 == 0 &&
                      sizeof(bl_segment_meta) % 8 == 0 && sizeof(bl_segment_place) % 8 == 0 &&
-                     sizeof(bl_segment_move) % 8 == 0,
+                     sizeof(bl_segment_move) % 8 == 0 && sizeof(bl_values_died) % 8 == 0,
                  "the arrays of an edit stand in one piece of memory");
 
 bole_status bl_version_edit_decode(bole_slice bytes, const char *file, uint64_t offset, bl_decoded_edit *out,
@@ -669,6 +731,7 @@ bole_status bl_version_edit_decode(bole_slice bytes, const char *file, uint64_t 
     edit->added = arrays.added;
     edit->removed = arrays.removed;
     edit->moved = arrays.moved;
+    edit->died = arrays.died;
     return BOLE_OK;
 }
 

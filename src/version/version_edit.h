@@ -6,6 +6,7 @@
 
 #include "core/comparator.h"
 #include "segment/segment.h"
+#include "version/version.h"
 
 typedef struct bl_log_description { /* a log as the manifest names it */
     uint64_t number;
@@ -38,8 +39,8 @@ typedef struct bl_segment_move {
 } bl_segment_move;
 
 /* One change of state; all of it durable or nothing. Arrays are borrowed for the call. Its parts count in
- * this order: tables created; segments removed, moved, added; tables dropped; logs ended, removed, added;
- * numbers. */
+ * this order: tables created; segments removed, moved, added; values died; tables dropped; logs ended, removed,
+ * added; numbers. */
 typedef struct bl_version_edit {
     const bl_segment_meta *added;      /* with level and run set */
     uint32_t added_count;
@@ -48,6 +49,8 @@ typedef struct bl_version_edit {
     uint32_t removed_count;
     const bl_segment_move *moved;      /* trivial moves: the handle stays, its place in the version changes */
     uint32_t moved_count;
+    const bl_values_died *died;        /* more of these value segments is dead; each once */
+    uint32_t died_count;
     const bl_log_description *logs_added;
     uint32_t logs_added_count;
     const bl_log_description *logs_ended; /* end (and checksum) now known */

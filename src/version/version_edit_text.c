@@ -38,21 +38,43 @@ static bool add_id(bole_buffer *out, bl_id id)
     return true;
 }
 
+static bool add_place(bole_buffer *out, const bl_segment_meta *meta)
+{
+    if (bl_segment_meta_holds_values(meta))
+        return bl_buffer_append_format(out,
+                                       "  + value segment %llu table %u dead %llu entries, %llu bytes, id ",
+                                       (unsigned long long)meta->number, meta->table,
+                                       (unsigned long long)meta->dead_entries,
+                                       (unsigned long long)meta->dead_bytes);
+    return bl_buffer_append_format(out, "  + segment %llu table %u level %u run %u id ",
+                                   (unsigned long long)meta->number, meta->table, meta->level, meta->run);
+}
+
+static bool add_uses(bole_buffer *out, bole_slice uses)
+{
+    bl_value_use use;
+    bool good = true;
+    for (bool first = true; good && bl_value_uses_next(&uses, &use); first = false)
+        good = bl_buffer_append_format(out, "%s%llu in %llu", first ? " values " : ", ",
+                                       (unsigned long long)use.pointers, (unsigned long long)use.segment);
+    return good && bl_buffer_append_format(out, "\n");
+}
+
 static bool add_segment(bole_buffer *out, const bl_segment_meta *meta)
 {
-    return bl_buffer_append_format(out, "  + segment %llu table %u level %u run %u id ",
-                                   (unsigned long long)meta->number, meta->table, meta->level, meta->run) &&
-           add_id(out, meta->id) && bl_buffer_append_format(out, " keys ") && add_key(out, meta->smallest) &&
-           bl_buffer_append_format(out, " to ") && add_key(out, meta->largest) &&
+    return add_place(out, meta) && add_id(out, meta->id) && bl_buffer_append_format(out, " keys ") &&
+           add_key(out, meta->smallest) && bl_buffer_append_format(out, " to ") &&
+           add_key(out, meta->largest) &&
            bl_buffer_append_format(
                out,
                " sequences %llu to %llu%s entries %llu tombstones %llu blocks %llu bytes %llu"
-               " raw %llu footer %016llx\n",
+               " raw %llu footer %016llx",
                (unsigned long long)meta->sequence_min, (unsigned long long)meta->sequence_max,
                meta->sequences_zeroed ? " zeroed" : "", (unsigned long long)meta->entries,
                (unsigned long long)meta->tombstones, (unsigned long long)meta->blocks,
                (unsigned long long)meta->file_bytes, (unsigned long long)meta->raw_bytes,
-               (unsigned long long)meta->footer_checksum);
+               (unsigned long long)meta->footer_checksum) &&
+           add_uses(out, meta->value_uses);
 }
 
 static bool add_log_end(bole_buffer *out, const bl_log_description *log)
@@ -91,6 +113,11 @@ static bool add_segments(const bl_version_edit *edit, bole_buffer *out)
                                        edit->moved[i].level, edit->moved[i].run);
     for (uint32_t i = 0; i < edit->added_count && good; i++)
         good = add_segment(out, &edit->added[i]);
+    for (uint32_t i = 0; i < edit->died_count && good; i++)
+        good = bl_buffer_append_format(out, "  - %llu values of segment %llu table %u, %llu bytes\n",
+                                       (unsigned long long)edit->died[i].more.entries,
+                                       (unsigned long long)edit->died[i].number, edit->died[i].table,
+                                       (unsigned long long)edit->died[i].more.bytes);
     for (uint32_t i = 0; i < edit->tables_dropped_count && good; i++)
         good = bl_buffer_append_format(out, "  - table %u at %llu\n", edit->tables_dropped[i].number,
                                        (unsigned long long)edit->tables_dropped[i].position);

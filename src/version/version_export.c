@@ -27,6 +27,8 @@ static uint32_t count_segments(const bl_version *version)
 {
     uint32_t count = 0;
     for (uint32_t t = 0; t < version->table_count; t++)
+        count += version->tables[t].values.count;
+    for (uint32_t t = 0; t < version->table_count; t++)
         for (uint32_t l = 0; l < BOLE_LEVELS_MAX; l++)
             for (uint32_t r = 0; r < version->tables[t].levels[l].run_count; r++)
                 count += version->tables[t].levels[l].runs[r].count;
@@ -37,6 +39,12 @@ static uint32_t count_segments(const bl_version *version)
 static void list_segments(const bl_version *version, bl_segment_meta *out)
 {
     for (uint32_t t = 0; t < version->table_count; t++) {
+        const bl_version_values *values = &version->tables[t].values;
+        for (uint32_t i = 0; i < values->count; i++, out++) {
+            *out = *bl_segment_meta_of(values->segments[i]);
+            out->dead_entries = values->dead[i].entries;
+            out->dead_bytes = values->dead[i].bytes;
+        }
         for (uint32_t l = 0; l < BOLE_LEVELS_MAX; l++) {
             const bl_level *level = &version->tables[t].levels[l];
             for (uint32_t r = 0; r < level->run_count; r++) {

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* segment_value.c -- one value of a value segment, found by its pointer.
+ *
+ * The pointer gives the block's ordinal, so nothing is searched: slot, frame, the one entry. That the block stands
+ * where the pointer says and holds the key is looked at each time.
+ *
+ * INVARIANT  (VALUE-1) A value is handed out only from the block at the pointer's offset, whose one entry is a put of
+ *            that key with as many bytes as the pointer says.
+ * THREADS    Any. */
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/status.h"
+#include "segment/block_reader.h"
+#include "segment/segment_state.h"
+
+/* (VALUE-1) */
+static bool takes_value(const bl_unit *unit, const bl_value_pointer *pointer, bole_slice key,
+                        const uint8_t *frame, bole_slice *value)
+{
+    bl_block_view view;
+    bl_block_view_init(&view, frame);
+    if (unit->index.offsets[pointer->block] != pointer->offset || view.count != 1 ||
+        bl_tag_kind(bl_block_tag(&view, 0)) != BL_KIND_PUT || !bl_block_holds_key(&view, key))
+        return false;
+    *value = bl_block_value(&view, 0);
+    return value->size == pointer->bytes;
+}
+
+bl_find bl_segment_find_value(bl_segment *segment, const bl_value_pointer *pointer, bole_slice key,
+                              bl_found *out)
+{
+    bl_debug_assert(bl_epoch_inside());
+    const bl_unit_node *node = atomic_load_explicit(&segment->unit, memory_order_acquire);
+    out->frame = NULL;
+    out->block = BL_SEGMENT_UNIT;
+    if (bl_unlikely(node == NULL))
+        return BL_FIND_MUST_LOAD;
+    if (bl_unlikely(!atomic_load_explicit(&node->used, memory_order_relaxed)))
+        atomic_store_explicit(&((bl_unit_node *)(uintptr_t)node)->used, true, memory_order_relaxed);
+    const bl_unit *unit = bl_unit_of(node);
+    if (bl_unlikely(pointer->block >= unit->index.count))
+        return BL_FIND_ABSENT;
+    bl_frame *frame = bl_slot_read(bl_block_index_slot(&unit->index, pointer->block));
+    if (bl_unlikely(frame == NULL)) {
+        out->block = pointer->block;
+        return BL_FIND_MUST_LOAD;
+    }
+    bl_frame_cache_hit(segment->cache);
+    out->frame = frame;
+    return takes_value(unit, pointer, key, (const uint8_t *)frame, &out->value) ? BL_FIND_FOUND
+                                                                                : BL_FIND_ABSENT;
+}
+
+bole_status bl_segment_wrong_value(const bl_segment *segment, const bl_value_pointer *pointer,
+                                   bole_error *error)
+{
+    return bl_corrupt(error, segment->path, pointer->offset,
+                      "a pointer of an entry leads here, and what stands here is not its value");
+}
+
+/* ---- Held ---- */
+
+static void let_go(bl_held_value *held)
+{
+    bl_frame_unpin(held->frame);
+    held->frame = NULL;
+    held->value = bl_slice(NULL, 0);
+}
+
+void bl_held_value_release(bl_held_value *held)
+{
+    let_go(held);
+    if (held->block != NULL)
+        bl_memory_budget_release(held->budget, BL_MEMORY_WORK, held->block_capacity);
+    bl_free(held->block);
+    *held = (bl_held_value){ .frame = NULL };
+}
+
+static bole_status read_privately(bl_segment *segment, const bl_unit *unit, uint64_t block,
+                                  bl_held_value *held, uint64_t *bytes_read, bole_error *error)
+{
+    size_t bytes = unit->index.frame_bytes[block];
+    if (bytes > held->block_capacity) {
+        bl_held_value_release(held);
+        held->block = bl_alloc(bytes);
+        if (held->block == NULL)
+            return bl_fail(error, BOLE_NO_MEMORY, "a value of %zu bytes of %s", bytes, segment->path);
+        held->block_capacity = bytes;
+        held->budget = segment->environment->budget;
+        bl_memory_budget_force(held->budget, BL_MEMORY_WORK, bytes);
+    }
+    uint64_t read = 0;
+    bole_status status = bl_block_read(segment, unit, block, held->block, &read, error);
+    if (status == BOLE_OK)
+        bl_frame_cache_count_load(segment->cache, read);
+    if (bytes_read != NULL)
+        *bytes_read += read;
+    return status;
+}
+
+bole_status bl_segment_hold_value(bl_segment *segment, const bl_value_pointer *pointer, bole_slice key,
+                                  bl_held_value *held, uint64_t *bytes_read, bole_error *error)
+{
+    let_go(held);
+    bl_unit *unit;
+    bole_status status = bl_unit_get(segment, true, &unit, error);
+    if (status != BOLE_OK)
+        return status;
+    if (pointer->block >= unit->index.count) {
+        bl_unit_put(segment, unit);
+        return bl_segment_wrong_value(segment, pointer, error);
+    }
+    held->frame = bl_block_pin(unit, pointer->block, false);
+    if (held->frame == NULL)
+        status = read_privately(segment, unit, pointer->block, held, bytes_read, error);
+    const uint8_t *frame = held->frame != NULL ? (const uint8_t *)held->frame : held->block;
+    if (status == BOLE_OK && !takes_value(unit, pointer, key, frame, &held->value)) {
+        let_go(held);
+        status = bl_segment_wrong_value(segment, pointer, error);
+    }
+    bl_unit_put(segment, unit);
+    return status;
+}
