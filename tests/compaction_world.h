@@ -268,8 +268,9 @@ TEST_UNUSED static void world_apply(world *w, bl_job_result *result, const bl_pi
     }
     const bl_version_values *values = &world_table(w)->values;
     for (uint32_t i = 0; i < result->dead_count; i++) {
-        removals[change.removal_count] = (bl_version_removal){ WORLD_TABLE, BL_LEVEL_VALUES, 0, result->dead[i].number };
-        gone[change.removal_count++] = values->segments[bl_version_values_find(values, result->dead[i].number)];
+        uint64_t number = result->dead[i].number;
+        removals[change.removal_count] = (bl_version_removal){ WORLD_TABLE, BL_LEVEL_VALUES, 0, number };
+        gone[change.removal_count++] = values->segments[bl_version_values_find(values, number)];
     }
     change.died = result->died;
     change.died_count = result->died_count;
