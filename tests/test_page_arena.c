@@ -131,11 +131,65 @@ static void free_memory_goes_back_to_the_system(void **state)
     bl_page_arena_destroy(NULL);
 }
 
+/* A store of a few blocks takes a few pages, not huge ones; a large one has huge ones where the system has. */
+static void a_small_arena_takes_little_memory(void **state)
+{
+    (void)state;
+    enum { FEW = 10, IDLE_BYTES = 256 << 10 };
+    void *frames[FEW];
+    bl_page_arena *arena = make_arena();
+    for (size_t i = 0; i < FEW; i++) {
+        frames[i] = bl_page_arena_alloc(arena, 4096);
+        assert_non_null(frames[i]);
+        memset(frames[i], 1, 4096);
+    }
+    char *chunk = frames[0];
+    chunk -= (uintptr_t)chunk % BL_CHUNK_BYTES;
+    assert_in_range(resident_bytes(chunk, BL_CHUNK_BYTES), FEW * 4096, FEW * 4096 + IDLE_BYTES);
+    for (size_t i = 0; i < FEW; i++)
+        bl_page_arena_free(arena, frames[i], 4096);
+    bl_page_arena_destroy(arena);
+}
+
+/* An arena that stayed small leaves its addresses to the next one, and at most 1 MiB of memory. */
+static void the_next_arena_takes_over_from_a_small_one(void **state)
+{
+    (void)state;
+    enum { CLASSES = 4, LARGE = 1 << 20 };
+    void *frames[CLASSES];
+    bl_page_arena *first = make_arena(), *beside = make_arena();
+    for (size_t i = 0; i < CLASSES; i++) {
+        frames[i] = bl_page_arena_alloc(first, LARGE >> i);
+        assert_non_null(frames[i]);
+        memset(frames[i], 1, LARGE >> i);
+    }
+    for (size_t i = 0; i < CLASSES; i++)
+        bl_page_arena_free(first, frames[i], LARGE >> i);
+    bl_page_arena_destroy(first);
+    size_t resident = 0;
+    for (size_t i = 0; i < CLASSES; i++)
+        resident += resident_bytes(frames[i], LARGE >> i);
+    assert_in_range(resident, 0, 1 << 20);
+
+    bl_page_arena *next = make_arena();
+    assert_int_equal(bl_page_arena_committed(next), 0);
+    void *again = bl_page_arena_alloc(next, LARGE), *other = bl_page_arena_alloc(beside, LARGE);
+    assert_ptr_equal(again, frames[0]); /* the chunk that was first before */
+    assert_ptr_not_equal(again, other);
+    memset(again, 2, LARGE);
+    bl_page_arena_free(next, again, LARGE);
+    bl_page_arena_free(beside, other, LARGE);
+    bl_page_arena_destroy(next);
+    bl_page_arena_destroy(beside);
+}
+
 static void regions_are_zeroed_aligned_and_counted(void **state)
 {
     (void)state;
     int64_t live = bl_alloc_live();
-    static const size_t sizes[] = { 1, 4096, 5000, 2 << 20, (2 << 20) + 1, 5 << 20 };
+    static const size_t sizes[] = {
+        1, 4096, 5000, 32 << 10, (32 << 10) + 1, 2 << 20, (2 << 20) + 1, 5 << 20
+    };
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         uint8_t *region = bl_region_alloc(sizes[i]);
         assert_non_null(region);
@@ -345,6 +399,8 @@ int main(void)
         cmocka_unit_test(the_size_of_a_frame_is_told_before),
         cmocka_unit_test(frames_do_not_overlap),
         cmocka_unit_test(free_memory_goes_back_to_the_system),
+        cmocka_unit_test(a_small_arena_takes_little_memory),
+        cmocka_unit_test(the_next_arena_takes_over_from_a_small_one),
         cmocka_unit_test(regions_are_zeroed_aligned_and_counted),
         cmocka_unit_test(no_memory_is_told),
         cmocka_unit_test(threads_share_an_arena),

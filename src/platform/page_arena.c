@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* page_arena.c -- huge-page chunks cut into frames of one size class each.
  *
- * ADDRESSES   One reservation of address space (no memory), cut into 2 MiB chunks. A chunk is empty (no
- *             memory), or holds frames of one class; `free_frames` has a bit for each frame that is free.
+ * ADDRESSES   One reservation of address space (no memory): the table of chunks, then 2 MiB chunks. A chunk is empty
+ *             (no memory), or holds frames of one class; `free_frames` has a bit for each frame that is free.
+ * SMALL       The first chunks stay in small pages until more are in use, so that a store of a few blocks takes the
+ *             memory of these and not 2 MiB for each class of frames, which to clear takes longer than all else of an
+ *             open. What is used at length of them the kernel then makes huge.
+ * IDLE        One reservation whose arena stayed small outlives it, with at most 1 MiB of memory, for the next arena
+ *             of the process: who opens stores in turn does not map, fault and unmap each time.
  * CLASSES     The frames of a class fill a chunk but for a tail under 2 %. A frame is at most a quarter
  *             larger than what was asked (a half above 128 pages). What does not fit the largest class gets
  *             its own map.
@@ -48,6 +53,12 @@ BL_STATIC_ASSERT(CLASSES < UINT8_MAX, "a class is a byte");
 static const uint64_t RESERVE_BYTES_MIN = (uint64_t)64 << 20;
 static const uint64_t RESERVE_BYTES_USUAL = (uint64_t)64 << 30;
 
+/* Chunks in small pages, while no more are in use. */
+enum { SMALL_CHUNKS = 4 };
+
+/* Of each of them an idle reservation keeps the first bytes. */
+static const size_t IDLE_BYTES = (size_t)256 << 10;
+
 /* Holes below that are never worth a call of the kernel. */
 static const uint64_t SPARE_BYTES_MIN = (uint64_t)4 << 20;
 
@@ -59,12 +70,20 @@ typedef struct chunk {
     uint8_t class_index;
 } chunk;
 
+typedef struct
+    reservation { /* of address space; this stands at its start, and only what is in use takes memory */
+    size_t bytes, table_bytes;
+    uint32_t chunk_count;
+    chunk chunks[];
+} reservation;
+
+static _Atomic(reservation *) idle_reservation;
+
 struct bl_page_arena {
     /* constant after create */
     char *base; /* of chunk 0, aligned to a chunk */
-    void *reserved;
-    size_t reserved_bytes;
-    chunk *chunks; /* mapped, so that only the part in use takes memory */
+    reservation *reserved;
+    chunk *chunks;
     uint32_t chunk_count;
 
     pthread_mutex_t lock;
@@ -97,6 +116,9 @@ static size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / 
 
 /* ---- Regions ------------------------------------------------------------------------------------------- */
 
+/* To clear these in the heap is cheaper than to map them, to fault on each page and to unmap them. */
+enum { HEAP_REGION_BYTES_MAX = 32 * 1024 };
+
 static size_t region_size(size_t bytes)
 {
     return bytes == 0 ? BL_PAGE_BYTES : round_up(bytes, BL_PAGE_BYTES);
@@ -118,11 +140,15 @@ static void *map_aligned(size_t bytes, size_t alignment, int protection, int fla
     size_t slack = alignment > BL_PAGE_BYTES ? alignment : 0;
     if (bytes > SIZE_MAX / 2)
         return NULL;
-    char *map = mmap(NULL, bytes + slack, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    char *map = mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
     if (map == MAP_FAILED)
         return NULL;
-    if (slack == 0)
+    if ((uintptr_t)map % alignment == 0) /* as most kernels place it */
         return map;
+    unmap(map, bytes);
+    map = mmap(NULL, bytes + slack, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    if (map == MAP_FAILED)
+        return NULL;
     size_t before = (alignment - (uintptr_t)map % alignment) % alignment;
     if (before != 0)
         unmap(map, before);
@@ -133,6 +159,8 @@ static void *map_aligned(size_t bytes, size_t alignment, int protection, int fla
 
 void *bl_region_alloc(size_t bytes)
 {
+    if (bytes <= HEAP_REGION_BYTES_MAX)
+        return bl_alloc_aligned(BL_PAGE_BYTES, region_size(bytes));
     if (bl_alloc_refused() || bytes > SIZE_MAX / 4)
         return NULL;
     size_t size = region_size(bytes);
@@ -150,30 +178,81 @@ void bl_region_free(void *region, size_t bytes)
 {
     if (region == NULL)
         return;
+    if (bytes <= HEAP_REGION_BYTES_MAX) {
+        bl_free(region);
+        return;
+    }
     unmap(region, region_size(bytes));
     bl_alloc_account(-1);
 }
 
 /* ---- The arena ----------------------------------------------------------------------------------------- */
 
-static bool reserve(bl_page_arena *arena)
+static uint64_t machine_bytes(void)
 {
-    uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    static _Atomic uint64_t known; /* asking is a call of the kernel */
+    uint64_t bytes = atomic_load_explicit(&known, memory_order_relaxed);
+    if (bytes == 0) {
+        bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+        atomic_store_explicit(&known, bytes, memory_order_relaxed);
+    }
+    return bytes;
+}
+
+static reservation *map_reservation(void)
+{
     uint64_t bytes = RESERVE_BYTES_USUAL;
-    while (bytes < machine * 4)
+    while (bytes < machine_bytes() * 4)
         bytes *= 2;
     for (; bytes >= RESERVE_BYTES_MIN; bytes /= 2) {
-        arena->reserved = map_aligned(bytes, BL_CHUNK_BYTES, PROT_NONE, MAP_NORESERVE);
-        if (arena->reserved != NULL)
-            break;
+        uint32_t count = (uint32_t)(bytes / BL_CHUNK_BYTES);
+        size_t table = round_up(sizeof(reservation) + count * sizeof(chunk), BL_CHUNK_BYTES);
+        reservation *made = map_aligned(table + bytes, BL_CHUNK_BYTES, PROT_NONE, MAP_NORESERVE);
+        if (made == NULL)
+            continue;
+        size_t open = table + (size_t)SMALL_CHUNKS * BL_CHUNK_BYTES;
+        if (mprotect(made, open, PROT_READ | PROT_WRITE) != 0) {
+            unmap(made, table + bytes);
+            return NULL;
+        }
+        (void)madvise(made, open, MADV_NOHUGEPAGE); /* also where the system makes everything huge */
+        made->bytes = table + bytes;
+        made->table_bytes = table;
+        made->chunk_count = count;
+        return made;
     }
-    if (arena->reserved == NULL)
+    return NULL;
+}
+
+static bool reserve(bl_page_arena *arena)
+{
+    if (bl_alloc_refused())
         return false;
-    arena->reserved_bytes = bytes;
-    arena->base = arena->reserved;
-    arena->chunk_count = (uint32_t)(bytes / BL_CHUNK_BYTES);
-    arena->chunks = bl_region_alloc(arena->chunk_count * sizeof(chunk));
-    return arena->chunks != NULL;
+    reservation *space = atomic_exchange_explicit(&idle_reservation, NULL, memory_order_acq_rel);
+    if (space == NULL)
+        space = map_reservation();
+    if (space == NULL)
+        return false;
+    arena->reserved = space;
+    arena->chunks = space->chunks;
+    arena->chunk_count = space->chunk_count;
+    arena->base = (char *)space + space->table_bytes;
+    return true;
+}
+
+/* All its frames are free. */
+static void let_go_of_reservation(bl_page_arena *arena)
+{
+    reservation *space = arena->reserved, *none = NULL;
+    if (arena->unused_from <= SMALL_CHUNKS) {
+        memset(space->chunks, 0, arena->unused_from * sizeof(chunk));
+        for (uint32_t i = 0; i < arena->unused_from; i++)
+            (void)madvise(arena->base + (size_t)i * BL_CHUNK_BYTES + IDLE_BYTES, BL_CHUNK_BYTES - IDLE_BYTES,
+                          MADV_DONTNEED);
+        if (atomic_compare_exchange_strong(&idle_reservation, &none, space))
+            return;
+    }
+    unmap(space, space->bytes);
 }
 
 bole_status bl_page_arena_create(bl_page_arena **out, bole_error *error)
@@ -202,8 +281,7 @@ void bl_page_arena_destroy(bl_page_arena *arena)
         return;
     bl_assert(atomic_load(&arena->frames) == 0);
     if (arena->reserved != NULL)
-        unmap(arena->reserved, arena->reserved_bytes);
-    bl_region_free(arena->chunks, arena->chunk_count * sizeof(chunk));
+        let_go_of_reservation(arena);
     pthread_mutex_destroy(&arena->lock);
     bl_free(arena);
 }
@@ -295,14 +373,19 @@ static uint32_t keep_locked(bl_page_arena *arena, uint32_t index)
     return fits || arena->kept_count == 1 ? NO_CHUNK : take_kept_locked(arena);
 }
 
-/* Memory for a chunk: one huge page where the system has one. Touched here, so that no reader pays for it. */
+/* Memory for a chunk: one huge page where the system has one. Touched here, so that no reader pays for it. The first
+ * ones are open from the start, see SMALL. */
 static bool commit(bl_page_arena *arena, uint32_t index)
 {
     char *address = chunk_address(arena, index);
-    if (mprotect(address, BL_CHUNK_BYTES, PROT_READ | PROT_WRITE) != 0)
-        return false;
-    (void)madvise(address, BL_CHUNK_BYTES, MADV_HUGEPAGE);
-    *(volatile char *)address = 0;
+    if (index >= SMALL_CHUNKS) {
+        if (mprotect(address, BL_CHUNK_BYTES, PROT_READ | PROT_WRITE) != 0)
+            return false;
+        (void)madvise(address, BL_CHUNK_BYTES, MADV_HUGEPAGE);
+        *(volatile char *)address = 0;
+    }
+    if (index == SMALL_CHUNKS) /* no small store: the kernel may make the first ones huge, too */
+        (void)madvise(arena->base, (size_t)SMALL_CHUNKS * BL_CHUNK_BYTES, MADV_HUGEPAGE);
     atomic_fetch_add_explicit(&arena->committed, BL_CHUNK_BYTES, memory_order_relaxed);
     return true;
 }
@@ -313,7 +396,8 @@ static void give_back(bl_page_arena *arena, uint32_t index)
     chunk *gone = &arena->chunks[index]; /* in no list: the caller's alone */
     size_t absent = (size_t)gone->absent_count * class_pages[gone->class_index] * BL_PAGE_BYTES;
     bl_assert(madvise(address, BL_CHUNK_BYTES, MADV_DONTNEED) == 0);
-    (void)mprotect(address, BL_CHUNK_BYTES, PROT_NONE); /* or it stays readable, as zeros */
+    if (index >= SMALL_CHUNKS)
+        (void)mprotect(address, BL_CHUNK_BYTES, PROT_NONE); /* or it stays readable, as zeros */
     gone->absent_count = 0;
     atomic_fetch_sub_explicit(&arena->committed, BL_CHUNK_BYTES - absent, memory_order_relaxed);
     pthread_mutex_lock(&arena->lock);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* page_arena.h -- big memory in huge pages, cut into frames of multiples of 4 KiB.
  *
- * Address space is reserved once; 2 MiB chunks are committed (madvise MADV_HUGEPAGE, touched) as they are
- * needed, and given back when wholly free (some are kept). Frames up to 1 MiB come from chunks by size class (1
- * to 8, 10, 12, 14 ... pages, so that a block wastes little); larger ones are their own maps. Any thread; a
- * short lock inside; never on the path of a cached read. */
+ * Address space is reserved once; 2 MiB chunks are committed (madvise MADV_HUGEPAGE, touched; the first few in small
+ * pages) as they are needed, and given back when wholly free (some are kept). Frames up to 1 MiB come from chunks by
+ * size class (1 to 8, 10, 12, 14 ... pages, so that a block wastes little); larger ones are their own maps. Any
+ * thread; a short lock inside; never on the path of a cached read. */
 #ifndef BL_PLATFORM_PAGE_ARENA_H
 #define BL_PLATFORM_PAGE_ARENA_H
 

@@ -25,6 +25,7 @@
 #include "base/status.h"
 #include "core/entry_checksum.h"
 #include "core/internal_key.h"
+#include "platform/page_arena.h"
 #include "segment/block_builder.h"
 #include "segment/block_index.h"
 #include "segment/bloom_filter.h"
@@ -113,7 +114,7 @@ static void free_writer(bl_segment_writer *writer)
     bl_block_index_builder_deinit(&writer->index);
     bl_compressor_destroy(writer->compressor);
     bole_buffer_free(&writer->work);
-    bl_free(writer->buffer);
+    bl_region_free(writer->buffer, BUFFER_BYTES);
     bl_free(writer->cards);
     bl_free(writer->path);
     bl_free(writer->path_temporary);
@@ -168,7 +169,7 @@ static bole_status make_parts(bl_segment_writer *writer, const bl_segment_writer
         return status;
     bl_block_index_builder_init(&writer->index, writer->comparator != NULL);
     bool made = make_paths(writer, parameters->number);
-    made = made && (writer->buffer = bl_alloc_aligned(PAGE_BYTES, BUFFER_BYTES)) != NULL;
+    made = made && (writer->buffer = bl_region_alloc(BUFFER_BYTES)) != NULL;
     footer->table_name = bl_string_copy(parameters->table_name == NULL ? "" : parameters->table_name);
     footer->comparator_name = bl_string_copy(bl_comparator_name(writer->comparator));
     made = made && footer->table_name != NULL && footer->comparator_name != NULL;
