@@ -168,7 +168,7 @@ static uint64_t run_story(story *s, uint64_t seed)
     bole_db *db;
     uint32_t content[KEYS];
     assert_ok(bole_vfs_memory_create(seed, &disk), NULL);
-    cutter_init(&s->cutter, disk, seed, 1);
+    cutter_init(&s->cutter, disk, disk, seed, 1);
     bole_options options = options_for(s, s->cutter.traced);
     assert_ok(bole_open("store", &options, &db, &error), &error);
     judge_all(s);
