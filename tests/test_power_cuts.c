@@ -28,12 +28,30 @@ enum { STATES = 2000, STORY_SECONDS = 30 };
 #endif
 enum { STEPS = 140, TRIES_MAX = 600, AGAIN_ONE_IN = 40, KEPT_MAX = 8 };
 BL_STATIC_ASSERT((int)STEPS <= (int)BATCHES_MAX, "a batch a step");
-enum { WRITE, FLUSH, COMPACT, SYNC, REOPEN, CHECKPOINT, SNAPSHOT, ITERATOR, LOOK, CLOCK, CREATE, DROP, CALLS,
-       ALLOCATIONS, FULL, MEND, KINDS };
+enum {
+    WRITE,
+    FLUSH,
+    COMPACT,
+    SYNC,
+    REOPEN,
+    CHECKPOINT,
+    SNAPSHOT,
+    ITERATOR,
+    LOOK,
+    CLOCK,
+    CREATE,
+    DROP,
+    CALLS,
+    ALLOCATIONS,
+    FULL,
+    MEND,
+    KINDS
+};
 
-static const char *const kind_names[KINDS] = { "write",  "flush",        "compact", "sync", "reopen", "checkpoint",
-                                               "snapshot", "iterator",   "look",    "clock", "create", "drop",
-                                               "failing-calls", "failing-allocations", "full-disk", "mend" };
+static const char *const kind_names[KINDS] = {
+    "write", "flush", "compact", "sync", "reopen",        "checkpoint",          "snapshot",  "iterator",
+    "look",  "clock", "create",  "drop", "failing-calls", "failing-allocations", "full-disk", "mend"
+};
 
 typedef struct operation {
     uint8_t kind;
@@ -69,11 +87,11 @@ typedef struct story {
     bool wrote;  /* since then something was written */
     bole_db *db; /* NULL: a fault ended it */
     bole_options options;
-    bole_table *tables[SLOTS];   /* handles of those that are there */
+    bole_table *tables[SLOTS];           /* handles of those that are there */
     uint8_t lives[SLOTS], newest[SLOTS]; /* of the handle; the last that was tried */
-    bole_table *kept[KEPT_MAX];  /* handles of dropped tables, for iterators and reads */
+    bole_table *kept[KEPT_MAX];          /* handles of dropped tables, for iterators and reads */
     uint32_t kept_count;
-    held_view dropped_view;      /* of the last of these */
+    held_view dropped_view; /* of the last of these */
     bole_snapshot *snapshot;
     bole_iterator *iterator;
     held_view snapshot_view, iterator_view;
@@ -82,8 +100,8 @@ typedef struct story {
 
 static void make_story(story *s, uint64_t seed, tally *t)
 {
-    static const uint8_t rare[] = { FLUSH, FLUSH, COMPACT, SYNC, REOPEN, SNAPSHOT, ITERATOR, LOOK, LOOK, CLOCK,
-                                    CREATE, CREATE, DROP, CALLS, CALLS, ALLOCATIONS, FULL, MEND };
+    static const uint8_t rare[] = { FLUSH, FLUSH,  COMPACT, SYNC, REOPEN, SNAPSHOT, ITERATOR,    LOOK, LOOK,
+                                    CLOCK, CREATE, CREATE,  DROP, CALLS,  CALLS,    ALLOCATIONS, FULL, MEND };
     memset(s, 0, sizeof *s);
     s->seed = seed;
     s->t = t;
@@ -232,7 +250,8 @@ static void check_snapshot(story *s)
     for (uint32_t slot = 0; s->snapshot != NULL && slot < SLOTS; slot++) {
         options.table = s->tables[slot];
         if (slot == 0 || (s->tables[slot] != NULL && s->lives[slot] == view->lives[slot]))
-            check_gets(&s->m, s->db, &options, view->f.content, slot, slot == 0 ? 0 : view->lives[slot], s->faulty);
+            check_gets(&s->m, s->db, &options, view->f.content, slot, slot == 0 ? 0 : view->lives[slot],
+                       s->faulty);
     }
 }
 
@@ -371,8 +390,9 @@ static bole_status fill_batch(story *s, uint32_t n, bole_batch *batch)
         const model_operation *o = &made->operations[i];
         bole_slice key = key_of(o->key, text);
         memset(bytes, o->entry.fill, o->entry.size);
-        status = o->entry.there ? bole_batch_put(batch, s->tables[o->slot], key, BOLE_SLICE(bytes, o->entry.size))
-                                : bole_batch_delete(batch, s->tables[o->slot], key);
+        status = o->entry.there
+                     ? bole_batch_put(batch, s->tables[o->slot], key, BOLE_SLICE(bytes, o->entry.size))
+                     : bole_batch_delete(batch, s->tables[o->slot], key);
     }
     return status;
 }
@@ -437,8 +457,10 @@ static bool is_armed(const story *s)
 {
     const bole_fault_plan *plan = &s->plan;
     const failing_allocations *allocations = &s->cutter.allocations;
-    bool calls = plan->at != UINT64_MAX && (plan->count == UINT64_MAX || plan->calls < plan->at + plan->count);
-    return s->full || calls || (allocations->count != 0 && bl_alloc_calls() < allocations->at + allocations->count);
+    bool calls = plan->at != UINT64_MAX &&
+                 (plan->count == UINT64_MAX || plan->calls < plan->at + plan->count);
+    return s->full || calls ||
+           (allocations->count != 0 && bl_alloc_calls() < allocations->at + allocations->count);
 }
 
 /* Open; what came back is settled, unless reads fail. */
@@ -455,7 +477,8 @@ static bole_status open_store(story *s)
     s->faulty = s->faulty && is_armed(s);
     for (uint32_t slot = 1; slot < SLOTS && status == BOLE_OK; slot++)
         status = find_table(s, slot);
-    if (status == BOLE_OK && look(s, &f) && f.complete) {
+    if (status == BOLE_OK && look(s, &f) && f.complete &&
+        judge_all(s)) { /* the cuts up to here: what is in doubt yet */
         model_settle(&s->m, &f);
         uint32_t last = f.last; /* refused ones aside */
         if (last > s->cutter.now.acknowledged && s->m.batches[last].fate == ACKNOWLEDGED)
@@ -533,7 +556,8 @@ static bole_status take_snapshot(story *s)
     check_snapshot(s);
     bole_snapshot_destroy(s->snapshot);
     s->snapshot = NULL;
-    return hold_view(s, &s->snapshot_view, 0) ? bole_snapshot_create(s->db, &s->snapshot, &s->error) : BOLE_OK;
+    return hold_view(s, &s->snapshot_view, 0) ? bole_snapshot_create(s->db, &s->snapshot, &s->error)
+                                              : BOLE_OK;
 }
 
 static void set_fault(story *s, const operation *o, bl_prng *prng)
@@ -575,7 +599,9 @@ static bole_status run_step(story *s, const operation *o)
     switch (o->kind) {
     case WRITE: return write_batch(s, o);
     case FLUSH: status = bole_flush(s->db, &s->error); break;
-    case COMPACT: status = bole_compact(s->db, s->tables[o->seed % SLOTS], open_end, open_end, &s->error); break;
+    case COMPACT:
+        status = bole_compact(s->db, s->tables[o->seed % SLOTS], open_end, open_end, &s->error);
+        break;
     case SYNC: status = bole_sync(s->db, &s->error); break;
     case REOPEN: return reopen(s, o->power);
     case CHECKPOINT: return checkpoint(s);
@@ -625,8 +651,8 @@ static bool run_story(story *s, uint64_t one_in)
         status = run_step(s, &s->steps[s->at]);
         cutter_call(&s->cutter, "");
         if (m->why[0] == '\0' && status != BOLE_OK && !(s->faulty && is_clean(status)))
-            wrong(m, "%s (step %u) gives %s: %s", kind_names[s->steps[s->at].kind], s->at, bole_status_name(status),
-                  s->error.message);
+            wrong(m, "%s (step %u) gives %s: %s", kind_names[s->steps[s->at].kind], s->at,
+                  bole_status_name(status), s->error.message);
         if (m->why[0] != '\0' || !judge_all(s))
             return false;
     }
@@ -761,8 +787,9 @@ static void every_disk_that_survives_holds_a_prefix(void **state)
         tell_shortest(t->seed);
         fail();
     }
-    print_message("%" PRIu64 " histories, %" PRIu64 " of them with faults (%" PRIu64 " opens refused, %" PRIu64
-                  " batches in doubt), %" PRIu64 " tables dropped; %" PRIu64 " cut states, %" PRIu64
+    print_message("%" PRIu64 " histories, %" PRIu64 " of them with faults (%" PRIu64
+                  " opens refused, %" PRIu64 " batches in doubt), %" PRIu64 " tables dropped; %" PRIu64
+                  " cut states, %" PRIu64
                   " of them cut again in recovery: 0 lost, 0 invented, 0 torn, 0 refused\n",
                   t->histories, t->faulty, t->opens_refused, t->doubts, t->drops, t->states, t->again);
     munmap(t, sizeof *t);
