@@ -81,6 +81,7 @@ static void lead(bole_db *db, bl_write_request *own)
     }
     if (first != NULL)
         bl_write_group_locked(db, first);
+    bl_point(db->scheduler, "group written"); /* visible, and its writers do not know */
     for (bl_write_request *request = queued; request != NULL;) {
         bl_write_request *next = request->next; /* the request is its owner's once done is set */
         atomic_store_explicit(&request->done, 1, memory_order_release);
@@ -96,6 +97,7 @@ bole_status bl_commit(bole_db *db, bl_write_request *request)
         bl_commit_unlock(db);
     } else {
         push(db, request);
+        bl_point(db->scheduler, "request queued");
         for (uint32_t round = 0; !atomic_load_explicit(&request->done, memory_order_acquire); round++) {
             if (try_lock(db)) {
                 lead(db, NULL);

@@ -214,6 +214,9 @@ bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pin
         look seen;
         bl_epoch_enter();
         bl_read_state *state = state_for(db, table, pinned);
+#ifdef BL_CHECKS /* as in bl_read_state_acquire; nothing more stands in the way of a get as shipped */
+        bl_point_inside(db->scheduler, "get has a state");
+#endif
         if (given->sequence == BL_SEQUENCE_MAX)
             lookup.sequence = bl_position_visible(db); /* after the state: STORE-4 */
         look_inside(state, &lookup, table->number, &seen);

@@ -30,7 +30,9 @@ void bl_read_state_unref(bl_read_state *state)
 bl_read_state *bl_read_state_acquire(bole_db *db, uint64_t *visible)
 {
     bl_epoch_enter();
+    bl_point_inside(db->scheduler, "reader enters");
     bl_read_state *state = atomic_load_explicit(&db->read_state, memory_order_acquire);
+    bl_point_inside(db->scheduler, "reader has a state");
     bl_read_state_ref(state);
     if (visible != NULL)
         *visible = bl_position_visible(db); /* after the state: STORE-4 */
@@ -69,6 +71,7 @@ bole_status bl_read_state_publish_locked(bole_db *db, bole_error *error)
     bl_read_state *old = atomic_exchange_explicit(&db->read_state, state, memory_order_acq_rel);
     if (old != NULL) {
         bl_mutex_unlock(&db->mutex);
+        bl_point(db->scheduler, "state published");
         bl_epoch_wait();
         bl_read_state_unref(old);
         bl_mutex_lock(&db->mutex);

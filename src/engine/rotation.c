@@ -306,6 +306,7 @@ static bole_status rotate(bole_db *db, uint64_t record_bytes, bole_error *error)
         bl_free(sealed);
         return status;
     }
+    bl_point(db->scheduler, "rotation made a pair");
     bl_log_description added = describe(fresh.log);
     bl_mutex_lock(&db->mutex);
     bl_version_edit edit = {

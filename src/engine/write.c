@@ -195,6 +195,7 @@ static void publish(bole_db *db, bl_write_request *first, const bl_write_request
                 request->status = bl_fail(request->error, BOLE_IN_DOUBT, "%s", error.message);
         return;
     }
+    bl_point(db->scheduler, "log has the group");
     uint64_t bytes = 0;
     for (bl_write_request *request = first; request != stop; request = request->next) {
         if (request->status != BOLE_OK || request->payload == NULL)
@@ -202,6 +203,7 @@ static void publish(bole_db *db, bl_write_request *first, const bl_write_request
         insert(db, request);
         bytes += BL_LOG_RECORD_HEADER_BYTES + request->payload_bytes;
     }
+    bl_point(db->scheduler, "memtable has the group");
     bl_assert(bl_log_end(db->log) >= atomic_load_explicit(&db->visible, memory_order_relaxed));
     atomic_store_explicit(&db->visible, bl_log_end(db->log), memory_order_release);
     atomic_store_explicit(&db->log_bytes_written,

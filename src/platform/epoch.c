@@ -47,6 +47,7 @@ typedef struct slot_block {
 _Atomic uint64_t bl_epoch_now = 1;
 _Atomic bool bl_epoch_needs_fence = true;
 _Thread_local bl_epoch_slot *bl_epoch_mine;
+_Thread_local void (*bl_epoch_let_run)(void);
 
 static slot_block first_block;
 static pthread_mutex_t epoch_lock = PTHREAD_MUTEX_INITIALIZER; /* the list, in_use, and scans */
@@ -56,14 +57,18 @@ static pthread_key_t thread_end;
 
 /* ---- Start, end of a thread, fork ---------------------------------------------------------------------- */
 
-static void give_back(void *value)
+void bl_epoch_slot_give_back(bl_epoch_slot *slot)
 {
-    bl_epoch_slot *slot = value;
     bl_assert(slot->depth == 0);
     pthread_mutex_lock(&epoch_lock);
     slot->in_use = false;
-    bl_epoch_mine = NULL;
     pthread_mutex_unlock(&epoch_lock);
+}
+
+static void give_back(void *value)
+{
+    bl_epoch_slot_give_back(value);
+    bl_epoch_mine = NULL;
 }
 
 static void before_fork(void) { pthread_mutex_lock(&epoch_lock); }
@@ -114,7 +119,7 @@ static bl_epoch_slot *take_slot_locked(void)
     return &last->next->slots[0];
 }
 
-bl_epoch_slot *bl_epoch_register(void)
+bl_epoch_slot *bl_epoch_slot_take(void)
 {
     pthread_once(&start_once, start);
     bl_epoch_slot *slot;
@@ -128,8 +133,14 @@ bl_epoch_slot *bl_epoch_register(void)
     }
     bl_assert(slot->depth == 0 && atomic_load(&slot->epoch) == 0);
     slot->in_use = true;
-    bl_epoch_mine = slot;
     pthread_mutex_unlock(&epoch_lock);
+    return slot;
+}
+
+bl_epoch_slot *bl_epoch_register(void)
+{
+    bl_epoch_slot *slot = bl_epoch_slot_take();
+    bl_epoch_mine = slot;
     pthread_setspecific(thread_end, slot); /* without it (no memory) the slot is lost with its thread */
     return slot;
 }
@@ -196,6 +207,8 @@ void bl_epoch_wait(void)
     bl_assert(!bl_epoch_inside());
     uint64_t ticket = bl_epoch_ticket();
     for (unsigned round = 0; !bl_epoch_passed(ticket); round++) {
+        if (bl_epoch_let_run != NULL)
+            bl_epoch_let_run();
         if (round < SPINS_MAX)
             continue; /* a scan is pause enough: readers stay inside for about a microsecond */
         if (round < YIELDS_MAX) {

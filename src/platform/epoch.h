@@ -7,8 +7,7 @@
  * membarrier(PRIVATE_EXPEDITED) (the liburcu-memb scheme), with a seq_cst fallback where the call is missing
  * and under ThreadSanitizer, which must see the order. One domain for the process. Inside an epoch: no wait,
  * no lock, no I/O, no user callback. Nesting is allowed. A thread's slot is given back when the thread ends.
- * In simulation coroutines share the thread: no switch happens inside an epoch (see scheduler.h), so a waiter
- * never finds a reader inside. */
+ * In simulation each coroutine has a slot of its own, and a waiter that finds one inside lets it run. */
 #ifndef BL_PLATFORM_EPOCH_H
 #define BL_PLATFORM_EPOCH_H
 
@@ -58,6 +57,11 @@ static inline void bl_epoch_leave(void)
 }
 
 bool bl_epoch_inside(void); /* for asserts */
+/* For a simulation, whose coroutines share a thread: a slot that is nobody's until it stands in bl_epoch_mine, and goes
+ * back outside of any epoch; what a wait does while a reader is inside (NULL: it waits for the other threads). */
+bl_epoch_slot *bl_epoch_slot_take(void);
+void bl_epoch_slot_give_back(bl_epoch_slot *slot);
+extern _Thread_local void (*bl_epoch_let_run)(void);
 /* Wait until every thread that is inside now has left. Never call inside an epoch. Any thread; concurrent
  * waiters share one grace period. */
 void bl_epoch_wait(void);

@@ -4,7 +4,7 @@
  * jobs are coroutines on the caller's own thread: bl_point, taking a lock, and every wait may switch to
  * another one, chosen by the seed. Same seed, same calls: same run, same bytes. A job must not wait while it
  * holds a lock other than the one it waits with. bl_point must not be called inside an epoch or with a lock
- * held (asserted in simulation). */
+ * held (asserted in simulation); bl_point_inside may be called inside an epoch. */
 #ifndef BL_PLATFORM_SCHEDULER_H
 #define BL_PLATFORM_SCHEDULER_H
 
@@ -46,6 +46,14 @@ static inline void bl_point(bl_scheduler *scheduler, const char *name)
     if (__builtin_expect(*(const bool *)(const void *)scheduler, 0)) /* first member: is it a simulation */
         bl_point_simulated(scheduler, name);
 }
+void bl_point_inside_simulated(bl_scheduler *scheduler, const char *name);
+static inline void bl_point_inside(bl_scheduler *scheduler, const char *name)
+{
+    if (__builtin_expect(*(const bool *)(const void *)scheduler, 0))
+        bl_point_inside_simulated(scheduler, name);
+}
+/* A hash of the order in which the coroutines of a simulation have run, and where they were switched. */
+uint64_t bl_scheduler_simulation_path(const bl_scheduler *scheduler);
 /* In simulation a sleep lets others run and moves the clock. */
 void bl_sleep(bl_scheduler *scheduler, uint64_t nanoseconds);
 void bl_yield(bl_scheduler *scheduler); /* give way: sched_yield, or a switch */

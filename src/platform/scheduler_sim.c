@@ -13,8 +13,9 @@
  * DEADLOCK    Nothing can run and nobody waits for a time: the waiters are listed and the process aborts. So
  *             it does when one coroutine yields a million times while no other can run: it waits for nobody.
  * INVARIANTS  (SIM-1) A coroutine is in one list (ready, waiting) or is the running one.
- *             (SIM-2) No switch happens inside an epoch, or while a lock is held other than the one waited
- *                     with; so a lock that somebody wants is always free.
+ *             (SIM-2) No switch happens while a lock is held other than the one waited with; so a lock that
+ *                     somebody wants is always free. Inside an epoch only bl_point_inside switches; each
+ *                     coroutine has its own slot, and who waits for a grace period lets the readers run.
  *             (SIM-3) Nothing here uses the heap after create: a test that lets allocations fail changes no
  *                     choice.
  * THREADS     The one that created it.
@@ -62,6 +63,7 @@ typedef struct coroutine {
     uint64_t due_ns;       /* UINT64_MAX: no time-out */
     bool timed_out;
     uint32_t locks_held;
+    bl_epoch_slot *epoch; /* while another one runs */
     bl_job job;
     void *job_context;
 
@@ -99,6 +101,7 @@ typedef struct simulation {
     bl_job_node *delayed; /* by due time */
     uint64_t started;
     uint64_t idle_yields;
+    uint64_t path; /* hash of all switches */
     coroutine caller;
 } simulation;
 
@@ -107,10 +110,14 @@ static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
 static coroutine *pool;
 static size_t pool_count;
 
+/* The simulation whose coroutines run on this thread now: the last that was called. */
+static _Thread_local simulation *active;
+
 static simulation *simulation_of(bl_scheduler *scheduler)
 {
     simulation *sim = (simulation *)scheduler;
     bl_assert(sim->base.simulated && pthread_equal(sim->thread, pthread_self()));
+    active = sim;
     return sim;
 }
 
@@ -204,6 +211,7 @@ static coroutine *start_coroutine(simulation *sim, const bl_job_node *node)
     *one = (coroutine){ .stack = stack, .job = node->run, .job_context = node->context, .place = "start" };
     one->number = ++sim->started;
     one->due_ns = UINT64_MAX;
+    one->epoch = bl_epoch_slot_take();
     bl_assert(getcontext(&one->context) == 0);
     one->context.uc_stack.ss_sp = stack + GUARD_BYTES;
     one->context.uc_stack.ss_size = (size_t)((char *)one - stack) - GUARD_BYTES;
@@ -220,9 +228,6 @@ static coroutine *start_coroutine(simulation *sim, const bl_job_node *node)
 
 /* ---- Switching ----------------------------------------------------------------------------------------- */
 
-/* Which simulation the entry of a new coroutine belongs to; set before each switch. */
-static _Thread_local simulation *switching;
-
 /* What the coroutine that now runs does first. */
 static void arrive(simulation *sim)
 {
@@ -238,18 +243,29 @@ static void arrive(simulation *sim)
 #endif
     self->state = RUNNING;
     if (sim->finished != NULL) {
+        bl_epoch_slot_give_back(sim->finished->epoch);
         put_stack(sim->finished);
         sim->finished = NULL;
     }
 }
 
+static uint64_t path_after(uint64_t path, const coroutine *from, const coroutine *to)
+{
+    for (const char *at = from->place; *at != 0; at++)
+        path = (path ^ (uint8_t)*at) * UINT64_C(0x100000001b3);
+    return (path ^ to->number) * UINT64_C(0x100000001b3);
+}
+
 static void switch_to(simulation *sim, coroutine *to)
 {
     coroutine *from = sim->running;
-    bl_assert(to != from && !bl_epoch_inside());
+    bl_assert(to != from);
+    sim->path = path_after(sim->path, from, to);
+    from->epoch = bl_epoch_mine;
+    bl_epoch_mine = to->epoch;
     sim->running = to;
     sim->idle_yields = 0;
-    switching = sim;
+    active = sim;
 #if defined(BL_ADDRESS_SANITIZER)
     bool ends = sim->finished == from;
     __sanitizer_start_switch_fiber(ends ? NULL : &from->fake_stack, to->stack_bottom, to->stack_size);
@@ -379,7 +395,7 @@ static void run_another(simulation *sim)
 /* First and last words of every job. */
 static _Noreturn void run_coroutine(void)
 {
-    simulation *sim = switching;
+    simulation *sim = active;
     arrive(sim);
     coroutine *self = sim->running;
     self->job(self->job_context);
@@ -430,6 +446,27 @@ void bl_point_simulated(bl_scheduler *scheduler, const char *name)
     assert_may_switch(sim, 0);
     sim->running->place = name;
     maybe_switch(sim);
+}
+
+void bl_point_inside_simulated(bl_scheduler *scheduler, const char *name)
+{
+    simulation *sim = simulation_of(scheduler);
+    bl_assert(sim->running->locks_held == 0);
+    sim->running->place = name;
+    maybe_switch(sim);
+}
+
+uint64_t bl_scheduler_simulation_path(const bl_scheduler *scheduler)
+{
+    bl_assert(scheduler->simulated);
+    return ((const simulation *)(const void *)scheduler)->path;
+}
+
+/* A grace period waits for a coroutine that is inside an epoch. */
+static void let_readers_run(void)
+{
+    if (active != NULL && candidates(active) != 0)
+        bl_simulation_yield(&active->base);
 }
 
 bool bl_scheduler_simulation_active(const bl_scheduler *scheduler)
@@ -589,6 +626,7 @@ bole_status bl_scheduler_simulation_create(uint64_t seed, bole_vfs *vfs, bl_sche
     sim->caller.place = "start";
     sim->caller.due_ns = UINT64_MAX;
     sim->running = &sim->caller;
+    bl_epoch_let_run = let_readers_run;
 #if defined(BL_THREAD_SANITIZER)
     sim->caller.fiber = __tsan_get_current_fiber();
 #endif
@@ -606,5 +644,6 @@ void bl_simulation_destroy(bl_scheduler *scheduler)
             deadlock(sim, "deadlock: the simulation ends, and some wait for ever");
         give_way(sim);
     }
+    active = NULL;
     bl_free(sim);
 }
