@@ -4,8 +4,8 @@
  * The caller of bl_scheduler_simulation_create is the first coroutine; each job becomes one when it is chosen
  * for the first time. At every point (bl_point, a lock that is about to be taken, a wait, a sleep, a yield)
  * the next one is drawn from all that could run. How often a point switches is drawn once for the run: some
- * seeds interleave at every point, others hardly ever, since bugs hide at both ends. A wait may wake for
- * nothing.
+ * seeds interleave at every point, others hardly ever, since bugs hide at both ends. Now and then one that is switched
+ * pauses, so that all others get far meanwhile. A wait may wake for nothing.
  *
  * TIME        Timed waits and delayed jobs look at the vfs' monotonic clock. When nothing else can run, the
  *             clock is moved to the next of them (on a memory vfs by bole_vfs_memory_advance, else by an
@@ -49,6 +49,8 @@ enum {
     POOL_MAX = 64,
     SPURIOUS_ONE_IN = 32,
     JUMP_ONE_IN = 256,
+    PAUSE_ONE_IN = 32,
+    PAUSE_NS_LOG2 = 20, /* pauses are shorter: a millisecond */
     IDLE_YIELDS_MAX = 1000000,
 };
 
@@ -437,7 +439,10 @@ static void maybe_switch(simulation *sim)
         return;
     if (bl_prng_chance(&sim->prng, JUMP_ONE_IN))
         (void)jump_to_next_due(sim);
-    give_way(sim);
+    if (candidates(sim) != 0 && bl_prng_chance(&sim->prng, PAUSE_ONE_IN))
+        (void)wait_until(sim, NULL, due_after(sim, UINT64_C(1) << bl_prng_below(&sim->prng, PAUSE_NS_LOG2)));
+    else
+        give_way(sim);
 }
 
 void bl_point_simulated(bl_scheduler *scheduler, const char *name)
@@ -465,7 +470,7 @@ uint64_t bl_scheduler_simulation_path(const bl_scheduler *scheduler)
 /* A grace period waits for a coroutine that is inside an epoch. */
 static void let_readers_run(void)
 {
-    if (active != NULL && candidates(active) != 0)
+    if (active != NULL && (candidates(active) != 0 || next_due(active) != UINT64_MAX))
         bl_simulation_yield(&active->base);
 }
 
