@@ -9,7 +9,7 @@
  * other, and whether a shared key shows a batch that another had followed. What is held is read again while flush and
  * merge go on, and must not change.
  *
- * The switches of each run are hashed, and the distinct ones counted. BOLE_TEST_SEED chooses the first run;
+ * The switches of each run are hashed, and the distinct ones counted; a process a core. BOLE_TEST_SEED chooses the first run;
  * BOLE_TEST_EFFORT (default 1) times 1,000 is the number of runs; 0: one. */
 #include "test.h"
 
@@ -29,7 +29,15 @@ enum { RUNS = 100, RUN_SECONDS = 120 };
 #else
 enum { RUNS = 1000, RUN_SECONDS = 30 };
 #endif
-enum { WRITERS = 3, BATCHES = 6, READERS = 2, SCHEDULES = 50, VALUE_BYTES_MAX = 40000, VIEWS_MAX = 64 };
+enum {
+    WRITERS = 3,
+    BATCHES = 6,
+    READERS = 2,
+    SCHEDULES = 50,
+    VALUE_BYTES_MAX = 40000,
+    VIEWS_MAX = 64,
+    WORKERS_MAX = 8
+};
 enum { SHARED = 4, PRIVATE = 3 };
 /* Places of keys: in each table "w0".., in the first the shared ones, in the second each writer's own. */
 enum { PLACES = WRITERS + SHARED + WRITERS + WRITERS * PRIVATE, SECOND = WRITERS + SHARED };
@@ -595,7 +603,7 @@ static uint64_t run_one(run *r, uint64_t seed, tally *t)
         start(r, &actors[WRITERS + i], reader, i);
     start(r, &actors[WRITERS + READERS], maintainer, 0);
     while (r->alive != 0)
-        bl_yield(r->db->scheduler);
+        bl_sleep(r->db->scheduler, 1000000);
     uint64_t path = bl_scheduler_simulation_path(r->db->scheduler);
     bole_table_close(r->second);
     if (r->why[0] == '\0' && bole_close(r->db, &error) != BOLE_OK)
@@ -636,7 +644,8 @@ static bool is_new(paths *set, uint64_t path)
     return fresh;
 }
 
-static void run_all(uint64_t first, uint64_t runs, tally *t)
+/* The programs of one worker of several: each `workers`th. */
+static void run_share(uint64_t first, uint64_t runs, uint32_t worker, uint32_t workers, tally *t)
 {
     run *r = malloc(sizeof *r);
     paths set = { .mask = 1023 };
@@ -645,11 +654,13 @@ static void run_all(uint64_t first, uint64_t runs, tally *t)
     set.slots = calloc(set.mask + 1, sizeof *set.slots);
     assert_non_null(r);
     assert_non_null(set.slots);
-    for (uint64_t seed = first; t->runs < runs; seed++) {
+    for (uint64_t seed = first; seed < first + runs; seed++) {
+        if (seed / SCHEDULES % workers != worker)
+            continue;
         t->seed = seed;
         alarm(RUN_SECONDS);
         uint64_t path = run_one(r, seed, t);
-        if (seed == first && r->why[0] == '\0' && run_one(r, seed, t) != path && r->why[0] == '\0')
+        if (t->runs == 0 && r->why[0] == '\0' && run_one(r, seed, t) != path && r->why[0] == '\0')
             wrong(r, "the same seed gives another order");
         if (r->why[0] != '\0') {
             print_error("seed %" PRIu64 ": %s\n", seed, r->why);
@@ -663,34 +674,58 @@ static void run_all(uint64_t first, uint64_t runs, tally *t)
     free(r);
 }
 
+static uint32_t start_workers(uint64_t first, uint64_t runs, pid_t children[WORKERS_MAX], tally *tallies)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t workers = cores < 1 || runs < RUNS ? 1 : cores > WORKERS_MAX ? WORKERS_MAX : (uint32_t)cores;
+    fflush(NULL);
+    for (uint32_t i = 0; i < workers; i++) {
+        children[i] = fork();
+        assert_true(children[i] >= 0);
+        if (children[i] != 0)
+            continue;
+        run_share(first, runs, i, workers, &tallies[i]);
+        fflush(NULL);
+        _exit(0);
+    }
+    return workers;
+}
+
 /* Goal: STORE-4, GROUP-1..3, ROT-*, BACK-*, SCAN-*: in whatever order threads run. */
 static void every_order_shows_one_history(void **state)
 {
     (void)state;
     const char *text = getenv("BOLE_TEST_EFFORT");
-    uint64_t effort = text != NULL ? strtoull(text, NULL, 10) : 1, seed = test_seed(1);
-    tally *t = mmap(NULL, sizeof *t, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert_ptr_not_equal(t, MAP_FAILED);
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        run_all(seed, effort == 0 ? 1 : effort * RUNS, t);
-        fflush(NULL);
-        _exit(0);
+    uint64_t effort = text != NULL ? strtoull(text, NULL, 10) : 1, first = test_seed(1);
+    tally *tallies = mmap(NULL, WORKERS_MAX * sizeof *tallies, PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(tallies, MAP_FAILED);
+    pid_t children[WORKERS_MAX];
+    uint32_t workers = start_workers(first, effort == 0 ? 1 : effort * RUNS, children, tallies), failed = 0;
+    tally sum = { 0 };
+    for (uint32_t i = 0; i < workers; i++) {
+        const tally *t = &tallies[i];
+        int how = 0;
+        assert_int_equal(waitpid(children[i], &how, 0), children[i]);
+        if (WIFSIGNALED(how))
+            print_error("seed %" PRIu64 ": the process ended with signal %d (%s)\n", t->seed, WTERMSIG(how),
+                        strsignal(WTERMSIG(how)));
+        if (!WIFEXITED(how) || WEXITSTATUS(how) != 0) {
+            print_error("again: BOLE_TEST_SEED=%" PRIu64 " BOLE_TEST_EFFORT=0 test_interleavings\n", t->seed);
+            failed++;
+        }
+        sum.runs += t->runs;
+        sum.distinct += t->distinct;
+        sum.views += t->views;
+        sum.checkpoints += t->checkpoints;
+        sum.cuts += t->cuts;
     }
-    int how = 0;
-    assert_int_equal(waitpid(child, &how, 0), child);
-    if (WIFSIGNALED(how))
-        print_error("seed %" PRIu64 ": the process ended with signal %d (%s)\n", t->seed, WTERMSIG(how),
-                    strsignal(WTERMSIG(how)));
-    if (!WIFEXITED(how) || WEXITSTATUS(how) != 0)
-        fail_msg("again: BOLE_TEST_SEED=%" PRIu64 " BOLE_TEST_EFFORT=0 test_interleavings", t->seed);
+    munmap(tallies, WORKERS_MAX * sizeof *tallies);
+    assert_int_equal(failed, 0);
     print_message("%" PRIu64 " runs, %" PRIu64 " distinct orders; %" PRIu64 " views, %" PRIu64
                   " checkpoints and %" PRIu64 " cut disks agree with one history\n",
-                  t->runs, t->distinct, t->views, t->checkpoints, t->cuts);
-    assert_true(effort == 0 || t->distinct > t->runs / 2);
-    munmap(t, sizeof *t);
+                  sum.runs, sum.distinct, sum.views, sum.checkpoints, sum.cuts);
+    assert_true(sum.distinct > sum.runs / 2);
 }
 
 int main(void)

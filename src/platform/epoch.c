@@ -47,7 +47,7 @@ typedef struct slot_block {
 _Atomic uint64_t bl_epoch_now = 1;
 _Atomic bool bl_epoch_needs_fence = true;
 _Thread_local bl_epoch_slot *bl_epoch_mine;
-_Thread_local void (*bl_epoch_let_run)(void);
+_Thread_local bool (*bl_epoch_let_run)(void);
 
 static slot_block first_block;
 static pthread_mutex_t epoch_lock = PTHREAD_MUTEX_INITIALIZER; /* the list, in_use, and scans */
@@ -207,8 +207,8 @@ void bl_epoch_wait(void)
     bl_assert(!bl_epoch_inside());
     uint64_t ticket = bl_epoch_ticket();
     for (unsigned round = 0; !bl_epoch_passed(ticket); round++) {
-        if (bl_epoch_let_run != NULL)
-            bl_epoch_let_run();
+        if (bl_epoch_let_run != NULL && bl_epoch_let_run())
+            continue;
         if (round < SPINS_MAX)
             continue; /* a scan is pause enough: readers stay inside for about a microsecond */
         if (round < YIELDS_MAX) {

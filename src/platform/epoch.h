@@ -58,10 +58,10 @@ static inline void bl_epoch_leave(void)
 
 bool bl_epoch_inside(void); /* for asserts */
 /* For a simulation, whose coroutines share a thread: a slot that is nobody's until it stands in bl_epoch_mine, and goes
- * back outside of any epoch; what a wait does while a reader is inside (NULL: it waits for the other threads). */
+ * back outside of any epoch; and what a wait does while a reader is inside: false when only other threads can run. */
 bl_epoch_slot *bl_epoch_slot_take(void);
 void bl_epoch_slot_give_back(bl_epoch_slot *slot);
-extern _Thread_local void (*bl_epoch_let_run)(void);
+extern _Thread_local bool (*bl_epoch_let_run)(void);
 /* Wait until every thread that is inside now has left. Never call inside an epoch. Any thread; concurrent
  * waiters share one grace period. */
 void bl_epoch_wait(void);

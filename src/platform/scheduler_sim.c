@@ -468,10 +468,12 @@ uint64_t bl_scheduler_simulation_path(const bl_scheduler *scheduler)
 }
 
 /* A grace period waits for a coroutine that is inside an epoch. */
-static void let_readers_run(void)
+static bool let_readers_run(void)
 {
-    if (active != NULL && (candidates(active) != 0 || next_due(active) != UINT64_MAX))
+    bool others = active != NULL && (candidates(active) != 0 || next_due(active) != UINT64_MAX);
+    if (others)
         bl_simulation_yield(&active->base);
+    return others;
 }
 
 bool bl_scheduler_simulation_active(const bl_scheduler *scheduler)
