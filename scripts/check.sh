@@ -11,7 +11,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 steps=(format layers style gcc clang asan tsan fuzz
-    simulation histories faults damage model crash readers large install
+    simulation interleavings histories faults damage model crash readers large install
     outside_power outside_faults outside_rot outside_full)
 long_steps=(defects) # by name, or with --full
 
@@ -26,6 +26,7 @@ step_fuzz() { scripts/fuzz.sh all "${FUZZ_SECONDS:-8}"; }                       
 step_simulation() { # 100,000 disks that survived a cut, and 1,000 histories that end with one
     scripts/build.sh release && more test_power_cuts 50 && more test_simulation 10
 }
+step_interleavings() { scripts/build.sh release && more test_interleavings 50; } # 100,000 orders of threads at once
 step_histories() { scripts/build.sh release && more test_histories 2; }        # all short histories, cut at every call
 step_faults() { # 19,000 failing calls and allocations, 2,000 levels of free space
     scripts/build.sh release && more test_faults 20 && more test_full_disk 40

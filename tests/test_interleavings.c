@@ -10,7 +10,7 @@
  * merge go on, and must not change.
  *
  * The switches of each run are hashed, and the distinct ones counted; a process a core. BOLE_TEST_SEED chooses the first run;
- * BOLE_TEST_EFFORT (default 1) times 1,000 is the number of runs; 0: one. */
+ * BOLE_TEST_EFFORT (default 1) times 2,000 is the number of runs; 0: one. */
 #include "test.h"
 
 #include <bole/bole_vfs.h>
@@ -27,7 +27,7 @@
 #if defined(BL_THREAD_SANITIZER) || defined(BL_ADDRESS_SANITIZER)
 enum { RUNS = 100, RUN_SECONDS = 120 };
 #else
-enum { RUNS = 1000, RUN_SECONDS = 30 };
+enum { RUNS = 2000, RUN_SECONDS = 30 };
 #endif
 enum {
     WRITERS = 3,
@@ -480,7 +480,8 @@ static void reader(void *context)
     for (uint32_t i = 0; i < 4 && a->r->why[0] == '\0'; i++) {
         switch (bl_prng_below(&a->prng, 4)) {
         case 0: hold_snapshot(a); break;
-        case 1: hold_iterator(a); break;
+        case 1:
+        case 2: hold_iterator(a); break;
         default: get_one(a); break;
         }
         point(a->r, "read done");

@@ -343,12 +343,12 @@ static void allowed_holes_stay(void **state)
 static void a_region_is_freed_when_no_map_can_be_cut(void **state)
 {
     (void)state;
-    enum { MAPS_MAX = 1 << 20 };
+    enum { MAPS_MAX = 1 << 20, REGION_BYTES = 64 << 10 };
     char **maps = calloc(MAPS_MAX, sizeof *maps);
     char *regions[64];
     size_t count = 0;
     for (size_t i = 0; i < 64; i++)
-        assert_non_null(regions[i] = bl_region_alloc(BL_PAGE_BYTES * 4));
+        assert_non_null(regions[i] = bl_region_alloc(REGION_BYTES));
     for (; count < MAPS_MAX; count++) {
         int protection = count % 2 == 0 ? PROT_NONE : PROT_READ;
         void *map = mmap(NULL, BL_PAGE_BYTES, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -357,12 +357,12 @@ static void a_region_is_freed_when_no_map_can_be_cut(void **state)
         maps[count] = map;
     }
     for (size_t i = 1; i < 64; i += 2)
-        bl_region_free(regions[i], BL_PAGE_BYTES * 4);
+        bl_region_free(regions[i], REGION_BYTES);
     while (count != 0)
         munmap(maps[--count], BL_PAGE_BYTES);
     free(maps);
     for (size_t i = 0; i < 64; i += 2)
-        bl_region_free(regions[i], BL_PAGE_BYTES * 4);
+        bl_region_free(regions[i], REGION_BYTES);
 }
 #endif
 

@@ -45,12 +45,14 @@ enum {
     ALLOCATIONS,
     FULL,
     MEND,
+    CRASH, /* only a test of the shortening has it: the process ends once three batches are there */
     KINDS
 };
 
 static const char *const kind_names[KINDS] = {
-    "write", "flush", "compact", "sync", "reopen",        "checkpoint",          "snapshot",  "iterator",
-    "look",  "clock", "create",  "drop", "failing-calls", "failing-allocations", "full-disk", "mend"
+    "write",     "flush", "compact", "sync",   "reopen", "checkpoint",    "snapshot",
+    "iterator",  "look",  "clock",   "create", "drop",   "failing-calls", "failing-allocations",
+    "full-disk", "mend",  "crash"
 };
 
 typedef struct operation {
@@ -612,6 +614,10 @@ static bole_status run_step(story *s, const operation *o)
     case CREATE: return create(s, 1 + (uint32_t)bl_prng_below(&prng, SLOTS - 1));
     case DROP: return drop(s, 1 + (uint32_t)bl_prng_below(&prng, SLOTS - 1));
     case MEND: mend(s); return BOLE_OK;
+    case CRASH:
+        if (now->acknowledged >= 3)
+            abort();
+        return BOLE_OK;
     case LOOK:
         check_snapshot(s);
         check_dropped(s);
@@ -818,10 +824,34 @@ static void a_log_that_lost_all_ends_the_prefix(void **state)
     free(s);
 }
 
+/* Goal: what ends the process is shortened as anything else that fails: here to three batches and the crash. */
+static void a_crash_is_shortened(void **state)
+{
+    (void)state;
+    story *s = malloc(sizeof *s);
+    tally t = { 0 };
+    uint64_t one_in;
+    assert_non_null(s);
+    make_story(s, 1, &t);
+    for (uint32_t i = 0; i < STEPS; i++) {
+        static const uint8_t kinds[] = { WRITE, FLUSH, WRITE, CREATE, WRITE, WRITE, LOOK, CRASH, WRITE };
+        s->steps[i].dropped = i >= sizeof kinds;
+        s->steps[i].kind = i < sizeof kinds ? kinds[i] : WRITE;
+    }
+    assert_int_equal(shorten(s, &one_in), 4);
+    for (uint32_t i = 0; i < STEPS; i++)
+        assert_true(s->steps[i].dropped || s->steps[i].kind == WRITE || s->steps[i].kind == CRASH);
+    assert_true(still_fails(s, one_in, false));
+    s->steps[7].dropped = true;
+    assert_false(still_fails(s, one_in, false));
+    free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_log_that_lost_all_ends_the_prefix),
+        cmocka_unit_test(a_crash_is_shortened),
         cmocka_unit_test(every_disk_that_survives_holds_a_prefix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
