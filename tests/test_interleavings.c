@@ -9,8 +9,8 @@
  * other, and whether a shared key shows a batch that another had followed. What is held is read again while flush and
  * merge go on, and must not change.
  *
- * The switches of each run are hashed, and the distinct ones counted; a process a core. BOLE_TEST_SEED chooses the first run;
- * BOLE_TEST_EFFORT (default 1) times 2,000 is the number of runs; 0: one. */
+ * The switches of each run are hashed, and the distinct ones counted; a process a core. BOLE_TEST_SEED chooses the first
+ * run; BOLE_TEST_EFFORT (default 1) times 2,000 is the number of runs; 0: one. */
 #include "test.h"
 
 #include <bole/bole_vfs.h>

@@ -248,8 +248,12 @@ BOLE_API bole_status bole_table_drop(bole_db *db, const char *name, bole_error *
         if (status != BOLE_OK && !bl_version_set_may_delete(db->versions))
             db->log_failed = true;
         if (status == BOLE_OK) {
+            bole_error unpublished = BOLE_ERROR_INIT;
             keep_for_handles_locked(db, number, before);
-            status = bl_read_state_publish_locked(db, error);
+            /* The table is gone for good. When there is no memory for a new list, readers keep the one of before: they
+             * find the table in it through handles alone, which keep what it held, and writers do not look there. */
+            if (bl_read_state_publish_locked(db, &unpublished) != BOLE_OK)
+                BL_MARK("readers keep the list of before a drop");
             bl_event_log_add(db->events, BOLE_LOG_INFO, "table_dropped",
                              (bl_event_field[]){ BL_EVENT_TEXT("name", name) }, 1);
         }
@@ -275,20 +279,23 @@ BOLE_API bole_status bole_table_list(bole_db *db, bool (*visit)(void *context, c
 {
     if (!bl_db_is_ours(db))
         return bl_forked(error);
-    bl_read_state *state = bl_read_state_acquire(db, NULL);
-    uint32_t count = state->version->table_count;
+    bl_mutex_lock(&db->mutex);
+    bl_version *version = bl_version_set_current(db->versions);
+    bl_version_ref(version);
+    bl_mutex_unlock(&db->mutex);
+    uint32_t count = version->table_count;
     const char **names = bl_alloc_array(count + 1, sizeof(names[0]));
     bole_status status = BOLE_OK;
     if (names == NULL)
         status = bl_fail(error, BOLE_NO_MEMORY, "list of tables");
     for (uint32_t i = 0; status == BOLE_OK && i < count; i++)
-        names[i] = state->version->tables[i].name;
+        names[i] = version->tables[i].name;
     if (status == BOLE_OK) {
         qsort(names, count, sizeof(names[0]), by_name);
         for (uint32_t i = 0; i < count && visit(context, names[i]); i++)
             ;
     }
     bl_free(names);
-    bl_read_state_unref(state);
+    bl_version_unref(version);
     return status;
 }

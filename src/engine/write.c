@@ -41,9 +41,8 @@ static bool table_is_dropped(const bole_table *table)
  * change. */
 static bool batch_table(bole_db *db, uint32_t number, bl_comparator **comparator)
 {
-    bl_epoch_enter(); /* background jobs swap states meanwhile */
-    const bl_read_state *state = atomic_load_explicit(&db->read_state, memory_order_acquire);
-    const bl_version_table *table = bl_version_table_by_number(state->version, number);
+    bl_epoch_enter(); /* background jobs swap versions meanwhile; readers' list may be one behind, see table.c */
+    const bl_version_table *table = bl_version_table_by_number(bl_version_set_current(db->versions), number);
     if (table != NULL)
         *comparator = table->comparator;
     bl_epoch_leave();
