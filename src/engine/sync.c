@@ -68,13 +68,24 @@ static void gather(bole_db *db)
     }
 }
 
+/* Where the oldest log that is beyond syncing starts; UINT64_MAX: none is. sync_mutex held. */
+static uint64_t first_failure(const bole_db *db)
+{
+    for (uint32_t i = 0; i < db->unsynced_count; i++)
+        if (bl_log_state_of(db->unsynced_logs[i]) == BL_LOG_FAILED)
+            return bl_log_start(db->unsynced_logs[i]);
+    return UINT64_MAX;
+}
+
 /* sync_mutex held; lets go of it around the I/O. */
 static bole_status lead_sync(bole_db *db, bole_error *error)
 {
     bl_write_ahead_log *logs[LOGS_IN_A_SYNC_MAX];
     db->sync_running = true; /* keeps every log that is copied below in place (SYNC-2) */
     gather(db);
-    uint64_t target = bl_position_visible(db);
+    uint64_t target = bl_position_visible(db), failure = first_failure(db);
+    if (failure < target) /* a log may have failed, and a newer one gone on, while others were gathered */
+        target = failure;
     uint32_t count = db->unsynced_count < LOGS_IN_A_SYNC_MAX ? db->unsynced_count : LOGS_IN_A_SYNC_MAX;
     if (count > 0)
         memcpy(logs, db->unsynced_logs, count * sizeof(logs[0]));
@@ -101,16 +112,6 @@ static bole_status lead_sync(bole_db *db, bole_error *error)
     db->sync_waiters = 0;
     bl_condition_wake_all(&db->synced_changed);
     return status;
-}
-
-/* Is a log that holds unsynced positions below `position` beyond syncing? */
-static bool has_failed_log(const bole_db *db, uint64_t position)
-{
-    for (uint32_t i = 0; i < db->unsynced_count; i++)
-        if (bl_log_state_of(db->unsynced_logs[i]) == BL_LOG_FAILED &&
-            bl_log_start(db->unsynced_logs[i]) < position)
-            return true;
-    return false;
 }
 
 /* Say in the log what was synced, so that later damage below is known as corruption. When writers are busy the next
@@ -140,7 +141,7 @@ bole_status bl_sync_to(bole_db *db, uint64_t position, bole_error *error)
             bl_condition_wait(&db->synced_changed, &db->sync_mutex);
             continue;
         }
-        if (has_failed_log(db, position)) {
+        if (first_failure(db) < position) {
             status = bl_fail(error, BOLE_IN_DOUBT, "%s",
                              story.message[0] ? story.message : "a sync of the log failed");
             break;
