@@ -830,6 +830,7 @@ static void histories_that_found_something_find_nothing_now(void **state)
     (void)state;
     static const uint64_t seeds[] = {
         6000081, /* a drop on disk that was said to have failed: batches of the table were acknowledged and lost */
+        3000395, /* a create that was said to have failed: the table was there and took no batch */
         8000440, /* a log that failed while a sync gathered others: it was asked for bytes that it never had */
     };
     story *s = malloc(sizeof *s);
