@@ -657,9 +657,9 @@ static void a_table_whose_drop_failed_keeps_what_it_takes(void **state)
     assert_true(kept > 0);
 }
 
-/* Goal: a table whose drop met a failing allocation, wherever it was, takes a batch and keeps it, or says that it is gone.
- * (Found by test_power_cuts, seed 6000081: the drop was on disk, readers' list could not be renewed, and batches went on
- * into the table and were acknowledged.) */
+/* Goal: a table whose drop met a failing allocation, wherever it was, takes a batch and keeps it, or says that it is
+ * gone. (Found by test_power_cuts, seed 6000081: the drop was on disk, readers' list could not be renewed, and batches
+ * went on into the table and were acknowledged.) */
 static void a_drop_without_memory_is_done_or_not(void **state)
 {
     (void)state;

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* test_interleavings.c -- writers, readers, flush, merge and checkpoint at once, in orders that a seed decides.
  *
- * Every thread of the run is a coroutine of the simulated scheduler, which switches at named points, at locks and waits.
- * Each writer's batches are numbered; batch i of writer w puts i under "w<w>" in both tables, writes keys of its own and
- * keys that all share. So a view of the store (snapshot, iterator, checkpoint, disk that survived a cut) tells which
- * batches it holds: the first V[w] of each writer. Then all else is known: the keys of a writer, whether the vector is
- * one that this moment allows (all that had returned, nothing that had not begun), whether two views contradict each
- * other, and whether a shared key shows a batch that another had followed. What is held is read again while flush and
- * merge go on, and must not change.
+ * Every thread of the run is a coroutine of the simulated scheduler, which switches at named points, at locks and
+ * waits. Each writer's batches are numbered; batch i of writer w puts i under "w<w>" in both tables, writes keys
+ * of its own and keys that all share. So a view of the store (snapshot, iterator, checkpoint, disk that survived a
+ * cut) tells which batches it holds: the first V[w] of each writer. Then all else is known: the keys of a writer,
+ * whether the vector is one that this moment allows (all that had returned, nothing that had not begun), whether
+ * two views contradict each other, and whether a shared key shows a batch that another had followed. What is held
+ * is read again while flush and merge go on, and must not change.
  *
- * The switches of each run are hashed, and the distinct ones counted; a process a core. BOLE_TEST_SEED chooses the first
- * run; BOLE_TEST_EFFORT (default 1) times 2,000 is the number of runs; 0: one. */
+ * The switches of each run are hashed, and the distinct ones counted; a process a core. BOLE_TEST_SEED chooses the
+ * first run; BOLE_TEST_EFFORT (default 1) times 2,000 is the number of runs; 0: one. */
 #include "test.h"
 
 #include <bole/bole_vfs.h>

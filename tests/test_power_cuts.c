@@ -2,16 +2,16 @@
 /* test_power_cuts.c -- many disks that could have survived, from one history; a history that fails is shortened.
  *
  * The whole engine, its background work on one seeded thread, runs random operations (batches over several tables,
- * tables made and dropped, flush, merge, sync, reopen, checkpoints, a snapshot and an iterator held long, jumps of the
- * clock), and every read on the way is compared with the model (story_model.h). In every second history faults strike, too: a
- * call that fails, once, a few times or until it is mended, half a write, allocations, a full disk. At one call to the
- * disk in eight the power is cut on a copy (cut_fixture.h), and the store that is opened there must hold what the model
- * says; some are cut again while they recover, some go on and are opened again.
+ * tables made and dropped, flush, merge, sync, reopen, checkpoints, a snapshot and an iterator held long, jumps of
+ * the clock), and every read on the way is compared with the model (story_model.h). In every second history faults
+ * strike, too: a call that fails, once, a few times or until it is mended, half a write, allocations, a full disk.
+ * At one call to the disk in eight the power is cut on a copy (cut_fixture.h), and the store that is opened there
+ * must hold what the model says; some are cut again while they recover, some go on and are opened again.
  *
- * The histories run in a child. When one fails, or ends the child with a failed assert, a signal or a hang, the seed
- * and what to run are printed; then operations are dropped for as long as the rest still fails (each try in a child, cut at
- * every call in every mode), and what is left is printed. BOLE_TEST_SEED chooses the first history; BOLE_TEST_EFFORT
- * (default 1) times 2,000 is the number of states; 0: only the first history. */
+ * The histories run in a child. When one fails, or ends the child with a failed assert, a signal or a hang, the
+ * seed and what to run are printed; then operations are dropped for as long as the rest still fails (each try in a
+ * child, cut at every call in every mode), and what is left is printed. BOLE_TEST_SEED chooses the first history;
+ * BOLE_TEST_EFFORT (default 1) times 2,000 is the number of states; 0: only the first history. */
 #include "story_model.h"
 
 #include <errno.h>
