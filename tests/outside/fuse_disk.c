@@ -347,15 +347,6 @@ static const struct fuse_operations operations = {
 
 /* ---- Mount and unmount ------------------------------------------------------------------------------------ */
 
-const char *fuse_disk_missing(void)
-{
-    if (access("/dev/fuse", R_OK | W_OK) != 0)
-        return "there is no /dev/fuse that this user may open";
-    if (geteuid() != 0 && system("command -v fusermount3 >/dev/null 2>&1") != 0)
-        return "mounting takes root, or fusermount3";
-    return NULL;
-}
-
 bool fuse_disk_mount(fuse_disk *d, const char *directory)
 {
     char *words[] = { (char *)"bole" };
@@ -420,3 +411,18 @@ bool fuse_disk_unmount(fuse_disk *d)
 }
 
 void fuse_disk_abandon(fuse_disk *d) { end(d); }
+
+const char *fuse_disk_missing(void)
+{
+    fuse_disk trial = { .disk = NULL };
+    char directory[] = "/tmp/bole-fuse-XXXXXX";
+    if (access("/dev/fuse", R_OK | W_OK) != 0)
+        return "there is no /dev/fuse that this user may open";
+    if (mkdtemp(directory) == NULL)
+        return "there is no room for a directory to mount on";
+    bool mounted = fuse_disk_mount(&trial, directory);
+    if (mounted)
+        fuse_disk_abandon(&trial);
+    rmdir(directory);
+    return mounted ? NULL : "a file system of FUSE cannot be mounted";
+}

@@ -61,7 +61,8 @@ class Scenario:
             self.plain([self.helper, "write", store, record, str(seed), "60", *(["die"] if kind == "killed" else [])])
         elif kind == "get":
             # A dead process' store, some in segments and some in the log: the shell that loads it is killed.
-            self.plain([self.command, "load", store, self.lines, "--set", "memtable_bytes=64KiB"])
+            self.plain([self.command, "load", store, self.lines, "--set", "memtable_bytes=16KiB"])
+            self.plain([self.command, "flush", store])
             shell = subprocess.Popen([self.command, "shell", store], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             shell.stdin.write(b"put zz last\nget zz\n")
             shell.stdin.flush()
@@ -81,7 +82,7 @@ class Scenario:
     def words(self, place):
         store, record = os.path.join(place, "store"), os.path.join(place, "record")
         if self.kind == "load":
-            return [self.command, "load", store, self.lines, "--set", "memtable_bytes=64KiB"]
+            return [self.command, "load", store, self.lines, "--set", "memtable_bytes=16KiB"]
         if self.kind == "get":
             return [self.command, "scan", store]
         return [self.helper, "write", store, record, str(self.seed), str(STEPS[self.kind])]
@@ -246,6 +247,8 @@ def main():
                     problems.append(wrong)
                     return True, False
             for hit, failed in pool.map(one, faults):
+                if done % 1000 == 999:
+                    print(f"outside_faults: {done + 1} of {len(faults)}", file=sys.stderr, flush=True)
                 done, injected, told = done + 1, injected + hit, told + failed
         calls = len({call for scenario in scenarios for call in scenario.calls})
         verdict = f"FAILED: {len(problems)} of" if problems else "seed"

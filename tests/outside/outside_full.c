@@ -304,7 +304,7 @@ static void fill(const char *name, bool (*mount_it)(const char *directory), uint
     if (!mount_it(directory.path)) {
         print_message("outside_full: LEFT OUT: a small %s cannot be mounted here\n", name);
         unmount();
-        return;
+        skip();
     }
     disks_mounted++;
     uint64_t levels = LEVELS * effort();
