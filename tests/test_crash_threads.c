@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -277,6 +278,7 @@ static void child_run(world *w)
     bole_error error = BOLE_ERROR_INIT;
     pthread_t thread;
     bole_buffer value = BOLE_BUFFER_INIT;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that is ended leaves nothing that runs */
     atomic_store(&w->page->began_opening_ns, now_ns());
     if (w->die_ns != 0)
         arm_death(w->die_ns);

@@ -25,6 +25,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "fuse_disk.h"
@@ -177,6 +178,7 @@ static void child_live(story *s, const char *directory)
     bole_db *db = NULL;
     bl_prng prng;
     close(fuse_disk_descriptor(&s->fuse));
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     bl_prng_init(&prng, s->seed * 31 + s->life);
     snprintf(path, sizeof path, "%s/store", directory);
     bole_status status = BOLE_OK;
