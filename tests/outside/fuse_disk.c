@@ -19,7 +19,7 @@
 #include "platform/vfs_wrap.h"
 
 struct fuse_disk_handle {
-    bole_file *file;
+    bole_file *file; /* NULL: a directory */
     fuse_disk_handle *next;
     char path[256]; /* when it was opened */
 };
@@ -49,29 +49,36 @@ static bool lies(const fuse_disk *d, const char *path)
     return d->lie != NULL && strstr(marked, d->lie) != NULL;
 }
 
-static bole_file *file_of(const struct fuse_file_info *info)
+static const fuse_disk_handle *handle_of(const struct fuse_file_info *info)
 {
-    return ((fuse_disk_handle *)(uintptr_t)info->fh)->file;
+    return (const fuse_disk_handle *)(uintptr_t)info->fh;
 }
+
+static bole_file *file_of(const struct fuse_file_info *info) { return handle_of(info)->file; }
 
 /* ---- Files ------------------------------------------------------------------------------------------------ */
 
-static int open_handle(fuse_disk *d, const char *path, uint32_t flags, struct fuse_file_info *info)
+static int add_handle(fuse_disk *d, const char *path, bole_file *file, struct fuse_file_info *info)
 {
-    bole_error error = BOLE_ERROR_INIT;
     fuse_disk_handle *handle = calloc(1, sizeof *handle);
-    if (handle == NULL)
+    if (handle == NULL) {
+        (void)d->disk->close(file, NULL);
         return -ENOMEM;
-    bole_status status = d->disk->open(d->disk, path, flags, &handle->file, &error);
-    if (status != BOLE_OK) {
-        free(handle);
-        return code(status, &error);
     }
+    handle->file = file;
     snprintf(handle->path, sizeof handle->path, "%s", path);
     handle->next = d->handles;
     d->handles = handle;
     info->fh = (uintptr_t)handle;
     return 0;
+}
+
+static int open_handle(fuse_disk *d, const char *path, uint32_t flags, struct fuse_file_info *info)
+{
+    bole_error error = BOLE_ERROR_INIT;
+    bole_file *file;
+    bole_status status = d->disk->open(d->disk, path, flags, &file, &error);
+    return status == BOLE_OK ? add_handle(d, path, file, info) : code(status, &error);
 }
 
 static int do_open(const char *path, struct fuse_file_info *info)
@@ -139,7 +146,7 @@ static int do_fsync(const char *path, int data_only, struct fuse_file_info *info
     bole_error error = BOLE_ERROR_INIT;
     if (!alive(self(), "sync"))
         return -EIO;
-    if (lies(self(), ((fuse_disk_handle *)(uintptr_t)info->fh)->path))
+    if (lies(self(), handle_of(info)->path))
         return 0;
     if (self()->sync_fails(self()->context)) {
         bl_vfs_memory_sync_failed(file_of(info));
@@ -207,16 +214,7 @@ static int do_getattr(const char *path, struct stat *out, struct fuse_file_info 
 /* An open directory is its path. */
 static int do_opendir(const char *path, struct fuse_file_info *info)
 {
-    char *copy = strdup(path);
-    info->fh = (uintptr_t)copy;
-    return copy != NULL ? 0 : -ENOMEM;
-}
-
-static int do_releasedir(const char *path, struct fuse_file_info *info)
-{
-    (void)path;
-    free((char *)(uintptr_t)info->fh);
-    return 0;
+    return add_handle(self(), path, NULL, info);
 }
 
 typedef struct filler {
@@ -238,8 +236,7 @@ static int do_readdir(const char *path, void *buffer, fuse_fill_dir_t fill, off_
     filler to = { buffer, fill };
     fill_name(&to, ".");
     fill_name(&to, "..");
-    return code(self()->disk->list(self()->disk, (char *)(uintptr_t)info->fh, fill_name, &to, &error),
-                &error);
+    return code(self()->disk->list(self()->disk, handle_of(info)->path, fill_name, &to, &error), &error);
 }
 
 /* One of the calls that take one path and change it. */
@@ -284,11 +281,11 @@ static int do_fsyncdir(const char *path, int data_only, struct fuse_file_info *i
     bole_error error = BOLE_ERROR_INIT;
     if (!alive(self(), "sync directory"))
         return -EIO;
-    if (lies(self(), (char *)(uintptr_t)info->fh))
+    if (lies(self(), handle_of(info)->path))
         return 0;
     if (self()->sync_fails(self()->context))
         return -EIO;
-    return code(self()->disk->sync_directory(self()->disk, (char *)(uintptr_t)info->fh, &error), &error);
+    return code(self()->disk->sync_directory(self()->disk, handle_of(info)->path, &error), &error);
 }
 
 /* Times, owners and rights are not kept. */
@@ -339,7 +336,7 @@ static const struct fuse_operations operations = {
     .fsyncdir = do_fsyncdir,
     .fallocate = do_fallocate,
     .opendir = do_opendir,
-    .releasedir = do_releasedir,
+    .releasedir = do_release,
     .readdir = do_readdir,
     .utimens = do_utimens,
     .statfs = do_statfs,
@@ -356,6 +353,7 @@ bool fuse_disk_mount(fuse_disk *d, const char *directory)
     d->dead = false;
     d->request = calloc(1, sizeof *d->request);
     d->fuse = d->request != NULL ? fuse_new(&arguments, &operations, sizeof operations, d) : NULL;
+    fuse_opt_free_args(&arguments);
     if (d->fuse != NULL && fuse_mount(d->fuse, directory) == 0)
         return true;
     if (d->fuse != NULL)
