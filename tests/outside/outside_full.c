@@ -298,6 +298,7 @@ static void fill(const char *name, bool (*mount_it)(const char *directory), uint
     tally t = { 0 };
     shared *page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(page != MAP_FAILED);
+    unmount(); /* what a test that failed has left */
     directory = test_directory_make();
     mounted = directory.path;
     atexit(unmount);
