@@ -44,9 +44,9 @@ bench-full: ## the whole benchmark, more than half an hour
 	@scripts/install_dependencies.sh bench
 	@scripts/bench.sh all
 
-coverage: ## lines and branches that the tests reach, into build/coverage/report
+coverage: ## lines, branches and marks that the tests reach, each line into build/coverage/report
 	@scripts/install_dependencies.sh check
-	@scripts/coverage.sh
+	@scripts/coverage.sh --html
 
 install: build ## into PREFIX (/usr/local), below DESTDIR when it is set
 	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"

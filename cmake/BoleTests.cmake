@@ -16,6 +16,10 @@ function(bole_add_test name file)
         BOLE_BINARY_DIR="${PROJECT_BINARY_DIR}")
     target_link_libraries(${name} PRIVATE bole_compiler bole_static PkgConfig::CMOCKA PkgConfig::JANSSON
         Threads::Threads)
+    if(BOLE_COVERAGE) # what a child of a fork did counts, too, when it leaves without exit()
+        target_sources(${name} PRIVATE "${PROJECT_SOURCE_DIR}/cmake/coverage_exit.c")
+        target_link_options(${name} PRIVATE -Wl,--wrap=_exit -Wl,--wrap=abort)
+    endif()
     add_test(NAME ${name} COMMAND ${name})
     set(environment "ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1"
         "UBSAN_OPTIONS=print_stacktrace=1" "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")

@@ -10,7 +10,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-steps=(format layers style gcc clang asan tsan fuzz
+steps=(format layers style gcc clang asan tsan coverage fuzz
     simulation interleavings histories faults damage model crash readers large install
     outside_power outside_faults outside_rot outside_full)
 long_steps=(defects) # by name, or with --full
@@ -22,6 +22,7 @@ step_gcc() { scripts/build.sh gcc all bole_bench bole_micro; }                # 
 step_clang() { scripts/build.sh clang all bole_bench bole_micro; }            # the same with the other compiler
 step_asan() { scripts/build.sh asan && scripts/run_tests.sh asan; }           # all tests, address and undefined
 step_tsan() { scripts/build.sh tsan && scripts/run_tests.sh tsan; }           # all tests, threads
+step_coverage() { scripts/coverage.sh; }  # 95 % of the lines, 85 % of the branches, every mark: reached by a test
 step_fuzz() { scripts/fuzz.sh all "${FUZZ_SECONDS:-8}"; }                       # each fuzz target a few seconds
 step_simulation() { # 100,000 disks that survived a cut, and 1,000 histories that end with one
     scripts/build.sh release && more test_power_cuts 50 && more test_simulation 10
@@ -102,8 +103,8 @@ for step in "${steps[@]}"; do
         tail -n 100 "$log"
         ;;
     esac
-    closing=$(grep -E '^[0-9]+% tests passed|^crash_[a-z]+: seed|^planted_defects: [0-9]+ of|^outside_|LEFT OUT' \
-        "$log" | tail -n 1)
+    closing=$(grep -E '^[0-9]+% tests passed|^coverage: [0-9]|^crash_[a-z]+: seed|^planted_defects: [0-9]+ of|^outside_'\
+'|LEFT OUT' "$log" | tail -n 1)
     printf 'check: %-14s %-8s %4d s  %s\n' "$step" "$verdict" $((SECONDS - begin)) "$closing"
 done
 if [ ${#failed[@]} -ne 0 ]; then
