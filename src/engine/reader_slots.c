@@ -37,8 +37,8 @@ static bole_status read_without_slot(bole_db *db, const bole_error *why, bole_er
     bole_file *file = NULL;
     bool locked = false;
     int64_t pid = 0;
-    if (why->status == BOLE_INVALID)
-        return bl_fail(error, BOLE_INVALID, "%s", why->message);
+    if (why->status == BOLE_INVALID || why->status == BOLE_NO_MEMORY) /* the latter passes, and a writer may come */
+        return bl_fail(error, why->status, "%s", why->message);
     if (!bl_file_path(path, db->path, BL_FILE_LOCK, 0))
         return BOLE_OK;
     bole_error story = BOLE_ERROR_INIT;

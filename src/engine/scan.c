@@ -47,13 +47,15 @@ struct bole_iterator {
 
 /* ---- making one ---- */
 
-/* The first key above every key with this prefix; false when there is none. */
+/* The first key above every key with this prefix; empty when there is none. False without memory. */
 static bool prefix_end(bole_buffer *out, bole_slice prefix)
 {
     size_t size = prefix.size;
     while (size > 0 && ((const uint8_t *)prefix.data)[size - 1] == 0xff)
         size--;
-    if (size == 0 || !bl_buffer_assign(out, prefix.data, size))
+    if (size == 0)
+        return true;
+    if (!bl_buffer_assign(out, prefix.data, size))
         return false;
     ((uint8_t *)out->data)[size - 1]++;
     return true;
@@ -93,9 +95,10 @@ static bole_status set_bounds(bole_iterator *iterator, const bole_read_options *
     }
     if (prefix.data != NULL) {
         bole_buffer end = BOLE_BUFFER_INIT;
-        if (prefix_end(&end, prefix) &&
-            (!iterator->has_upper ||
-             bl_slice_compare(bl_slice(end.data, end.size), upper_of(iterator)) < 0)) {
+        if (!prefix_end(&end, prefix))
+            return bl_fail(options->error, BOLE_NO_MEMORY, "end of a prefix");
+        if (end.size != 0 && (!iterator->has_upper ||
+                              bl_slice_compare(bl_slice(end.data, end.size), upper_of(iterator)) < 0)) {
             bole_buffer_free(&iterator->upper);
             iterator->upper = end;
             iterator->has_upper = true;
