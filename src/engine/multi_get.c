@@ -105,17 +105,15 @@ BOLE_API bole_status bole_multi_get(bole_db *db, const bole_read_options *option
             bole_buffer *value = &values[begin + i];
             bool from_memtable = false;
             value->size = 0;
-            bole_status status = result == BOLE_OK || result == BOLE_NOT_FOUND
-                                     ? bl_read_one(db, table, state, &lookups[i], value, NULL, &from_memtable,
-                                                   error)
-                                     : result;
+            bole_status status = bl_read_one(db, table, state, &lookups[i], value, NULL, &from_memtable,
+                                             result == BOLE_OK ? error : NULL);
             if (status == BOLE_OK)
                 (void)bl_tally(db, counters,
                                from_memtable ? &counters->get_memtable_hits : &counters->get_hits, 1);
             else
                 value->size = 0;
             statuses[begin + i] = status;
-            if (status != BOLE_OK && status != BOLE_NOT_FOUND)
+            if (result == BOLE_OK && status != BOLE_NOT_FOUND)
                 result = status;
         }
     }

@@ -1,0 +1,790 @@
+/* SPDX-License-Identifier: MIT */
+/* test_rare_paths.c -- what seldom happens to a store: no room for a block, no links, no slot for a reader, an unknown
+ * order, a foreign file, bounds that contradict each other. Each is seen through the public calls. */
+#include "test.h"
+
+#include <bole/bole_vfs.h>
+#include <bole/key_value_store.h>
+
+#include "base/assert.h"
+#include "base/prng.h"
+
+#ifdef BL_CHECKS
+#define assert_marked(name) assert_true(bl_mark_count(name) > 0)
+#else
+#define assert_marked(name) ((void)0)
+#endif
+
+static bole_slice text(const char *from) { return (bole_slice){ from, strlen(from) }; }
+
+/* ---- a disk in memory, some of whose calls can be made to fail ---- */
+
+typedef struct world {
+    bole_vfs *disk;
+    bole_vfs vfs; /* the disk, but for the calls below */
+    bole_options options;
+    bole_db *db;
+    bole_error error;
+} world;
+
+static struct {
+    bole_vfs *disk;
+    bool no_links;
+    const char *unwritable; /* the end of a path that cannot be opened for writing */
+    bole_status unwritable_status;
+    const char *broken; /* the end of a path: its length and its bytes cannot be read */
+    bole_file *broken_file;
+    unsigned refused;
+} fails;
+
+static bool ends_with(const char *path, const char *end)
+{
+    return end != NULL && strlen(path) >= strlen(end) && strcmp(path + strlen(path) - strlen(end), end) == 0;
+}
+
+static bole_status refuse(bole_error *error, bole_status status, const char *what)
+{
+    fails.refused++;
+    if (error != NULL) {
+        error->status = status;
+        snprintf(error->message, sizeof error->message, "%s", what);
+    }
+    return status;
+}
+
+static bole_status open_or_not(bole_vfs *vfs, const char *path, uint32_t flags, bole_file **out,
+                               bole_error *error)
+{
+    if (ends_with(path, fails.unwritable) && (flags & BOLE_VFS_WRITE) != 0)
+        return refuse(error, fails.unwritable_status, "it may not be written");
+    bole_status status = fails.disk->open(vfs, path, flags, out, error);
+    if (status == BOLE_OK && ends_with(path, fails.broken))
+        fails.broken_file = *out;
+    return status;
+}
+
+static bole_status link_or_not(bole_vfs *vfs, const char *from, const char *to, bole_error *error)
+{
+    return fails.no_links ? refuse(error, BOLE_UNSUPPORTED, "no links here")
+                          : fails.disk->link(vfs, from, to, error);
+}
+
+static bole_status length_or_not(bole_file *file, uint64_t *out, bole_error *error)
+{
+    return file == fails.broken_file ? refuse(error, BOLE_IO, "no length")
+                                     : fails.disk->length(file, out, error);
+}
+
+static int set_up(void **state)
+{
+    world *w = calloc(1, sizeof *w);
+    w->error = (bole_error)BOLE_ERROR_INIT;
+    assert_ok(bole_vfs_memory_create(1, &w->disk), NULL);
+    memset(&fails, 0, sizeof fails);
+    fails.disk = w->disk;
+    w->vfs = *w->disk;
+    w->vfs.open = open_or_not;
+    w->vfs.link = link_or_not;
+    w->vfs.length = length_or_not;
+    w->options = BOLE_OPTIONS_INIT;
+    w->options.flags = BOLE_CREATE;
+    w->options.vfs = &w->vfs;
+    w->options.memory_limit = 16 << 20;
+    w->options.memtable_bytes = 65536;
+    w->options.sync_interval_ms = 10;
+    assert_ok(bole_open("store", &w->options, &w->db, &w->error), &w->error);
+    *state = w;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    world *w = *state;
+    assert_ok(bole_close(w->db, &w->error), &w->error);
+    bole_vfs_destroy(w->disk);
+    free(w);
+    return 0;
+}
+
+static void refused(world *w, bole_status wanted, bole_status status, const char *part)
+{
+    assert_status(wanted, status, &w->error);
+    if (strstr(w->error.message, part) == NULL)
+        fail_msg("the story \"%s\" does not name \"%s\"", w->error.message, part);
+    w->error = (bole_error)BOLE_ERROR_INIT;
+}
+
+static void put(bole_db *db, const char *key, const char *value)
+{
+    assert_ok(bole_put(db, NULL, text(key), text(value)), NULL);
+}
+
+static void assert_value(bole_db *db, const bole_snapshot *snapshot, const char *key, const char *value)
+{
+    bole_read_options options = BOLE_READ_OPTIONS_INIT;
+    bole_error error = BOLE_ERROR_INIT;
+    options.snapshot = snapshot;
+    options.error = &error;
+    bole_buffer got = BOLE_BUFFER_INIT;
+    bole_status status = bole_get(db, &options, text(key), &got);
+    assert_status(value == NULL ? BOLE_NOT_FOUND : BOLE_OK, status, &error);
+    if (value != NULL) {
+        assert_int_equal(got.size, strlen(value));
+        assert_memory_equal(got.data, value, got.size);
+    }
+    bole_buffer_free(&got);
+}
+
+static void compact(world *w)
+{
+    assert_ok(bole_compact(w->db, NULL, (bole_slice){ 0 }, (bole_slice){ 0 }, &w->error), &w->error);
+}
+
+static void open_again(world *w)
+{
+    assert_ok(bole_close(w->db, &w->error), &w->error);
+    assert_ok(bole_open("store", &w->options, &w->db, &w->error), &w->error);
+}
+
+static bool count_segments(void *context, const char *name)
+{
+    *(unsigned *)context += ends_with(name, ".seg");
+    return true;
+}
+
+static unsigned segments_of(world *w, const char *directory)
+{
+    unsigned count = 0;
+    assert_ok(w->disk->list(w->disk, directory, count_segments, &count, &w->error), &w->error);
+    return count;
+}
+
+/* Files that no reader needs go with the next tick. */
+static void wait_for_segments(world *w, unsigned wanted)
+{
+    for (int i = 0; i < 60000 && segments_of(w, "store") != wanted; i++)
+        usleep(1000);
+    assert_int_equal(segments_of(w, "store"), wanted);
+}
+
+/* ---- checkpoints ---- */
+
+static void a_checkpoint_copies_where_nothing_can_be_linked(void **state)
+{
+    world *w = *state;
+    put(w->db, "a", "1");
+    assert_ok(bole_flush(w->db, &w->error), &w->error);
+    put(w->db, "b", "2");
+    fails.no_links = true;
+    assert_ok(bole_checkpoint(w->db, "copy", &w->error), &w->error);
+    assert_marked("checkpoint copies a segment");
+    assert_int_equal(fails.refused, 2); /* one a segment; both are there */
+    assert_int_equal(segments_of(w, "copy"), 2);
+    put(w->db, "a", "other");
+    compact(w);
+    bole_db *copy;
+    assert_ok(bole_open("copy", &w->options, &copy, &w->error), &w->error);
+    assert_value(copy, NULL, "a", "1");
+    assert_value(copy, NULL, "b", "2");
+    put(copy, "b", "of the copy");
+    assert_value(w->db, NULL, "b", "2");
+    assert_ok(bole_close(copy, &w->error), &w->error);
+}
+
+static void a_checkpoint_goes_where_nothing_is(void **state)
+{
+    world *w = *state;
+    put(w->db, "a", "1");
+    refused(w, BOLE_INVALID, bole_checkpoint(w->db, NULL, &w->error), "empty");
+    refused(w, BOLE_INVALID, bole_checkpoint(w->db, "", &w->error), "empty");
+    refused(w, BOLE_EXISTS, bole_checkpoint(w->db, "store", &w->error), "store");
+    char path[6000];
+    memset(path, 'p', sizeof path);
+    path[sizeof path - 1] = '\0';
+    refused(w, BOLE_TOO_LARGE, bole_checkpoint(w->db, path, &w->error), "too long");
+    /* What a checkpoint that died left is in nobody's way. */
+    assert_ok(w->disk->make_directory(w->disk, "copy.tmp", NULL), NULL);
+    assert_ok(bole_checkpoint(w->db, "copy", &w->error), &w->error);
+    bool is_directory;
+    assert_status(BOLE_NOT_FOUND, w->disk->exists(w->disk, "copy.tmp", &is_directory, NULL), NULL);
+}
+
+/* ---- memory that is full of what cannot be let go ---- */
+
+enum { LARGE_KEYS = 2000, LARGE_BYTES = 3000 };
+
+static void name_large(char key[16], char value[LARGE_BYTES + 1], int i)
+{
+    snprintf(key, 16, "key%05d", i);
+    memset(value, 'a' + i % 26, LARGE_BYTES);
+    snprintf(value + LARGE_BYTES - 8, 9, "%08d", i);
+}
+
+static void reads_need_no_room_in_the_cache(void **state)
+{
+    world *w = *state;
+    w->options.memory_limit = 4 << 20;
+    open_again(w);
+    char key[16], value[LARGE_BYTES + 1];
+    for (int round = 0; round < 2;
+         round++) { /* two runs: the newer holds one key in three, and some deletes */
+        for (int i = 0; i < LARGE_KEYS; i += round == 0 ? 1 : 3) {
+            name_large(key, value, i);
+            if (round == 1 && i % 2 == 1)
+                assert_ok(bole_delete(w->db, NULL, text(key)), NULL);
+            else
+                assert_ok(bole_put(w->db, NULL, text(key), text(value)), NULL);
+        }
+        if (round == 0)
+            compact(w);
+        else
+            assert_ok(bole_flush(w->db, &w->error), &w->error);
+    }
+    assert_ok(bole_wait_idle(w->db, &w->error), &w->error);
+
+    static bole_view views[LARGE_KEYS];
+    bole_read_options options = BOLE_READ_OPTIONS_INIT;
+    options.error = &w->error;
+    int held = 0, pinned = 0;
+    for (int i = 1; i < LARGE_KEYS; i += 3, held++) { /* not in the newer run */
+        views[held] = (bole_view)BOLE_VIEW_INIT;
+        name_large(key, value, i);
+        bole_status status = bole_get_view(w->db, &options, text(key), &views[held]);
+        if (status == BOLE_MEMORY_PINNED) {
+            pinned++;
+            break;
+        }
+        assert_ok(status, &w->error);
+    }
+    assert_int_equal(pinned, 1); /* a view must stay in place, so it is refused, and says why */
+    assert_true(held > 100);
+    for (int i = 0; i < LARGE_KEYS; i++) { /* a copy needs no place */
+        name_large(key, value, i);
+        bool is_deleted = i % 3 == 0 && i % 2 == 1;
+        assert_value(w->db, NULL, key, is_deleted ? NULL : value);
+        assert_status(is_deleted ? BOLE_NOT_FOUND : BOLE_OK, bole_exists(w->db, &options, text(key)),
+                      &w->error);
+        key[7] = 'x'; /* between two keys */
+        assert_value(w->db, NULL, key, NULL);
+    }
+    assert_marked("read without the cache");
+    for (int i = 0, at = 1; i < held; i++, at += 3) {
+        name_large(key, value, at);
+        assert_int_equal(views[i].value.size, LARGE_BYTES);
+        assert_memory_equal(views[i].value.data, value, LARGE_BYTES); /* what is held stayed as it was */
+        bole_view_release(&views[i]);
+    }
+    name_large(key, value, LARGE_KEYS - 1);
+    bole_view view = BOLE_VIEW_INIT;
+    assert_ok(bole_get_view(w->db, &options, text(key), &view), &w->error); /* with room again */
+    assert_memory_equal(view.value.data, value, LARGE_BYTES);
+    bole_view_release(&view);
+}
+
+/* ---- opening ---- */
+
+static void flip_a_byte_of_a_segment(world *w)
+{
+    const char *path = NULL;
+    static char found[300];
+    for (int number = 1; number < 100 && path == NULL; number++) {
+        bool is_directory;
+        snprintf(found, sizeof found, "store/%06d.seg", number);
+        if (w->disk->exists(w->disk, found, &is_directory, NULL) == BOLE_OK)
+            path = found;
+    }
+    assert_non_null(path);
+    bole_file *file;
+    uint8_t byte;
+    size_t got;
+    assert_ok(w->disk->open(w->disk, path, BOLE_VFS_READ | BOLE_VFS_WRITE, &file, &w->error), &w->error);
+    assert_ok(w->disk->read(file, 100, &byte, 1, &got, &w->error), &w->error);
+    byte ^= 0x10;
+    assert_ok(w->disk->write(file, 100, &byte, 1, &w->error), &w->error);
+    assert_ok(w->disk->close(file, &w->error), &w->error);
+}
+
+static void a_paranoid_open_looks_at_every_block(void **state)
+{
+    world *w = *state;
+    put(w->db, "key",
+        "a value that is long enough to have a byte at 100, whatever stands before it in the block of "
+        "the segment, and then some more of it");
+    compact(w);
+    w->options.flags |= BOLE_PARANOID;
+    open_again(w);
+    assert_ok(bole_close(w->db, &w->error), &w->error);
+    flip_a_byte_of_a_segment(w);
+    bole_db *db;
+    refused(w, BOLE_CORRUPT, bole_open("store", &w->options, &db, &w->error), ".seg");
+    assert_null(db);
+    w->options.flags &= ~(uint32_t)BOLE_PARANOID; /* another open believes until it reads */
+    assert_ok(bole_open("store", &w->options, &w->db, &w->error), &w->error);
+    bole_read_options options = BOLE_READ_OPTIONS_INIT;
+    options.error = &w->error;
+    bole_buffer got = BOLE_BUFFER_INIT;
+    refused(w, BOLE_CORRUPT, bole_get(w->db, &options, BOLE_STR("key"), &got), ".seg");
+    bole_buffer_free(&got);
+}
+
+static int backward(void *context, bole_slice a, bole_slice b)
+{
+    (void)context;
+    size_t least = a.size < b.size ? a.size : b.size;
+    int order = memcmp(b.data, a.data, least);
+    return order != 0 ? order : (b.size > a.size) - (b.size < a.size);
+}
+
+static const bole_comparator reversed = { .name = "test.reversed", .compare = backward };
+
+static void an_order_that_nobody_knows_is_no_order(void **state)
+{
+    world *w = *state;
+    bole_table *table;
+    const bole_comparator *known[] = { &reversed, NULL };
+    w->options.comparators = known;
+    open_again(w);
+    assert_ok(bole_table_create(w->db, "backward", &reversed, &table, &w->error), &w->error);
+    bole_read_options options = BOLE_READ_OPTIONS_INIT;
+    options.table = table;
+    options.error = &w->error;
+    options.prefix = BOLE_STR("a");
+    bole_iterator *iterator = NULL;
+    refused(w, BOLE_INVALID, bole_iterator_create(w->db, &options, &iterator), "byte order");
+    assert_null(iterator);
+    bole_table_close(table);
+    put(w->db, "key", "value");
+    assert_ok(bole_close(w->db, &w->error), &w->error);
+
+    w->options.comparators = NULL;
+    refused(w, BOLE_COMPARATOR, bole_open("store", &w->options, &w->db, &w->error), "test.reversed");
+    bole_options reader = w->options;
+    reader.flags = BOLE_READ_ONLY;
+    bole_db *db; /* who only reads has the other tables */
+    assert_ok(bole_open("store", &reader, &db, &w->error), &w->error);
+    assert_value(db, NULL, "key", "value");
+    refused(w, BOLE_COMPARATOR, bole_table_open(db, "backward", &table, &w->error), "test.reversed");
+    assert_null(table);
+    assert_ok(bole_close(db, &w->error), &w->error);
+
+    reader.comparator = NULL;
+    w->options.comparator = &reversed;
+    assert_ok(bole_open("other", &w->options, &db, &w->error), &w->error);
+    assert_ok(bole_close(db, &w->error), &w->error);
+    refused(w, BOLE_COMPARATOR, bole_open("other", &reader, &db, &w->error), "test.reversed");
+    w->options.comparator = NULL;
+    w->options.comparators = known;
+    assert_ok(bole_open("store", &w->options, &w->db, &w->error), &w->error);
+}
+
+static void what_is_not_ours_stays(void **state)
+{
+    world *w = *state;
+    bole_db *db;
+    bole_file *file;
+    bool is_directory;
+    refused(w, BOLE_LOCKED, bole_destroy("store", &w->options, &w->error), "store");
+    assert_ok(bole_open("other", &w->options, &db, &w->error), &w->error);
+    for (int i = 0; i < 70; i++) { /* more files than a list begins with */
+        put(db, "key", "value");
+        assert_ok(bole_flush(db, &w->error), &w->error);
+    }
+    bole_snapshot *snapshot;
+    assert_ok(bole_snapshot_create(db, &snapshot, &w->error), &w->error);
+    bole_snapshot_destroy(snapshot);
+    assert_ok(bole_close(db, &w->error), &w->error);
+    assert_ok(w->disk->open(w->disk, "other/letter", BOLE_VFS_WRITE | BOLE_VFS_CREATE, &file, &w->error),
+              &w->error);
+    assert_ok(w->disk->close(file, &w->error), &w->error);
+    assert_ok(bole_destroy("other", &w->options, &w->error), &w->error);
+    assert_ok(w->disk->exists(w->disk, "other/letter", &is_directory, &w->error), &w->error);
+    assert_status(BOLE_NOT_FOUND, w->disk->exists(w->disk, "other/CURRENT", &is_directory, NULL), NULL);
+    assert_int_equal(segments_of(w, "other"), 0);
+    refused(w, BOLE_NO_STORE, bole_destroy("other", &w->options, &w->error), "other");
+    assert_ok(bole_open("third", &w->options, &db, &w->error), &w->error);
+    assert_ok(bole_close(db, &w->error), &w->error);
+    assert_ok(bole_destroy("third", &w->options, &w->error), &w->error);
+    assert_status(BOLE_NOT_FOUND, w->disk->exists(w->disk, "third", &is_directory, NULL), NULL);
+}
+
+/* ---- iterators: bounds ---- */
+
+static const char letters[] = { 'a', 'b', (char)0xff };
+
+static size_t random_word(bl_prng *prng, char out[4], size_t least)
+{
+    size_t size = least + bl_prng_below(prng, 4 - least);
+    for (size_t i = 0; i < size; i++)
+        out[i] = letters[bl_prng_below(prng, 3)];
+    return size;
+}
+
+static int compare(bole_slice a, bole_slice b)
+{
+    size_t least = a.size < b.size ? a.size : b.size;
+    int order = least == 0 ? 0 : memcmp(a.data, b.data, least);
+    return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+/* All words of up to three letters, the last of which is the highest byte: a prefix of 0xff has no end. Any bounds and
+ * prefix together show what fits all of them, in both directions. */
+static void bounds_and_prefix_are_obeyed_together(void **state)
+{
+    world *w = *state;
+    struct {
+        char bytes[4];
+        size_t size;
+    } words[64];
+    size_t count = 0;
+    for (size_t size = 1; size <= 3; size++)
+        for (size_t number = 0, all = size == 1 ? 3 : size == 2 ? 9 : 27; number < all; number++, count++) {
+            words[count].size = size;
+            for (size_t i = 0, rest = number; i < size; i++, rest /= 3)
+                words[count].bytes[i] = letters[rest % 3];
+            bole_slice word = { words[count].bytes, size };
+            assert_ok(bole_put(w->db, NULL, word, word), NULL);
+            if (count == 20)
+                assert_ok(bole_flush(w->db, &w->error), &w->error);
+        }
+    bl_prng prng;
+    bl_prng_init(&prng, test_seed(1));
+    for (int round = 0; round < 2000; round++) {
+        char lower[4], upper[4], prefix[4];
+        bole_read_options options = BOLE_READ_OPTIONS_INIT;
+        options.error = &w->error;
+        if (bl_prng_below(&prng, 2) == 0)
+            options.lower_bound = (bole_slice){ lower, random_word(&prng, lower, 0) };
+        if (bl_prng_below(&prng, 2) == 0)
+            options.upper_bound = (bole_slice){ upper, random_word(&prng, upper, 0) };
+        if (bl_prng_below(&prng, 2) == 0)
+            options.prefix = (bole_slice){ prefix, random_word(&prng, prefix, 0) };
+        size_t expected = 0;
+        for (size_t i = 0; i < count; i++) {
+            bole_slice word = { words[i].bytes, words[i].size };
+            expected += (options.lower_bound.data == NULL || compare(word, options.lower_bound) >= 0) &&
+                        (options.upper_bound.data == NULL || compare(word, options.upper_bound) < 0) &&
+                        (options.prefix.data == NULL ||
+                         (word.size >= options.prefix.size &&
+                          memcmp(word.data, prefix, options.prefix.size) == 0));
+        }
+        bole_iterator *iterator;
+        assert_ok(bole_iterator_create(w->db, &options, &iterator), &w->error);
+        assert_false(bole_iterator_next(iterator)); /* it stands nowhere */
+        assert_false(bole_iterator_prev(iterator));
+        for (int way = 0; way < 2; way++) {
+            size_t shown = 0;
+            char last[4];
+            bole_slice before = { last, 0 };
+            for (bool there = way == 0 ? bole_iterator_seek_first(iterator)
+                                       : bole_iterator_seek_last(iterator);
+                 there; there = way == 0 ? bole_iterator_next(iterator) : bole_iterator_prev(iterator)) {
+                bole_slice key = bole_iterator_key(iterator);
+                assert_true(shown == 0 || (way == 0 ? compare(before, key) < 0 : compare(before, key) > 0));
+                assert_int_equal(compare(key, bole_iterator_value(iterator)), 0);
+                assert_true(options.prefix.data == NULL ||
+                            memcmp(key.data, prefix, options.prefix.size) == 0);
+                memcpy(last, key.data, key.size);
+                before.size = key.size;
+                shown++;
+            }
+            assert_ok(bole_iterator_status(iterator), &w->error);
+            assert_int_equal(shown, expected);
+            assert_false(bole_iterator_next(iterator));
+            assert_false(bole_iterator_prev(iterator));
+        }
+        bole_iterator_destroy(iterator);
+    }
+}
+
+static void an_iterator_counts_what_it_steps_over(void **state)
+{
+    world *w = *state;
+    put(w->db, "a", "old"), put(w->db, "a", "new"), put(w->db, "b", "1"), put(w->db, "c", "1");
+    assert_ok(bole_delete(w->db, NULL, BOLE_STR("b")), NULL);
+    bole_iterator *iterator;
+    assert_ok(bole_iterator_create(w->db, NULL, &iterator), NULL);
+    assert_int_equal(bole_iterator_skipped(iterator), 0);
+    assert_true(bole_iterator_seek_first(iterator));
+    assert_true(bole_iterator_next(iterator));
+    assert_memory_equal(bole_iterator_key(iterator).data, "c", 1);
+    assert_true(bole_iterator_skipped(iterator) >= 1);
+    bole_iterator_destroy(iterator);
+}
+
+/* ---- reading beside a writer ---- */
+
+static void each_reader_keeps_its_moment(void **state)
+{
+    world *w = *state;
+    bole_options options = w->options;
+    options.flags = BOLE_READ_ONLY;
+    put(w->db, "a", "1");
+    compact(w);
+    bole_db *first, *second;
+    assert_ok(bole_open("store", &options, &first, &w->error), &w->error);
+    put(w->db, "a", "2");
+    compact(w); /* the segment of 1 is kept for `first` */
+    assert_ok(bole_open("store", &options, &second, &w->error), &w->error);
+    put(w->db, "a", "3");
+    compact(w);
+    assert_true(segments_of(w, "store") >= 3);
+    assert_value(first, NULL, "a", "1");
+    assert_value(second, NULL, "a", "2");
+    bole_snapshot *snapshot;
+    assert_ok(bole_snapshot_create(second, &snapshot, &w->error), &w->error);
+    assert_true(bole_snapshot_sequence(snapshot) > 0);
+    bole_read_options read = BOLE_READ_OPTIONS_INIT;
+    read.snapshot = snapshot;
+    bole_iterator *iterator;
+    assert_ok(bole_refresh(second, &w->error), &w->error);
+    assert_ok(bole_iterator_create(second, &read, &iterator), &w->error);
+    assert_value(second, NULL, "a", "3");
+    assert_value(second, snapshot, "a", "2");
+    assert_true(bole_iterator_seek_first(iterator));
+    assert_memory_equal(bole_iterator_value(iterator).data, "2", 1);
+    bole_iterator_destroy(iterator);
+    bole_snapshot_destroy(snapshot);
+    assert_ok(bole_close(first, &w->error), &w->error);
+    assert_ok(bole_close(second, &w->error), &w->error);
+    put(w->db, "a", "4");
+    compact(w); /* nobody needs the old ones */
+    wait_for_segments(w, 1);
+    assert_marked("file is kept for a reader of another process");
+}
+
+static void readers_have_two_hundred_and_fifty_six_slots(void **state)
+{
+    world *w = *state;
+    bole_options options = w->options;
+    options.flags = BOLE_READ_ONLY;
+    options.memory_limit = 4 << 20;
+    options.background_threads = 1;
+    static bole_db *readers[256];
+    put(w->db, "a", "1");
+    for (int i = 0; i < 256; i++)
+        assert_ok(bole_open("store", &options, &readers[i], &w->error), &w->error);
+    bole_db *more;
+    refused(w, BOLE_BUSY, bole_open("store", &options, &more, &w->error), "256");
+    assert_null(more);
+    assert_ok(bole_close(readers[77], &w->error), &w->error); /* its slot is free for another */
+    assert_ok(bole_open("store", &options, &readers[77], &w->error), &w->error);
+    for (int i = 0; i < 256; i++)
+        assert_ok(bole_close(readers[i], &w->error), &w->error);
+}
+
+static void a_reader_without_a_slot_reads_what_nobody_writes(void **state)
+{
+    world *w = *state;
+    bole_options options = w->options;
+    options.flags = BOLE_READ_ONLY;
+    put(w->db, "a", "1");
+    bole_db *reader;
+    fails.unwritable = "/readers";
+    fails.unwritable_status = BOLE_PERMISSION;
+    refused(w, BOLE_PERMISSION, bole_open("store", &options, &reader, &w->error), "readers");
+    assert_null(reader);
+    assert_ok(bole_close(w->db, &w->error), &w->error);
+    assert_ok(bole_open("store", &options, &reader, &w->error), &w->error); /* now nobody does */
+    assert_value(reader, NULL, "a", "1");
+    assert_ok(bole_close(reader, &w->error), &w->error);
+    fails.unwritable_status =
+        BOLE_NO_MEMORY; /* that passes, and a writer may come: no reading without a slot */
+    assert_status(BOLE_NO_MEMORY, bole_open("store", &options, &reader, &w->error), NULL);
+    fails.unwritable = NULL;
+    w->error = (bole_error)BOLE_ERROR_INIT;
+    assert_ok(bole_open("store", &w->options, &w->db, &w->error), &w->error);
+}
+
+/* The writer cannot see who reads: it keeps every file, until it can. */
+static void a_writer_that_cannot_see_its_readers_removes_nothing(void **state)
+{
+    world *w = *state;
+    bole_options options = w->options;
+    options.flags = BOLE_READ_ONLY;
+    bole_db *reader;
+    put(w->db, "a", "1");
+    compact(w);
+    assert_ok(bole_open("store", &options, &reader, &w->error), &w->error);
+    assert_ok(bole_close(reader, &w->error),
+              &w->error); /* the file of slots is there, and empty of readers */
+    fails.broken = "/readers";
+    open_again(w);
+    for (int i = 0; i < 3; i++) {
+        put(w->db, "a", "2");
+        compact(w);
+    }
+    assert_true(fails.refused > 0);
+    assert_true(segments_of(w, "store") >= 4);
+    fails.broken = NULL;
+    fails.broken_file = NULL;
+    put(w->db, "a", "3");
+    compact(w);
+    wait_for_segments(w, 1);
+    assert_value(w->db, NULL, "a", "3");
+
+    /* The same when the file cannot be opened at all. */
+    fails.unwritable = "/readers";
+    fails.unwritable_status = BOLE_PERMISSION;
+    open_again(w);
+    put(w->db, "a", "4");
+    compact(w);
+    assert_true(segments_of(w, "store") >= 2);
+    fails.unwritable = NULL;
+    put(w->db, "a", "5");
+    compact(w);
+    wait_for_segments(w, 1);
+}
+
+/* ---- names and sizes ---- */
+
+/* Well-formed byte sequences, as the Unicode standard lists them (table 3-7). */
+static bool is_well_formed(const unsigned char *at, size_t size)
+{
+    static const struct {
+        unsigned char first, last;
+        size_t size;
+        unsigned char second_first, second_last;
+    } rows[] = {
+        { 0xc2, 0xdf, 2, 0x80, 0xbf }, { 0xe0, 0xe0, 3, 0xa0, 0xbf }, { 0xe1, 0xec, 3, 0x80, 0xbf },
+        { 0xed, 0xed, 3, 0x80, 0x9f }, { 0xee, 0xef, 3, 0x80, 0xbf }, { 0xf0, 0xf0, 4, 0x90, 0xbf },
+        { 0xf1, 0xf3, 4, 0x80, 0xbf }, { 0xf4, 0xf4, 4, 0x80, 0x8f },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (at[0] >= rows[i].first && at[0] <= rows[i].last) {
+            bool good = size == rows[i].size && at[1] >= rows[i].second_first && at[1] <= rows[i].second_last;
+            for (size_t j = 2; good && j < size; j++)
+                good = (at[j] & 0xc0) == 0x80;
+            return good;
+        }
+    return size == 1 && at[0] >= 0x20 && at[0] < 0x7f;
+}
+
+static void a_table_name_is_utf8(void **state)
+{
+    world *w = *state;
+    static const unsigned char seconds[] = { 0, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0 };
+    for (unsigned first = 1; first < 256; first++)
+        for (size_t second = 0; second < sizeof seconds; second++)
+            for (size_t size = 2; size <= 4 && (size == 2 || seconds[second] != 0); size++) {
+                unsigned char name[5] = { (unsigned char)first, seconds[second], 0x80, 0xbf };
+                name[size] = 0;
+                if (seconds[second] == 0x41)
+                    continue; /* two characters: the rows say nothing of them */
+                bool good = is_well_formed(name, strlen((const char *)name));
+                bole_table *table;
+                bole_status status = bole_table_open(w->db, (const char *)name, &table, &w->error);
+                if (status != (good ? BOLE_NOT_FOUND : BOLE_INVALID))
+                    fail_msg("%02x %02x.. of %zu: %s", name[0], name[1], strlen((const char *)name),
+                             bole_status_name(status));
+                assert_null(table);
+            }
+    bole_table *table;
+    refused(w, BOLE_INVALID, bole_table_open(w->db, NULL, &table, &w->error), "1 to 255");
+    w->error = (bole_error)BOLE_ERROR_INIT;
+}
+
+static void statistics_have_a_size(void **state)
+{
+    world *w = *state;
+    bole_statistics statistics = { .size = 3 };
+    refused(w, BOLE_INVALID, bole_stats(w->db, &statistics, &w->error), "bole_statistics");
+    statistics.size = sizeof statistics + 8;
+    refused(w, BOLE_INVALID, bole_stats(w->db, &statistics, &w->error), "bole_statistics");
+    put(w->db, "a", "1");
+    bole_snapshot *snapshot, *later;
+    assert_ok(bole_snapshot_create(w->db, &snapshot, &w->error), &w->error);
+    put(w->db, "b", "1");
+    assert_ok(bole_snapshot_create(w->db, &later, &w->error), &w->error);
+    statistics = BOLE_STATISTICS_INIT;
+    assert_ok(bole_stats(w->db, &statistics, &w->error), &w->error);
+    assert_int_equal(statistics.snapshots, 2);
+    assert_int_equal(statistics.oldest_snapshot_sequence, bole_snapshot_sequence(snapshot));
+    assert_true(bole_snapshot_sequence(snapshot) < bole_snapshot_sequence(later));
+    bole_snapshot_destroy(snapshot);
+    assert_ok(bole_stats(w->db, &statistics, &w->error), &w->error);
+    assert_int_equal(statistics.oldest_snapshot_sequence, bole_snapshot_sequence(later));
+    bole_snapshot_destroy(later);
+    assert_ok(bole_stats(w->db, &statistics, &w->error), &w->error);
+    assert_int_equal(statistics.oldest_snapshot_sequence, 0);
+    assert_int_equal(statistics.snapshots, 0);
+}
+
+static void a_batch_belongs_to_the_store_of_its_tables(void **state)
+{
+    world *w = *state;
+    bole_db *other;
+    bole_table *mine, *theirs;
+    bole_batch *batch;
+    assert_ok(bole_open("other", &w->options, &other, &w->error), &w->error);
+    assert_ok(bole_table_create(w->db, "t", NULL, &mine, &w->error), &w->error);
+    assert_ok(bole_table_create(other, "t", NULL, &theirs, &w->error), &w->error);
+    assert_ok(bole_batch_create(&batch), NULL);
+    assert_ok(bole_batch_put(batch, mine, BOLE_STR("a"), BOLE_STR("1")), NULL);
+    assert_status(BOLE_INVALID, bole_batch_put(batch, theirs, BOLE_STR("b"), BOLE_STR("2")), NULL);
+    assert_status(BOLE_INVALID, bole_batch_delete(batch, theirs, BOLE_STR("b")), NULL);
+    assert_int_equal(bole_batch_count(batch), 1);
+    bole_write_options options = BOLE_WRITE_OPTIONS_INIT;
+    options.error = &w->error;
+    refused(w, BOLE_INVALID, bole_write(other, &options, batch), "another store");
+    options.durability = (bole_durability)9;
+    refused(w, BOLE_INVALID, bole_write(w->db, &options, batch), "durability 9");
+    options.durability = BOLE_DURABILITY_POWER;
+    assert_ok(bole_write(w->db, &options, batch), &w->error);
+    bole_batch_clear(batch); /* then it belongs to none */
+    assert_ok(bole_batch_put(batch, theirs, BOLE_STR("b"), BOLE_STR("2")), NULL);
+    options.table = mine;
+    refused(w, BOLE_INVALID, bole_put(other, &options, BOLE_STR("c"), BOLE_STR("3")), "store");
+    bole_batch_destroy(batch);
+    bole_table_close(mine);
+    bole_table_close(theirs);
+    assert_ok(bole_close(other, &w->error), &w->error);
+}
+
+static void a_multi_get_tells_of_the_one_that_failed(void **state)
+{
+    world *w = *state;
+    put(w->db, "key",
+        "a value that is long enough to have a byte at 100, whatever stands before it in the block of "
+        "the segment, and then some more of it");
+    compact(w);
+    put(w->db, "new", "1");
+    assert_ok(bole_close(w->db, &w->error), &w->error);
+    flip_a_byte_of_a_segment(w);
+    assert_ok(bole_open("store", &w->options, &w->db, &w->error), &w->error);
+    bole_slice keys[] = { BOLE_STR("new"), BOLE_STR("key"), BOLE_STR("absent"), BOLE_STR("new") };
+    bole_buffer values[4] = { BOLE_BUFFER_INIT, BOLE_BUFFER_INIT, BOLE_BUFFER_INIT, BOLE_BUFFER_INIT };
+    bole_status statuses[4];
+    bole_read_options options = BOLE_READ_OPTIONS_INIT;
+    options.error = &w->error;
+    refused(w, BOLE_CORRUPT, bole_multi_get(w->db, &options, 4, keys, values, statuses), ".seg");
+    assert_int_equal(statuses[0], BOLE_OK);
+    assert_int_equal(statuses[1], BOLE_CORRUPT);
+    assert_int_equal(statuses[2], BOLE_NOT_FOUND);
+    assert_int_equal(statuses[3], BOLE_OK);
+    for (int i = 0; i < 4; i++)
+        bole_buffer_free(&values[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_checkpoint_copies_where_nothing_can_be_linked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_checkpoint_goes_where_nothing_is, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(reads_need_no_room_in_the_cache, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_paranoid_open_looks_at_every_block, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_order_that_nobody_knows_is_no_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_not_ours_stays, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(bounds_and_prefix_are_obeyed_together, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_iterator_counts_what_it_steps_over, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(each_reader_keeps_its_moment, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(readers_have_two_hundred_and_fifty_six_slots, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_reader_without_a_slot_reads_what_nobody_writes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_writer_that_cannot_see_its_readers_removes_nothing, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_table_name_is_utf8, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(statistics_have_a_size, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_batch_belongs_to_the_store_of_its_tables, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_multi_get_tells_of_the_one_that_failed, set_up, tear_down),
+    };
+    return cmocka_run_group_tests_name("rare_paths", tests, NULL, NULL);
+}
