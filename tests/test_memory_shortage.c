@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_memory_shortage.c -- every public call with every one of its allocations failing, one at a time. The call says
- * BOLE_NO_MEMORY and tells a story, or succeeds with what is right; nothing is lost, nothing leaks, and the same call made
- * again, with memory, succeeds. */
+ * BOLE_NO_MEMORY and tells a story, or succeeds with what is right; nothing is lost, nothing leaks, and the same call
+ * made again, with memory, succeeds. */
 #include "test.h"
 
 #include "base/alloc.h"

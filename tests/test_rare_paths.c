@@ -34,6 +34,9 @@ static struct {
     bole_status unwritable_status;
     const char *broken; /* the end of a path: its length and its bytes cannot be read */
     bole_file *broken_file;
+    uint64_t segment_bytes_max; /* writes of a segment behind it fail; 0: none do */
+    bole_file *segments[4];     /* the last that were made */
+    unsigned made;
     unsigned refused;
 } fails;
 
@@ -60,6 +63,9 @@ static bole_status open_or_not(bole_vfs *vfs, const char *path, uint32_t flags, 
     bole_status status = fails.disk->open(vfs, path, flags, out, error);
     if (status == BOLE_OK && ends_with(path, fails.broken))
         fails.broken_file = *out;
+    if (status == BOLE_OK && (ends_with(path, ".seg") || ends_with(path, ".seg.tmp")) &&
+        (flags & BOLE_VFS_CREATE) != 0)
+        fails.segments[fails.made++ % 4] = *out;
     return status;
 }
 
@@ -75,6 +81,17 @@ static bole_status length_or_not(bole_file *file, uint64_t *out, bole_error *err
                                      : fails.disk->length(file, out, error);
 }
 
+static bole_status write_or_not(bole_file *file, uint64_t offset, const void *data, size_t length,
+                                bole_error *error)
+{
+    bool is_segment = false;
+    for (size_t i = 0; i < sizeof fails.segments / sizeof fails.segments[0]; i++)
+        is_segment |= fails.segments[i] == file;
+    if (is_segment && fails.segment_bytes_max != 0 && offset + length > fails.segment_bytes_max)
+        return refuse(error, BOLE_IO, "no more of this segment");
+    return fails.disk->write(file, offset, data, length, error);
+}
+
 static int set_up(void **state)
 {
     world *w = calloc(1, sizeof *w);
@@ -86,6 +103,7 @@ static int set_up(void **state)
     w->vfs.open = open_or_not;
     w->vfs.link = link_or_not;
     w->vfs.length = length_or_not;
+    w->vfs.write = write_or_not;
     w->options = BOLE_OPTIONS_INIT;
     w->options.flags = BOLE_CREATE;
     w->options.vfs = &w->vfs;
@@ -405,6 +423,58 @@ static void what_is_not_ours_stays(void **state)
     assert_ok(bole_close(db, &w->error), &w->error);
     assert_ok(bole_destroy("third", &w->options, &w->error), &w->error);
     assert_status(BOLE_NOT_FOUND, w->disk->exists(w->disk, "third", &is_directory, NULL), NULL);
+}
+
+/* ---- more runs than a read has places for ---- */
+
+/* Merges fail and flushes go on, so level 0 grows; the newest value is found all the same, and so is that of the oldest
+ * run. */
+static void reads_look_into_any_number_of_runs(void **state)
+{
+    enum { RUNS = 110, BYTES = 4000 };
+    world *w = *state;
+    char key[16], value[BYTES + 1];
+    bl_prng prng;
+    bl_prng_init(&prng, 1);
+    fails.segment_bytes_max = 20000;
+    for (int run = 0; run < RUNS; run++) {
+        for (int i = 0; i < BYTES; i++)
+            value[i] = (char)('!' + bl_prng_below(&prng, 90));
+        value[BYTES] = 0;
+        snprintf(value, 16, "%03d", run);
+        value[3] = ' ';
+        snprintf(key, sizeof key, "key%03d", run);
+        put(w->db, key, value);
+        put(w->db, "a", key);
+        put(w->db, "z", key); /* so that each run spans all keys */
+        if (run % 2 == 1)
+            assert_ok(bole_delete(w->db, NULL, BOLE_STR("gone")), NULL);
+        else
+            put(w->db, "gone", "for a while");
+        assert_ok(bole_flush(w->db, &w->error), &w->error);
+    }
+    bole_statistics statistics = BOLE_STATISTICS_INIT;
+    assert_ok(bole_stats(w->db, &statistics, &w->error), &w->error);
+    assert_true(statistics.level_runs[0] > 96);
+    for (int run = 0; run < RUNS; run++) {
+        bole_buffer got = BOLE_BUFFER_INIT;
+        snprintf(key, sizeof key, "key%03d", run);
+        assert_ok(bole_get(w->db, NULL, text(key), &got), NULL);
+        assert_memory_equal(got.data, key + 3, 3);
+        bole_buffer_free(&got);
+    }
+    assert_value(w->db, NULL, "a", "key109");
+    assert_value(w->db, NULL, "gone", NULL);
+    assert_value(w->db, NULL, "between", NULL);
+    assert_marked("more runs than candidates");
+    fails.segment_bytes_max = 0; /* the merge is tried again by itself */
+    for (int i = 0; i < 60000 && statistics.level_runs[0] > 96; i++) {
+        usleep(1000);
+        assert_ok(bole_stats(w->db, &statistics, &w->error), &w->error);
+    }
+    assert_true(statistics.level_runs[0] <= 96);
+    assert_value(w->db, NULL, "a", "key109");
+    assert_value(w->db, NULL, "gone", NULL);
 }
 
 /* ---- iterators: bounds ---- */
@@ -774,6 +844,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_paranoid_open_looks_at_every_block, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_order_that_nobody_knows_is_no_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_ours_stays, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(reads_look_into_any_number_of_runs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bounds_and_prefix_are_obeyed_together, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_iterator_counts_what_it_steps_over, set_up, tear_down),
         cmocka_unit_test_setup_teardown(each_reader_keeps_its_moment, set_up, tear_down),

@@ -103,6 +103,9 @@ static void tell_failure_locked(bole_db *db, const char *event, const bole_error
 
 static void flush_failed_locked(bole_db *db, const bole_error *error)
 {
+    BL_MARK("flush failed");
+    if (error->status == BOLE_NO_SPACE)
+        BL_MARK("flush finds the disk full");
     tell_failure_locked(db, "flush_failed", error);
     db->background_error = *error;
     db->background_retry_ns = db->background_retry_ns == 0 ? RETRY_NS : 2 * db->background_retry_ns;
@@ -120,6 +123,7 @@ static void flush_succeeded_locked(bole_db *db)
 static void compaction_failed_locked(bole_db *db, const bole_error *error)
 {
     enum { FAILURES_MAX = 3 };
+    BL_MARK("merge failed");
     tell_failure_locked(db, "compaction_failed", error);
     db->compaction_error = *error;
     db->compaction_ticks = UINT32_C(1) << db->compaction_failures;
@@ -247,6 +251,7 @@ static void flush_job(void *context)
             if (db->sealed_oldest != NULL) {
                 flush_failed_locked(db, &error);
             } else { /* all is flushed; for want of memory readers keep the list of before, which shows the same */
+                BL_MARK("flushed, but readers keep the list of before");
                 tell_failure_locked(db, "flush_failed", &error);
                 flush_succeeded_locked(db);
             }
@@ -547,8 +552,10 @@ static void tick_job(void *context)
     db->tick_queued = false;
     db->idle = visible == db->tick_visible && db->sealed_count == 0;
     db->tick_visible = visible;
-    if (db->compaction_ticks > 0 && --db->compaction_ticks == 0)
+    if (db->compaction_ticks > 0 && --db->compaction_ticks == 0) {
+        BL_MARK("failed merge is tried again");
         db->compaction_error = (bole_error)BOLE_ERROR_INIT;
+    }
     if (!db->closing) {
         bl_remove_pending_locked(db);
         bl_reserve_schedule_locked(db);
@@ -600,10 +607,12 @@ void bl_background_schedule_flush_locked(bole_db *db)
         return;
     db->flush_queued = true;
     db->flush_node = (bl_job_node){ .run = flush_job, .context = db };
-    if (retry)
+    if (retry) {
+        BL_MARK("failed flush is tried again");
         bl_scheduler_submit_after(db->scheduler, db->background_retry_ns, &db->flush_node);
-    else
+    } else {
         bl_scheduler_submit(db->scheduler, BL_PRIORITY_HIGH, &db->flush_node);
+    }
 }
 
 void bl_background_schedule_locked(bole_db *db)

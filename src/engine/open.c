@@ -382,6 +382,8 @@ BOLE_API bole_status bole_open(const char *path, const bole_options *options, bo
     uint32_t tries = (given.flags & BOLE_READ_ONLY) != 0 ? TRIES_BESIDE_A_WRITER : 1;
     bole_status status;
     do {
+        if (tries < TRIES_BESIDE_A_WRITER && (given.flags & BOLE_READ_ONLY) != 0)
+            BL_MARK("open again beside a writer");
         status = open_once(path, &given, out, error);
     } while ((status == BOLE_CORRUPT || status == BOLE_NOT_FOUND) && --tries > 0);
     return status;

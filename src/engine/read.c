@@ -117,7 +117,10 @@ static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uin
     for (uint32_t i = 0; fits && i < list.count; i++)
         if (look_in_segment(list.segments[i], lookup, several, out))
             return;
-    for (uint32_t level = 0; bl_unlikely(!fits) && level < BOLE_LEVELS_MAX; level++)
+    if (bl_likely(fits))
+        return;
+    BL_MARK("more runs than candidates");
+    for (uint32_t level = 0; level < BOLE_LEVELS_MAX; level++)
         for (uint32_t run = 0; run < table->levels[level].run_count; run++) {
             bl_segment *segment = bl_run_find(&table->levels[level].runs[run], lookup->comparator,
                                               lookup->key);

@@ -37,6 +37,7 @@ static bole_status read_without_slot(bole_db *db, const bole_error *why, bole_er
     bole_file *file = NULL;
     bool locked = false;
     int64_t pid = 0;
+    BL_MARK("reader without a slot");
     if (why->status == BOLE_INVALID || why->status == BOLE_NO_MEMORY) /* the latter passes, and a writer may come */
         return bl_fail(error, why->status, "%s", why->message);
     if (!bl_file_path(path, db->path, BL_FILE_LOCK, 0))
@@ -82,8 +83,10 @@ bole_status bl_reader_slot_take(bole_db *db, bole_error *error)
         return BOLE_OK;
     (void)db->vfs->close(db->readers_file, NULL);
     db->readers_file = NULL;
-    if (status == BOLE_LOCKED)
+    if (status == BOLE_LOCKED) {
+        BL_MARK("no slot is free");
         return bl_fail(error, BOLE_BUSY, "all %d reader slots of %s are taken", SLOTS_MAX, db->path);
+    }
     return read_without_slot(db, &story, error);
 }
 
@@ -124,6 +127,7 @@ static void oldest_reader(bole_db *db, uint64_t *number, uint64_t *position)
     }
     uint64_t length = 0;
     if (db->vfs->length(db->readers_file, &length, NULL) != BOLE_OK) {
+        BL_MARK("slots cannot be read: every file stays");
         *number = *position = 0;
         return;
     }

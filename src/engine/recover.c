@@ -245,6 +245,7 @@ bole_status bl_recover_logs(bole_db *db, bole_error *error)
             BL_MARK("log behind a torn tail is dropped");
             sealed_free(sealed);
             if (replayed.synced > accepted) {
+                BL_MARK("torn tail proves to have been synced");
                 char name[64];
                 snprintf(name, sizeof(name), "%06llu.log",
                          (unsigned long long)db->sealed_newest->description.number);

@@ -6,6 +6,8 @@
  * lives, the reader's slot keeps its old place, so the writer keeps the files of both. */
 #include "engine/log_structured_store.h"
 
+#include "base/assert.h"
+
 /* The parts of the handle that a refresh replaces. */
 typedef struct parts {
     bl_version_set *versions;
@@ -61,6 +63,7 @@ BOLE_API bole_status bole_refresh(bole_db *db, bole_error *error)
             free_present(db);
             put(db, &old);
             atomic_store_explicit(&db->visible, old.visible, memory_order_release);
+            BL_MARK("refresh failed");
             continue;
         }
         parts now = take(db);

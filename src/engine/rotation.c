@@ -195,6 +195,7 @@ static bole_status begin_writing(bole_db *db, bole_error *error)
         bl_reserve_schedule_locked(db);
         bl_background_schedule_locked(db);
     } else if (db->log != NULL) { /* half-way: the log is named, the store cannot go on with it */
+        BL_MARK("first log half-way");
         db->failed = true;
     }
 out:
@@ -272,9 +273,11 @@ static bole_status wait_for_room_locked(bole_db *db, bole_error *error)
 {
     while (db->sealed_count >= SEALED_MAX) {
         BL_MARK("rotation waits for a flush");
-        if (db->background_error.status != BOLE_OK)
+        if (db->background_error.status != BOLE_OK) {
+            BL_MARK("writes wait for a flush that fails");
             return bl_fail(error, db->background_error.status, "writes wait for a flush that fails: %s",
                            db->background_error.message);
+        }
         bl_background_schedule_flush_locked(db);
         bl_condition_wait(&db->changed, &db->mutex);
     }
@@ -330,6 +333,7 @@ static bole_status rotate(bole_db *db, uint64_t record_bytes, bole_error *error)
     sealed->description.end = bl_log_end(old_log);
     status = install_locked(db, &fresh, error);
     if (status != BOLE_OK) { /* the new log is named but not used: recovery finds it empty */
+        BL_MARK("new log named, not used");
         db->failed = true;
         goto fail;
     }
@@ -345,6 +349,7 @@ static bole_status rotate(bole_db *db, uint64_t record_bytes, bole_error *error)
     bl_count(&db->log_rotations, 1);
     status = bl_read_state_publish_locked(db, error);
     if (status != BOLE_OK) {
+        BL_MARK("new memtable not seen by readers");
         db->failed = true; /* readers would not see the new memtable */
         bl_mutex_unlock(&db->mutex);
         return status;

@@ -122,8 +122,10 @@ static void mark_synced(bole_db *db)
         return;
     uint64_t synced = atomic_load_explicit(&db->synced, memory_order_relaxed);
     if (db->log != NULL && !db->log_failed && bl_log_append_sync_mark(db->log, synced) &&
-        bl_log_publish(db->log, NULL) != BOLE_OK)
+        bl_log_publish(db->log, NULL) != BOLE_OK) {
+        BL_MARK("sync mark in doubt");
         db->log_failed = true;
+    }
     bl_commit_unlock(db);
 }
 
@@ -142,6 +144,7 @@ bole_status bl_sync_to(bole_db *db, uint64_t position, bole_error *error)
             continue;
         }
         if (first_failure(db) < position) {
+            BL_MARK("sync behind a failed sync");
             status = bl_fail(error, BOLE_IN_DOUBT, "%s",
                              story.message[0] ? story.message : "a sync of the log failed");
             break;
@@ -149,6 +152,7 @@ bole_status bl_sync_to(bole_db *db, uint64_t position, bole_error *error)
         led = true;
         status = lead_sync(db, &story);
         if (status != BOLE_OK) {
+            BL_MARK("sync in doubt");
             status = bl_fail(error, BOLE_IN_DOUBT, "%s", story.message);
             break;
         }

@@ -245,8 +245,10 @@ BOLE_API bole_status bole_table_drop(bole_db *db, const char *name, bole_error *
             bl_reserve_done_locked(db);
         }
         /* The manifest may say that the table is gone: no record of it before that is settled. */
-        if (status != BOLE_OK && !bl_version_set_may_delete(db->versions))
+        if (status != BOLE_OK && !bl_version_set_may_delete(db->versions)) {
+            BL_MARK("drop in doubt");
             db->log_failed = true;
+        }
         if (status == BOLE_OK) {
             bole_error unpublished = BOLE_ERROR_INIT;
             keep_for_handles_locked(db, number, before);

@@ -188,6 +188,7 @@ static void publish(bole_db *db, bl_write_request *first, const bl_write_request
     bole_error error = BOLE_ERROR_INIT;
     bole_status status = bl_log_publish(db->log, &error);
     if (status != BOLE_OK) {
+        BL_MARK("writes in doubt");
         db->log_failed = true;
         for (bl_write_request *request = first; request != stop; request = request->next)
             if (request->status == BOLE_OK && request->payload != NULL)
@@ -220,6 +221,7 @@ static void pay(bole_db *db)
     if (bl_likely(db->pacing_owed_ns < PAYMENT_NS))
         return;
     uint64_t owed = db->pacing_owed_ns > PAYMENT_NS_MAX ? PAYMENT_NS_MAX : db->pacing_owed_ns;
+    BL_MARK("writer is slowed down");
     uint64_t begin = db->vfs->monotonic_ns(db->vfs);
     bl_sleep(db->scheduler, owed);
     uint64_t slept = db->vfs->monotonic_ns(db->vfs) - begin;
@@ -264,11 +266,14 @@ void bl_write_group_locked(bole_db *db, bl_write_request *first)
         }
         request->status = make_room(db, request, has_records);
         if (request->status == BOLE_BUSY) {
+            BL_MARK("group in two logs");
             publish(db, begin, request);
             begin = request;
             has_records = false;
-            if (db->log_failed)
+            if (db->log_failed) {
+                BL_MARK("second half of a group behind a failed log");
                 ready = ready_to_write(db, &error);
+            }
             continue;
         }
         if (request->status == BOLE_OK) {

@@ -111,8 +111,10 @@ static void wait_for_loader(bl_segment *segment, _Atomic(bl_frame *) *slot)
     for (; is_loading(slot); waited = true)
         bl_condition_wait(&queue->done, &queue->mutex);
     bl_mutex_unlock(&queue->mutex);
-    if (waited)
+    if (waited) {
+        BL_MARK("a block's load is shared");
         bl_frame_cache_count_shared(segment->cache);
+    }
 }
 
 /* The slot is something else than LOADING now. Under the queue's mutex, so that no waiter misses it. */

@@ -200,8 +200,10 @@ static bool begin_load(bl_segment *segment, bl_unit **out)
     bool shared = false;
     bl_mutex_lock(&queue->mutex);
     while (segment->unit_loading) {
-        if (!shared)
+        if (!shared) {
+            BL_MARK("an index's load is shared");
             bl_frame_cache_count_shared(segment->cache);
+        }
         shared = true;
         bl_condition_wait(&queue->done, &queue->mutex);
     }
