@@ -41,6 +41,10 @@ LEFT_OUT = re.compile(
     r"|prefetch|advise|madvise|bl_event|event_log|log_event|bl_corrupt\(|bl_fail\w*\(|bl_error_clear|bl_stat|_stats?\b"
     r"|stats|counter|bl_count|histogram|nanoseconds|clock|bl_point|\bpoint\(|bl_yield|bl_relax|relax\(|_lock\("
     r"|_unlock\(|_wake|_signal|_broadcast|memory_order|atomic_thread_fence|__builtin|snprintf|printf|_text\b")
+# Of a statement over several lines: what its other lines give to.
+ARGUMENTS_LEFT_OUT = re.compile(
+    r"bl_assert|bl_debug_assert|BL_STATIC_ASSERT|bl_event|bl_corrupt\(|bl_fail\w*\(|bl_repair_tell|\btell\w*\(|printf"
+    r"|bl_buffer_append_format|prefetch|static const|return \"")
 WORDS = [  # what stands there, what may stand there instead
     (r"(?<![<>=!\-+*/&|])<(?![<=])", ["<="]), (r"(?<![<>=!\-])>(?![>=])", [">="]), (r"<=(?!=)", ["<"]),
     (r"(?<![<>\-])>=", [">"]), (r"==", ["!="]), (r"!=", ["=="]), (r"&&", ["||"]), (r"\|\|", ["&&"]),
@@ -62,10 +66,22 @@ def balanced(text):
     return text.count("(") == text.count(")")
 
 
+def statement(lines, index):
+    """The whole of what the line is a part of."""
+    first = last = index
+    while first > 0 and not re.search(r"([;{}:]|\*/)$", lines[first - 1].rstrip()) and lines[first - 1].strip():
+        first -= 1
+    while last + 1 < len(lines) and not re.search(r"([;{}:]|\*/)$", lines[last].rstrip()) and lines[last].strip():
+        last += 1
+    return "\n".join(lines[first:last + 1])
+
+
 def changes(lines, index):
     """[(what, new line)] of one line."""
     line = lines[index]
-    if LEFT_OUT.search(line) or not line.strip() or not line.startswith("    "):
+    if not line.strip() or not line.startswith("    ") or LEFT_OUT.search(line):
+        return []
+    if ARGUMENTS_LEFT_OUT.search(statement(lines, index)):
         return []
     code = re.sub(r'/\*.*?\*/|"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])+\'', lambda m: "\0" * len(m.group()), line)
     if "/*" in code or code.count("\0") == len(code.strip()):
@@ -75,7 +91,7 @@ def changes(lines, index):
         for match in re.finditer(pattern, code):
             for word in words:
                 found.append((f"{match.group()} is {word}", line[:match.start()] + word + line[match.end():]))
-    for match in NUMBER.finditer(code):
+    for match in NUMBER.finditer(code.replace("{ 0 }", "     ")):
         number = str(int(match.group()) + 1)
         found.append((f"{match.group()} is {number}", line[:match.start()] + number + line[match.end():]))
     check = CHECK.match(line)
@@ -125,6 +141,7 @@ class Tests:
             known.write_text(json.dumps(self.learn(tree, coverage, jobs)))
         data = json.loads(known.read_text())
         self.seconds, self.lines, self.commands = data["seconds"], data["lines"], data["commands"]
+        self.code = data["code"]
 
     @staticmethod
     def learn(tree, coverage, jobs):
@@ -137,6 +154,10 @@ class Tests:
         commands = {test["name"]: test["command"] for test in json.loads(shown.stdout)["tests"]}
         notes = sorted((coverage / "CMakeFiles" / "bole_objects.dir").rglob("*.gcno"))
         seconds, lines = {}, {}
+        code = {}
+        for note in notes:
+            for path, _, number, _, _ in gcov(note, tree.root):
+                code.setdefault(path, set()).add(number)
         for name in commands:
             for data in coverage.rglob("*.gcda"):
                 data.unlink()
@@ -154,9 +175,12 @@ class Tests:
                                 tests.append(name)
         commands = {name: [word.replace(str(coverage), str(tree.build)) for word in command]
                     for name, command in commands.items()}
-        return {"seconds": seconds, "lines": lines, "commands": commands}
+        code = {path: sorted(numbers) for path, numbers in code.items()}
+        return {"seconds": seconds, "lines": lines, "commands": commands, "code": code}
 
     def of(self, path, number):
+        code = self.code.get(path, [])
+        number = max((line for line in code if line <= number), default=number)  # where its statement begins
         return self.lines.get(path, {}).get(str(number), [])
 
     def order(self, path, names):
