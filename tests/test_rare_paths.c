@@ -3,6 +3,7 @@
  * order, a foreign file, bounds that contradict each other. Each is seen through the public calls. */
 #include "test.h"
 
+#include <bole/bole_repair.h>
 #include <bole/bole_vfs.h>
 #include <bole/key_value_store.h>
 
@@ -220,6 +221,14 @@ static void a_checkpoint_goes_where_nothing_is(void **state)
     memset(path, 'p', sizeof path);
     path[sizeof path - 1] = '\0';
     refused(w, BOLE_TOO_LARGE, bole_checkpoint(w->db, path, &w->error), "too long");
+    bole_db *db; /* nor opens a store there, with options or without */
+    refused(w, BOLE_TOO_LARGE, bole_open(path, &w->options, &db, &w->error), "too long");
+    refused(w, BOLE_TOO_LARGE, bole_open(path, NULL, &db, &w->error), "too long");
+    refused(w, BOLE_INVALID, bole_open("", NULL, &db, &w->error), "empty");
+    refused(w, BOLE_TOO_LARGE, bole_repair(path, "new", &w->options, 0, NULL, NULL, NULL, &w->error),
+            "too long");
+    refused(w, BOLE_TOO_LARGE, bole_repair("store", path, &w->options, 0, NULL, NULL, NULL, &w->error),
+            "too long");
     /* What a checkpoint that died left is in nobody's way. */
     assert_ok(w->disk->make_directory(w->disk, "copy.tmp", NULL), NULL);
     assert_ok(bole_checkpoint(w->db, "copy", &w->error), &w->error);

@@ -18,9 +18,8 @@
 static bole_status take_segment(bole_db *db, const char *directory, uint64_t number, bole_error *error)
 {
     char from[BL_PATH_BYTES_MAX], to[BL_PATH_BYTES_MAX];
-    if (!bl_file_path(from, db->path, BL_FILE_SEGMENT, number) ||
-        !bl_file_path(to, directory, BL_FILE_SEGMENT, number))
-        return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", directory);
+    bl_store_path(from, db->path, BL_FILE_SEGMENT, number);
+    bl_store_path(to, directory, BL_FILE_SEGMENT, number);
     if (db->vfs->link(db->vfs, from, to, NULL) == BOLE_OK)
         return BOLE_OK;
     BL_MARK("checkpoint copies a segment");
@@ -72,7 +71,8 @@ BOLE_API bole_status bole_checkpoint(bole_db *db, const char *path, bole_error *
         return bl_forked(error);
     if (path == NULL || path[0] == 0)
         return bl_fail(error, BOLE_INVALID, "the path of a checkpoint is empty");
-    if (snprintf(temporary, sizeof(temporary), "%s.tmp", path) >= (int)sizeof(temporary))
+    if (snprintf(temporary, sizeof(temporary), "%s.tmp", path) >= (int)sizeof(temporary) ||
+        !bl_directory_fits(temporary))
         return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", path);
     bool is_directory;
     bole_error absent = BOLE_ERROR_INIT;

@@ -149,14 +149,13 @@ static bool note_name(void *context, const char *name)
 static bole_status remove_files(bole_vfs *vfs, const char *path, const doomed *list, bole_error *error)
 {
     char file[BL_PATH_BYTES_MAX];
-    if (!bl_file_path(file, path, BL_FILE_CURRENT, 0))
-        return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", path);
+    bl_store_path(file, path, BL_FILE_CURRENT, 0);
     bole_status status = vfs->remove(vfs, file, error);
     if (status == BOLE_OK)
         status = vfs->sync_directory(vfs, path, error);
     for (uint32_t i = 0; i < list->count && status == BOLE_OK; i++) {
-        if (snprintf(file, sizeof(file), "%s/%s", path, list->names[i]) >= (int)sizeof(file))
-            return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", path);
+        int length = snprintf(file, sizeof(file), "%s/%s", path, list->names[i]);
+        bl_assert(length < (int)sizeof(file)); /* the name is one of ours */
         bole_status removed = vfs->remove(vfs, file, error);
         if (removed != BOLE_NOT_FOUND)
             status = removed;

@@ -37,8 +37,7 @@ static bole_status read_settings(bole_db *db, const bole_options *options, bole_
     bl_config_init(&db->config);
     db->machine.memory_bytes = db->vfs->memory_bytes(db->vfs);
     db->machine.open_files = bl_process_open_files();
-    if (!bl_file_path(path, db->path, BL_FILE_CONFIG, 0))
-        return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", db->path);
+    bl_store_path(path, db->path, BL_FILE_CONFIG, 0);
     bole_status status = bl_config_apply_file(&db->config, db->vfs, path, error);
     if (status == BOLE_OK)
         status = bl_config_apply_options(&db->config, options, error);
@@ -108,8 +107,7 @@ static bole_status check_directory(bole_db *db, uint32_t flags, bool *is_new, bo
         return bl_fail(error, status, "%s", absent.message);
     if (!is_directory)
         return bl_fail(error, BOLE_INVALID, "%s is a file; a store is a directory", db->path);
-    if (!bl_file_path(current, db->path, BL_FILE_CURRENT, 0))
-        return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", db->path);
+    bl_store_path(current, db->path, BL_FILE_CURRENT, 0);
     status = db->vfs->exists(db->vfs, current, &is_directory, &absent);
     if (status == BOLE_OK) {
         if ((flags & BOLE_CREATE) != 0 && (flags & BOLE_MUST_NOT_EXIST) != 0)
@@ -132,8 +130,7 @@ static bole_status check_directory(bole_db *db, uint32_t flags, bool *is_new, bo
 static bole_status take_lock(bole_db *db, bole_error *error)
 {
     char path[BL_PATH_BYTES_MAX];
-    if (!bl_file_path(path, db->path, BL_FILE_LOCK, 0))
-        return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", db->path);
+    bl_store_path(path, db->path, BL_FILE_LOCK, 0);
     bole_status status = db->vfs->open(db->vfs, path, BOLE_VFS_READ | BOLE_VFS_WRITE | BOLE_VFS_CREATE,
                                        &db->lock_file, error);
     if (status != BOLE_OK) {
@@ -296,6 +293,8 @@ static bole_status check_options(const char *path, const bole_options *options, 
                            BOLE_NO_SIGBUS_HANDLER;
     if (path == NULL || path[0] == 0)
         return bl_fail(error, BOLE_INVALID, "the path of a store is empty");
+    if (!bl_directory_fits(path))
+        return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", path);
     if (options->size < 2 * sizeof(uint32_t) || options->size > sizeof(*options))
         return bl_fail(error, BOLE_INVALID, "bole_options of %u bytes; this library has %zu", options->size,
                        sizeof(*options));
@@ -370,17 +369,14 @@ BOLE_API bole_status bole_open(const char *path, const bole_options *options, bo
     enum { TRIES_BESIDE_A_WRITER = 20 };
     bole_options given = BOLE_OPTIONS_INIT;
     *out = NULL;
-    if (options != NULL) {
-        bole_status status = check_options(path, options, error);
-        if (status != BOLE_OK)
-            return status;
-        memcpy(&given, options, options->size);
-        given.size = sizeof(given);
-    } else if (path == NULL || path[0] == 0) {
-        return bl_fail(error, BOLE_INVALID, "the path of a store is empty");
-    }
+    if (options == NULL)
+        options = &given;
+    bole_status status = check_options(path, options, error);
+    if (status != BOLE_OK)
+        return status;
+    memmove(&given, options, options->size);
+    given.size = sizeof(given);
     uint32_t tries = (given.flags & BOLE_READ_ONLY) != 0 ? TRIES_BESIDE_A_WRITER : 1;
-    bole_status status;
     do {
         if (tries < TRIES_BESIDE_A_WRITER && (given.flags & BOLE_READ_ONLY) != 0)
             BL_MARK("open again beside a writer");

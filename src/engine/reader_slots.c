@@ -40,8 +40,7 @@ static bole_status read_without_slot(bole_db *db, const bole_error *why, bole_er
     BL_MARK("reader without a slot");
     if (why->status == BOLE_INVALID || why->status == BOLE_NO_MEMORY) /* the latter passes, and a writer may come */
         return bl_fail(error, why->status, "%s", why->message);
-    if (!bl_file_path(path, db->path, BL_FILE_LOCK, 0))
-        return BOLE_OK;
+    bl_store_path(path, db->path, BL_FILE_LOCK, 0);
     bole_error story = BOLE_ERROR_INIT;
     bole_status status = db->vfs->open(db->vfs, path, BOLE_VFS_READ, &file, &story);
     if (status == BOLE_INVALID)
@@ -61,8 +60,7 @@ bole_status bl_reader_slot_take(bole_db *db, bole_error *error)
 {
     char path[BL_PATH_BYTES_MAX];
     bole_error story = BOLE_ERROR_INIT;
-    if (!bl_file_path(path, db->path, BL_FILE_READERS, 0))
-        return bl_fail(error, BOLE_TOO_LARGE, "path of %s", db->path);
+    bl_store_path(path, db->path, BL_FILE_READERS, 0);
     bole_status status = db->vfs->open(db->vfs, path, BOLE_VFS_READ | BOLE_VFS_WRITE | BOLE_VFS_CREATE,
                                        &db->readers_file, &story);
     if (status != BOLE_OK) {
@@ -116,8 +114,8 @@ static void oldest_reader(bole_db *db, uint64_t *number, uint64_t *position)
     if (db->readers_file == NULL) {
         char path[BL_PATH_BYTES_MAX];
         bool is_directory;
-        if (!bl_file_path(path, db->path, BL_FILE_READERS, 0) ||
-            db->vfs->exists(db->vfs, path, &is_directory, NULL) == BOLE_NOT_FOUND)
+        bl_store_path(path, db->path, BL_FILE_READERS, 0);
+        if (db->vfs->exists(db->vfs, path, &is_directory, NULL) == BOLE_NOT_FOUND)
             return;
         if (db->vfs->open(db->vfs, path, BOLE_VFS_READ | BOLE_VFS_WRITE, &db->readers_file, NULL) !=
             BOLE_OK) {
@@ -160,8 +158,7 @@ static void remove_now(bole_db *db, bl_file_kind kind, uint64_t number)
 {
     char path[BL_PATH_BYTES_MAX];
     bole_error error = BOLE_ERROR_INIT;
-    if (!bl_file_path(path, db->path, kind, number))
-        return;
+    bl_store_path(path, db->path, kind, number);
     bole_status status = db->vfs->remove(db->vfs, path, &error);
     if (status != BOLE_OK && status != BOLE_NOT_FOUND) /* an orphan: the next open tries again */
         bl_event_log_add(db->events, BOLE_LOG_WARN, "remove_failed",
@@ -250,9 +247,11 @@ static bool remove_temporary(void *context, const char *name)
     bole_db *db = context;
     uint64_t number;
     char path[BL_PATH_BYTES_MAX];
-    if (bl_file_parse(name, &number) == BL_FILE_TEMPORARY &&
-        snprintf(path, sizeof(path), "%s/%s", db->path, name) < (int)sizeof(path))
-        (void)db->vfs->remove(db->vfs, path, NULL);
+    if (bl_file_parse(name, &number) != BL_FILE_TEMPORARY)
+        return true;
+    int length = snprintf(path, sizeof(path), "%s/%s", db->path, name);
+    bl_assert(length < (int)sizeof(path)); /* the name is one of ours */
+    (void)db->vfs->remove(db->vfs, path, NULL);
     return true;
 }
 

@@ -86,8 +86,8 @@ static uint64_t known_as_synced(bole_db *db, uint32_t index)
     for (uint32_t i = index + 1; i < bl_version_set_log_count(db->versions); i++) {
         char path[BL_PATH_BYTES_MAX];
         bl_log_header header;
-        if (bl_file_path(path, db->path, BL_FILE_LOG, bl_version_set_log_at(db->versions, i)->number) &&
-            bl_log_read_header(db->vfs, path, &header, NULL) == BOLE_OK && header.synced > synced)
+        bl_store_path(path, db->path, BL_FILE_LOG, bl_version_set_log_at(db->versions, i)->number);
+        if (bl_log_read_header(db->vfs, path, &header, NULL) == BOLE_OK && header.synced > synced)
             synced = header.synced;
     }
     return synced;
@@ -100,8 +100,7 @@ static bole_status replay_log(bole_db *db, uint32_t index, bl_sealed **out, bl_l
     bool followed = index + 1 < bl_version_set_log_count(db->versions);
     *out = NULL;
     char path[BL_PATH_BYTES_MAX];
-    if (!bl_file_path(path, db->path, BL_FILE_LOG, log->number))
-        return bl_fail(error, BOLE_TOO_LARGE, "path of log %llu", (unsigned long long)log->number);
+    bl_store_path(path, db->path, BL_FILE_LOG, log->number);
     bl_sealed *sealed = bl_new(bl_sealed);
     if (sealed == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "recovered log");
@@ -188,8 +187,8 @@ static bool holds_records(bole_db *db, uint64_t number)
 {
     char path[BL_PATH_BYTES_MAX];
     bl_log_scanned scanned;
-    return bl_file_path(path, db->path, BL_FILE_LOG, number) &&
-           bl_log_scan(db->vfs, path, stop_at_record, NULL, &scanned, NULL) == BOLE_EXISTS &&
+    bl_store_path(path, db->path, BL_FILE_LOG, number);
+    return bl_log_scan(db->vfs, path, stop_at_record, NULL, &scanned, NULL) == BOLE_EXISTS &&
            bl_id_equal(scanned.header.store_id, bl_version_set_store_id(db->versions));
 }
 
@@ -211,8 +210,7 @@ static bole_status check_unnamed_logs(bole_db *db, bole_error *error)
             (!db->read_only ||
              (bl_version_set_look_again(db->versions, &changed, NULL) == BOLE_OK && !changed))) {
             char path[BL_PATH_BYTES_MAX];
-            if (!bl_file_path(path, db->path, BL_FILE_MANIFEST, bl_version_set_manifest_number(db->versions)))
-                return bl_fail(error, BOLE_TOO_LARGE, "path of the manifest");
+            bl_store_path(path, db->path, BL_FILE_MANIFEST, bl_version_set_manifest_number(db->versions));
             return bl_corrupt(error, path, bl_version_set_manifest_position(db->versions),
                               "log %llu holds records, but the edit that named it is not there: the manifest "
                               "lost its end",

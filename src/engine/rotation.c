@@ -30,11 +30,10 @@ static void pair_abandon(bole_db *db, pair *fresh, bool named)
 {
     if (fresh->log != NULL) {
         char path[BL_PATH_BYTES_MAX];
-        if (bl_file_path(path, db->path, BL_FILE_LOG, bl_log_number(fresh->log))) {
-            bl_log_close(fresh->log);
-            if (!named)
-                (void)db->vfs->remove(db->vfs, path, NULL);
-        }
+        bl_store_path(path, db->path, BL_FILE_LOG, bl_log_number(fresh->log));
+        bl_log_close(fresh->log);
+        if (!named)
+            (void)db->vfs->remove(db->vfs, path, NULL);
     }
     bl_memtable_unref(fresh->memtable);
     *fresh = (pair){ NULL, NULL };
@@ -121,9 +120,7 @@ static bole_status settle_recovered_logs(bole_db *db, bole_error *error)
     bl_mutex_unlock(&db->mutex);
     for (bl_sealed *sealed = db->sealed_oldest; sealed != NULL; sealed = sealed->newer) {
         char path[BL_PATH_BYTES_MAX];
-        if (!bl_file_path(path, db->path, BL_FILE_LOG, sealed->description.number))
-            return bl_fail(error, BOLE_TOO_LARGE, "path of log %llu",
-                           (unsigned long long)sealed->description.number);
+        bl_store_path(path, db->path, BL_FILE_LOG, sealed->description.number);
         bole_status status = bl_log_settle(db->vfs, path, synced, sealed->description.end, error);
         if (status != BOLE_OK)
             return status;

@@ -207,8 +207,7 @@ BOLE_API bole_status bole_inspect_manifest(bole_db *db,
     bl_mutex_lock(&db->mutex);
     uint64_t number = bl_version_set_manifest_number(db->versions);
     bl_mutex_unlock(&db->mutex);
-    if (!bl_file_path(path, db->path, BL_FILE_MANIFEST, number))
-        return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", db->path);
+    bl_store_path(path, db->path, BL_FILE_MANIFEST, number);
     bl_manifest_scanned scanned;
     return walk_manifest(db->vfs, path, visit, context, &scanned, error);
 }

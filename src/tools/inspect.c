@@ -235,8 +235,8 @@ BOLE_API bole_status bole_inspect_logs(bole_db *db, bool (*visit)(void *context,
         return bl_fail(error, BOLE_NO_MEMORY, "list of logs");
     for (uint32_t i = 0; i < at; i++) {
         char path[BL_PATH_BYTES_MAX];
-        if (bl_file_path(path, db->path, BL_FILE_LOG, logs[i].number))
-            logs[i].file_bytes = file_bytes(db, path);
+        bl_store_path(path, db->path, BL_FILE_LOG, logs[i].number);
+        logs[i].file_bytes = file_bytes(db, path);
         if (!visit(context, &logs[i]))
             break;
     }

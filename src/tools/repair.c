@@ -140,9 +140,8 @@ static bole_status take_settings(bl_repair *repair, const char *directory)
     bole_vfs *vfs = repair->vfs;
     bl_config config;
     bl_config_init(&config);
-    if (!bl_file_path(from, repair->path, BL_FILE_CONFIG, 0) ||
-        !bl_file_path(to, directory, BL_FILE_CONFIG, 0))
-        return bl_fail(repair->error, BOLE_TOO_LARGE, "the path %.200s... is too long", directory);
+    bl_store_path(from, repair->path, BL_FILE_CONFIG, 0);
+    bl_store_path(to, directory, BL_FILE_CONFIG, 0);
     bole_status status = bl_config_apply_file(&config, vfs, from, &story);
     if (status != BOLE_OK)
         return bl_repair_tell(repair, BOLE_REPAIR_LOST,
@@ -183,7 +182,8 @@ static bole_status check_target(bl_repair *repair, const char *target, char temp
     bole_error absent = BOLE_ERROR_INIT;
     if (target == NULL || target[0] == 0)
         return bl_fail(repair->error, BOLE_INVALID, "repair needs a directory for the new store");
-    if (snprintf(temporary, BL_PATH_BYTES_MAX, "%s.tmp", target) >= BL_PATH_BYTES_MAX)
+    if (snprintf(temporary, BL_PATH_BYTES_MAX, "%s.tmp", target) >= BL_PATH_BYTES_MAX ||
+        !bl_directory_fits(temporary))
         return bl_fail(repair->error, BOLE_TOO_LARGE, "the path %.200s... is too long", target);
     bole_status status = repair->vfs->exists(repair->vfs, target, &is_directory, &absent);
     if (status == BOLE_OK)
@@ -274,6 +274,8 @@ BOLE_API bole_status bole_repair(const char *path, const char *target, const bol
     memset(repair.report, 0, sizeof(*repair.report));
     if (path == NULL || path[0] == 0)
         return bl_fail(error, BOLE_INVALID, "the path of a store is empty");
+    if (!bl_directory_fits(path))
+        return bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", path);
     if ((flags & ~(uint32_t)(BOLE_REPAIR_DRY_RUN | BOLE_REPAIR_CERTAIN)) != 0)
         return bl_fail(error, BOLE_INVALID, "unknown flags 0x%x of a repair", flags);
     if (options != NULL && options->size > sizeof(repair.options))

@@ -130,8 +130,7 @@ static bole_status check_writer(bl_repair *repair)
     bole_file *file;
     bool locked = false;
     int64_t pid = 0;
-    if (!bl_file_path(path, repair->path, BL_FILE_LOCK, 0))
-        return bl_fail(repair->error, BOLE_TOO_LARGE, "the path %.200s... is too long", repair->path);
+    bl_store_path(path, repair->path, BL_FILE_LOCK, 0);
     if (repair->vfs->open(repair->vfs, path, BOLE_VFS_READ, &file, NULL) != BOLE_OK)
         return BOLE_OK;
     bole_status status = repair->vfs->lock_test(file, 0, &locked, &pid, NULL);
@@ -282,8 +281,7 @@ static bole_status read_manifest(bl_repair *repair, uint64_t number, bool *whole
     fold on = { repair, false, 0 };
     *whole = false;
     *edits = 0;
-    if (!bl_file_path(path, repair->path, BL_FILE_MANIFEST, number))
-        return bl_fail(repair->error, BOLE_TOO_LARGE, "the path %.200s... is too long", repair->path);
+    bl_store_path(path, repair->path, BL_FILE_MANIFEST, number);
     const bl_current *current = repair->has_current && repair->current.manifest_number == number
                                     ? &repair->current
                                     : NULL;

@@ -192,8 +192,7 @@ static bole_status read_header(bl_repair *repair, bl_repair_log *log)
 {
     char path[BL_PATH_BYTES_MAX];
     bole_error story = BOLE_ERROR_INIT;
-    if (!bl_file_path(path, repair->path, BL_FILE_LOG, log->number))
-        return bl_fail(repair->error, BOLE_TOO_LARGE, "the path %.200s... is too long", repair->path);
+    bl_store_path(path, repair->path, BL_FILE_LOG, log->number);
     bole_status status = bl_log_read_header(repair->vfs, path, &log->header, &story);
     if (status == BOLE_UNSUPPORTED)
         return bl_fail(repair->error, status, "%s", story.message);
@@ -298,10 +297,8 @@ bole_status bl_repair_logs(bl_repair *repair)
         *on = (reading){ .repair = repair, .log = &repair->logs[i], .next_start = start_behind(repair, i) };
         on->last = last;
         snprintf(on->name, sizeof on->name, "%06llu.log", (unsigned long long)on->log->number);
-        if (!bl_file_path(on->path, repair->path, BL_FILE_LOG, on->log->number))
-            status = bl_fail(repair->error, BOLE_TOO_LARGE, "the path %.200s... is too long", repair->path);
-        if (status == BOLE_OK)
-            status = is_wanted(on, &wanted);
+        bl_store_path(on->path, repair->path, BL_FILE_LOG, on->log->number);
+        status = is_wanted(on, &wanted);
         if (status == BOLE_OK && wanted)
             status = read_log(on, &torn);
         last = on->last;

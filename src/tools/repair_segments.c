@@ -114,8 +114,7 @@ static bole_status look_through(bl_repair *repair, bl_repair_segment *segment)
     char path[BL_PATH_BYTES_MAX];
     bole_error story = BOLE_ERROR_INIT;
     bole_status status = BOLE_NOT_FOUND;
-    if (!bl_file_path(path, repair->path, BL_FILE_SEGMENT, segment->number))
-        return bl_fail(repair->error, BOLE_TOO_LARGE, "the path %.200s... is too long", repair->path);
+    bl_store_path(path, repair->path, BL_FILE_SEGMENT, segment->number);
     segment->range_first = repair->range_count;
     segment->values = segment->named && bl_segment_meta_holds_values(&segment->meta);
     if (segment->on_disk)

@@ -75,8 +75,7 @@ static bool verify_log(void *context, const bole_inspect_log *log)
     bole_error error = BOLE_ERROR_INIT;
     bl_log_scanned scanned = { 0 };
     v->report->logs++;
-    if (!bl_file_path(path, db->path, BL_FILE_LOG, log->number))
-        return true;
+    bl_store_path(path, db->path, BL_FILE_LOG, log->number);
     bole_status status = bl_log_scan(db->vfs, path, count_item, v, &scanned, &error);
     if (status == BOLE_OK && scanned.damages > 0)
         status = bl_corrupt(&error, path, BL_NO_OFFSET, "%llu damaged places between whole records",

@@ -31,11 +31,6 @@ enum { CURRENT_BYTES_MAX = 4096 };
 static const char magic[9] = "boleCURR";
 BL_STATIC_ASSERT(BL_CURRENT_BYTES == 80 + 8, "the checksum is the end of CURRENT");
 
-static bole_status too_long(bole_error *error, const char *directory)
-{
-    return bl_fail(error, BOLE_INVALID, "the path %.200s... is too long", directory);
-}
-
 static void encode(uint8_t bytes[BL_CURRENT_BYTES], const bl_current *current)
 {
     memcpy(bytes, magic, 8);
@@ -99,8 +94,7 @@ bole_status bl_current_read(bole_vfs *vfs, const char *directory, bl_current *ou
 {
     *out = (bl_current){ .manifest_number = 0 };
     char path[BL_PATH_BYTES_MAX];
-    if (!bl_file_path(path, directory, BL_FILE_CURRENT, 0))
-        return too_long(error, directory);
+    bl_store_path(path, directory, BL_FILE_CURRENT, 0);
     bole_file *file;
     bole_status status = vfs->open(vfs, path, BOLE_VFS_READ, &file, error);
     if (status == BOLE_NOT_FOUND)
@@ -125,9 +119,8 @@ bole_status bl_current_write(bole_vfs *vfs, const char *directory, const bl_curr
 {
     *renamed = false;
     char path[BL_PATH_BYTES_MAX], temporary[BL_PATH_BYTES_MAX];
-    if (!bl_file_path(path, directory, BL_FILE_CURRENT, 0) ||
-        !bl_file_path_temporary(temporary, directory, BL_FILE_CURRENT, 0))
-        return too_long(error, directory);
+    bl_store_path(path, directory, BL_FILE_CURRENT, 0);
+    bl_store_path_temporary(temporary, directory, BL_FILE_CURRENT, 0);
     uint8_t bytes[BL_CURRENT_BYTES];
     encode(bytes, current);
     bole_file *file;

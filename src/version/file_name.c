@@ -89,6 +89,23 @@ bool bl_file_path_temporary(char *out, const char *directory, bl_file_kind kind,
     return write_path(out, directory, name, ".tmp");
 }
 
+bool bl_directory_fits(const char *directory)
+{
+    return strlen(directory) < BL_PATH_BYTES_MAX - 2 * NAME_BYTES_MAX; /* a name, '/', ".tmp" */
+}
+
+void bl_store_path(char *out, const char *directory, bl_file_kind kind, uint64_t number)
+{
+    bool fits = bl_file_path(out, directory, kind, number);
+    bl_assert(fits);
+}
+
+void bl_store_path_temporary(char *out, const char *directory, bl_file_kind kind, uint64_t number)
+{
+    bool fits = bl_file_path_temporary(out, directory, kind, number);
+    bl_assert(fits);
+}
+
 /* The number that all of text[0..size) spells in the one allowed form. */
 static bool parse_number(const char *text, size_t size, unsigned width, uint64_t *out)
 {

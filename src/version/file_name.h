@@ -33,6 +33,11 @@ enum { BL_PATH_BYTES_MAX = 4096 };
 bool bl_file_path(char *out, const char *directory, bl_file_kind kind, uint64_t number);
 /* The same with ".tmp" behind: the name under which a file is built before it is renamed. */
 bool bl_file_path_temporary(char *out, const char *directory, bl_file_kind kind, uint64_t number);
+/* Does every file of a store have its path in this directory? Whoever takes a directory from outside asks first. */
+bool bl_directory_fits(const char *directory);
+/* The paths above, in a directory that fits (asserted). */
+void bl_store_path(char *out, const char *directory, bl_file_kind kind, uint64_t number);
+void bl_store_path_temporary(char *out, const char *directory, bl_file_kind kind, uint64_t number);
 /* What is this name (no directory in it)? *number is the number in it, else 0; for a TEMPORARY the number of
  * what it would become. */
 bl_file_kind bl_file_parse(const char *name, uint64_t *number);

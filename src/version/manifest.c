@@ -121,8 +121,7 @@ bole_status bl_manifest_create(bole_vfs *vfs, const char *directory, uint64_t nu
 {
     *out = NULL;
     char path[BL_PATH_BYTES_MAX];
-    if (!bl_file_path(path, directory, BL_FILE_MANIFEST, number))
-        return bl_fail(error, BOLE_INVALID, "the path %.200s... is too long", directory);
+    bl_store_path(path, directory, BL_FILE_MANIFEST, number);
     bl_manifest *manifest = bl_new(bl_manifest);
     if (manifest == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "no memory for a manifest");
@@ -161,8 +160,7 @@ bole_status bl_manifest_open(bole_vfs *vfs, const char *directory, const bl_mani
     *out = NULL;
     bl_assert(!scanned->torn && scanned->edits > 0 && scanned->bytes == scanned->file_bytes);
     char path[BL_PATH_BYTES_MAX];
-    if (!bl_file_path(path, directory, BL_FILE_MANIFEST, scanned->number))
-        return bl_fail(error, BOLE_INVALID, "the path %.200s... is too long", directory);
+    bl_store_path(path, directory, BL_FILE_MANIFEST, scanned->number);
     bl_manifest *manifest = bl_new(bl_manifest);
     if (manifest == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "no memory for a manifest");

@@ -151,8 +151,7 @@ static bole_status refuse_a_store(const bl_version_export_target *target, bole_e
 {
     char path[BL_PATH_BYTES_MAX];
     bool is_directory;
-    if (!bl_file_path(path, target->directory, BL_FILE_CURRENT, 0))
-        return bl_fail(error, BOLE_INVALID, "the path %.200s... is too long", target->directory);
+    bl_store_path(path, target->directory, BL_FILE_CURRENT, 0);
     bole_status status = target->vfs->exists(target->vfs, path, &is_directory, error);
     if (status == BOLE_NOT_FOUND)
         return BOLE_OK;

@@ -220,8 +220,8 @@ bole_status bl_version_set_create(const bl_version_set_parameters *parameters, b
     }
     for (uint32_t i = 0; i < found.manifest_count; i++) { /* of a create that did not come to its end */
         char path[BL_PATH_BYTES_MAX];
-        if (bl_file_path(path, set->directory, BL_FILE_MANIFEST, found.manifests[i]))
-            (void)set->vfs->remove(set->vfs, path, NULL);
+        bl_store_path(path, set->directory, BL_FILE_MANIFEST, found.manifests[i]);
+        (void)set->vfs->remove(set->vfs, path, NULL);
     }
     set->environment->store_id = set->store_id;
     *out = set;
@@ -244,8 +244,7 @@ static bole_status apply_edit(void *context, const bl_manifest_edit *edit, bole_
 static bole_status read_manifest(bl_version_set *set, const bl_current *current, bole_error *error)
 {
     char path[BL_PATH_BYTES_MAX];
-    if (!bl_file_path(path, set->directory, BL_FILE_MANIFEST, current->manifest_number))
-        return bl_fail(error, BOLE_INVALID, "the path %.200s... is too long", set->directory);
+    bl_store_path(path, set->directory, BL_FILE_MANIFEST, current->manifest_number);
     manifest_reader reader = { &set->state, path };
     set->state = (bl_manifest_state){ .keep_metas = true };
     bole_status status = bl_manifest_scan(set->vfs, path, current, apply_edit, &reader, &set->opened, error);
@@ -419,9 +418,9 @@ bole_status bl_version_set_look_again(const bl_version_set *set, bool *changed, 
     if (!bl_id_equal(current.store_id, set->store_id))
         return bl_corrupt(error, "CURRENT", 24, "another store stands in %s now", set->directory);
     if (current.manifest_number != set->manifest_number ||
-        !bl_id_equal(current.manifest_id, set->manifest_id) ||
-        !bl_file_path(path, set->directory, BL_FILE_MANIFEST, current.manifest_number))
+        !bl_id_equal(current.manifest_id, set->manifest_id))
         return BOLE_OK;
+    bl_store_path(path, set->directory, BL_FILE_MANIFEST, current.manifest_number);
     bole_file *file;
     status = set->vfs->open(set->vfs, path, BOLE_VFS_READ, &file, error);
     if (status == BOLE_NOT_FOUND)

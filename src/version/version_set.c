@@ -54,8 +54,8 @@ static void give_turn(bl_version_set *set)
 static void remove_manifest(bl_version_set *set, uint64_t number)
 {
     char path[BL_PATH_BYTES_MAX];
-    if (bl_file_path(path, set->directory, BL_FILE_MANIFEST, number))
-        (void)set->vfs->remove(set->vfs, path, NULL); /* else it is an orphan for the next open */
+    bl_store_path(path, set->directory, BL_FILE_MANIFEST, number);
+    (void)set->vfs->remove(set->vfs, path, NULL); /* else it is an orphan for the next open */
 }
 
 static void close_manifest(bl_version_set *set)
