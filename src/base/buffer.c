@@ -10,7 +10,6 @@
 #include "base/assert.h"
 #include "base/coding.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -105,20 +104,25 @@ bool bl_buffer_append_varint(bole_buffer *buffer, uint64_t value)
     return bl_buffer_append(buffer, bytes, (size_t)(bl_put_varint(bytes, value) - bytes));
 }
 
+bool bl_buffer_append_format_list(bole_buffer *buffer, const char *format, va_list arguments)
+{
+    va_list again;
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    uint8_t *end = length < 0 ? NULL : room(buffer, (size_t)length + 1); /* the NUL behind is no content */
+    if (end != NULL) {
+        vsnprintf((char *)end, (size_t)length + 1, format, again);
+        buffer->size += (size_t)length;
+    }
+    va_end(again);
+    return end != NULL;
+}
+
 bool bl_buffer_append_format(bole_buffer *buffer, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(NULL, 0, format, arguments);
+    bool good = bl_buffer_append_format_list(buffer, format, arguments);
     va_end(arguments);
-    if (length < 0)
-        return false;
-    uint8_t *end = room(buffer, (size_t)length + 1); /* vsnprintf writes a NUL behind, which is not content */
-    if (end == NULL)
-        return false;
-    va_start(arguments, format);
-    vsnprintf((char *)end, (size_t)length + 1, format, arguments);
-    va_end(arguments);
-    buffer->size += (size_t)length;
-    return true;
+    return good;
 }
