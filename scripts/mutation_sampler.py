@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Change one thing of a line of src/ and expect a test to fail; many times, lines and changes drawn from a seed.
 
-    scripts/mutation_sampler.py [--samples N] [--seed S] [--only PATTERN] [--work DIR] [--jobs N] [--rest]
+    scripts/mutation_sampler.py [--samples N] [--seed S] [--only PATTERN] [--work DIR] [--jobs N] [--most N] [--rest]
     scripts/mutation_sampler.py --list [--seed S] [--samples N]      the mutants, nothing is built
 
 The tree is copied, built with costly asserts, and built once more to learn which tests reach which line. Then for each
@@ -203,7 +203,7 @@ class Tests:
         return self.tree.fails(name, SECONDS_MORE + TIMES_MORE * self.seconds[name])
 
 
-def try_mutant(tree, tests, mutant, rest):
+def try_mutant(tree, tests, mutant, most, rest):
     """(verdict, test, how)"""
     path, number, _, line = mutant
     file = tree.root / path
@@ -216,7 +216,7 @@ def try_mutant(tree, tests, mutant, rest):
             return "NOT COMPILED", "", ""
         reach = tests.order(path, tests.of(path, number))
         others = [name for name in tests.commands if name not in reach] if rest else []
-        for name in reach + others:
+        for name in (reach + others)[:most]:
             built = tree.make([tests.target(name)])
             if built.returncode != 0:
                 return "killed", name, "does not link"
@@ -243,6 +243,7 @@ def main():
     parser.add_argument("--only", default="", metavar="PATTERN", help="files whose path has this")
     parser.add_argument("--skip", type=int, default=0, metavar="N", help="go on behind the first N of this seed")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--most", type=int, metavar="N", help="run no more than N tests: the likeliest to see it")
     parser.add_argument("--rest", action="store_true", help="tests that do not reach the line, too")
     parser.add_argument("--work", type=Path)
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS", os.cpu_count() or 2)))
@@ -263,7 +264,7 @@ def main():
         tests = Tests(tree, work / "coverage", work / "known.json", options.jobs)
         for index, mutant in enumerate(mutants, options.skip):
             start = time.monotonic()
-            verdict, test, how = try_mutant(tree, tests, mutant, options.rest)
+            verdict, test, how = try_mutant(tree, tests, mutant, options.most, options.rest)
             counts[verdict] = counts.get(verdict, 0) + 1
             print(f"  {index:3} {mutant[0]}:{mutant[1]}: {mutant[2]}: {verdict} {test} {how}"
                   f"  ({time.monotonic() - start:.0f} s)", flush=True)
