@@ -2,7 +2,7 @@
 # Tests: one program a file, linked with the static library (every symbol), run by ctest with a time limit.
 
 set(BOLE_TEST_SECONDS 120 CACHE STRING "a test that takes longer has failed")
-if(BOLE_SANITIZE)
+if(BOLE_SANITIZE OR BOLE_COVERAGE)
     set(test_seconds 900)
 else()
     set(test_seconds ${BOLE_TEST_SECONDS})

@@ -30,7 +30,8 @@ static int set_up(void **state)
     bl_prng prng;
     bl_prng_init(&prng, 1);
     bl_prng_fill(&prng, f->bytes, FILE_BYTES);
-    assert_ok(f->failing->open(f->failing, "a.log", BOLE_VFS_WRITE | BOLE_VFS_CREATE, &f->file, &f->error), &f->error);
+    assert_ok(f->failing->open(f->failing, "a.log", BOLE_VFS_WRITE | BOLE_VFS_CREATE, &f->file, &f->error),
+              &f->error);
     assert_ok(f->failing->write(f->file, 0, f->bytes, FILE_BYTES, &f->error), &f->error);
     bl_log_header header = { .start = 0 };
     bl_log_reader_init(&f->reader, f->file, "a.log", &header, FILE_BYTES);

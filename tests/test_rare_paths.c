@@ -6,6 +6,7 @@
 #include <bole/bole_repair.h>
 #include <bole/bole_vfs.h>
 #include <bole/key_value_store.h>
+#include <pthread.h>
 
 #include "base/assert.h"
 #include "base/prng.h"
@@ -30,16 +31,16 @@ typedef struct world {
 
 static struct {
     bole_vfs *disk;
-    bool no_links;
-    const char *unwritable; /* the end of a path that cannot be opened for writing */
+    _Atomic bool no_links;
+    const char *_Atomic unwritable; /* the end of a path that cannot be opened for writing */
     bole_status unwritable_status;
-    const char *broken; /* the end of a path: its length and its bytes cannot be read */
-    bole_file *broken_file;
-    uint64_t segment_bytes_max; /* writes of a segment behind it fail; 0: none do */
-    bole_file *segments[4];     /* the last that were made */
-    unsigned made;
-    unsigned refused;
+    const char *_Atomic broken; /* the end of a path: its length and its bytes cannot be read */
+    bole_file *_Atomic broken_file;
+    _Atomic uint64_t segment_bytes_max; /* writes of a segment behind it fail; 0: none do */
+    bole_file *segments[1024];          /* that are written: any thread, under the mutex */
+    _Atomic unsigned refused;
 } fails;
+static pthread_mutex_t segments_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static bool ends_with(const char *path, const char *end)
 {
@@ -56,6 +57,32 @@ static bole_status refuse(bole_error *error, bole_status status, const char *wha
     return status;
 }
 
+/* A file that is opened may stand where a closed one stood. */
+static void note_segment(bole_file *file, bool is_one)
+{
+    pthread_mutex_lock(&segments_mutex);
+    size_t free_place = 0;
+    for (size_t i = 0; i < sizeof fails.segments / sizeof fails.segments[0]; i++) {
+        if (fails.segments[i] == file)
+            fails.segments[i] = NULL;
+        if (fails.segments[i] == NULL)
+            free_place = i;
+    }
+    if (is_one)
+        fails.segments[free_place] = file;
+    pthread_mutex_unlock(&segments_mutex);
+}
+
+static bool is_segment(bole_file *file)
+{
+    bool found = false;
+    pthread_mutex_lock(&segments_mutex);
+    for (size_t i = 0; i < sizeof fails.segments / sizeof fails.segments[0]; i++)
+        found |= fails.segments[i] == file;
+    pthread_mutex_unlock(&segments_mutex);
+    return found;
+}
+
 static bole_status open_or_not(bole_vfs *vfs, const char *path, uint32_t flags, bole_file **out,
                                bole_error *error)
 {
@@ -64,9 +91,9 @@ static bole_status open_or_not(bole_vfs *vfs, const char *path, uint32_t flags, 
     bole_status status = fails.disk->open(vfs, path, flags, out, error);
     if (status == BOLE_OK && ends_with(path, fails.broken))
         fails.broken_file = *out;
-    if (status == BOLE_OK && (ends_with(path, ".seg") || ends_with(path, ".seg.tmp")) &&
-        (flags & BOLE_VFS_CREATE) != 0)
-        fails.segments[fails.made++ % 4] = *out;
+    if (status == BOLE_OK)
+        note_segment(*out, (ends_with(path, ".seg") || ends_with(path, ".seg.tmp")) &&
+                               (flags & BOLE_VFS_CREATE) != 0);
     return status;
 }
 
@@ -85,10 +112,7 @@ static bole_status length_or_not(bole_file *file, uint64_t *out, bole_error *err
 static bole_status write_or_not(bole_file *file, uint64_t offset, const void *data, size_t length,
                                 bole_error *error)
 {
-    bool is_segment = false;
-    for (size_t i = 0; i < sizeof fails.segments / sizeof fails.segments[0]; i++)
-        is_segment |= fails.segments[i] == file;
-    if (is_segment && fails.segment_bytes_max != 0 && offset + length > fails.segment_bytes_max)
+    if (fails.segment_bytes_max != 0 && offset + length > fails.segment_bytes_max && is_segment(file))
         return refuse(error, BOLE_IO, "no more of this segment");
     return fails.disk->write(file, offset, data, length, error);
 }
@@ -197,8 +221,8 @@ static void a_checkpoint_copies_where_nothing_can_be_linked(void **state)
     fails.no_links = true;
     assert_ok(bole_checkpoint(w->db, "copy", &w->error), &w->error);
     assert_marked("checkpoint copies a segment");
-    assert_int_equal(fails.refused, 2); /* one a segment; both are there */
-    assert_int_equal(segments_of(w, "copy"), 2);
+    assert_true(fails.refused > 0); /* one a segment, each of which is there */
+    assert_int_equal(segments_of(w, "copy"), fails.refused);
     put(w->db, "a", "other");
     compact(w);
     bole_db *copy;
@@ -252,6 +276,7 @@ static void reads_need_no_room_in_the_cache(void **state)
     world *w = *state;
     w->options.memory_limit = 4 << 20;
     open_again(w);
+    bole_snapshot *snapshot = NULL;
     char key[16], value[LARGE_BYTES + 1];
     for (int round = 0; round < 2;
          round++) { /* two runs: the newer holds one key in three, and some deletes */
@@ -262,10 +287,12 @@ static void reads_need_no_room_in_the_cache(void **state)
             else
                 assert_ok(bole_put(w->db, NULL, text(key), text(value)), NULL);
         }
-        if (round == 0)
+        if (round == 0) {
             compact(w);
-        else
+            assert_ok(bole_snapshot_create(w->db, &snapshot, &w->error), &w->error); /* keeps the deletes */
+        } else {
             assert_ok(bole_flush(w->db, &w->error), &w->error);
+        }
     }
     assert_ok(bole_wait_idle(w->db, &w->error), &w->error);
 
@@ -289,12 +316,14 @@ static void reads_need_no_room_in_the_cache(void **state)
         name_large(key, value, i);
         bool is_deleted = i % 3 == 0 && i % 2 == 1;
         assert_value(w->db, NULL, key, is_deleted ? NULL : value);
+        assert_value(w->db, snapshot, key, value);
         assert_status(is_deleted ? BOLE_NOT_FOUND : BOLE_OK, bole_exists(w->db, &options, text(key)),
                       &w->error);
         key[7] = 'x'; /* between two keys */
         assert_value(w->db, NULL, key, NULL);
     }
     assert_marked("read without the cache");
+    bole_snapshot_destroy(snapshot);
     for (int i = 0, at = 1; i < held; i++, at += 3) {
         name_large(key, value, at);
         assert_int_equal(views[i].value.size, LARGE_BYTES);
@@ -440,12 +469,14 @@ static void what_is_not_ours_stays(void **state)
  * run. */
 static void reads_look_into_any_number_of_runs(void **state)
 {
-    enum { RUNS = 110, BYTES = 4000 };
+    enum { RUNS = 110, BYTES = 8000 };
     world *w = *state;
     char key[16], value[BYTES + 1];
     bl_prng prng;
     bl_prng_init(&prng, 1);
-    fails.segment_bytes_max = 20000;
+    w->options.compression = w->options.compression_upper = BOLE_COMPRESSION_NONE;
+    open_again(w);
+    fails.segment_bytes_max = 16000; /* one value, with what is around it; two never fit */
     for (int run = 0; run < RUNS; run++) {
         for (int i = 0; i < BYTES; i++)
             value[i] = (char)('!' + bl_prng_below(&prng, 90));
