@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/prng.h"
+#include "engine/log_structured_store.h"
 
 #ifdef BL_CHECKS
 #define assert_marked(name) assert_true(bl_mark_count(name) > 0)
@@ -745,6 +746,146 @@ static void a_writer_that_cannot_see_its_readers_removes_nothing(void **state)
     wait_for_segments(w, 1);
 }
 
+/* ---- logs ---- */
+
+/* A group whose first part is written to a log that then fails: its writers are in doubt, and those that come behind
+ * go into a new log, once the old one's memtable is in segments. */
+static void the_second_half_of_a_group_goes_on_behind_a_failed_log(void **state)
+{
+    world *w = *state;
+    bole_fault_plan plan = { .at = UINT64_MAX, .system_errno = 5 };
+    bole_vfs *failing;
+    bole_db *db;
+    assert_ok(bole_vfs_fault_create(w->disk, &plan, &failing), NULL);
+    bole_options options = w->options;
+    options.vfs = failing;
+    options.simulation_seed = 1; /* no call to the disk but those of this thread */
+    options.durability = BOLE_DURABILITY_POWER;
+    assert_ok(bole_open("other", &options, &db, &w->error), &w->error);
+    static char large[20001];
+    memset(large, 'x', sizeof large - 1);
+    put(db, "key", "1");
+    while (bl_log_room(db->log) > sizeof large + 1000)
+        put(db, "key", "1");
+    put(db, "before", "2");
+    bole_error errors[2] = { BOLE_ERROR_INIT, BOLE_ERROR_INIT };
+    bl_write_request second = { .kind = BL_KIND_PUT,
+                                .table = &db->default_table,
+                                .key = BOLE_STR("second"),
+                                .value = text(large),
+                                .error = &errors[1] };
+    bl_write_request first = { .kind = BL_KIND_PUT,
+                               .table = &db->default_table,
+                               .key = BOLE_STR("first"),
+                               .value = BOLE_STR("1"),
+                               .error = &errors[0],
+                               .next = &second };
+    while (bl_log_room(db->log) > sizeof large)
+        put(db, "key", "1");
+    bl_commit_lock(db);
+    plan.at = plan.calls;
+    plan.count = 1;
+    bl_write_group_locked(db, &first);
+    bl_commit_unlock(db);
+    assert_int_equal(plan.failed, 1);
+    assert_status(BOLE_IN_DOUBT, first.status, &errors[0]);
+    assert_status(BOLE_OK, second.status, &errors[1]);
+    assert_marked("second half of a group behind a failed log");
+    for (int round = 0; round < 2; round++) {
+        assert_value(db, NULL, "before", "2");
+        assert_value(db, NULL, "second", large);
+        assert_value(db, NULL, "first", NULL); /* its log is gone: what was in doubt is decided */
+        if (round == 0) {
+            assert_ok(bole_close(db, &w->error), &w->error);
+            assert_ok(bole_open("other", &options, &db, &w->error), &w->error);
+        }
+    }
+    assert_ok(bole_close(db, &w->error), &w->error);
+    bole_vfs_destroy(failing);
+}
+
+static uint64_t last_written_byte(world *w, bole_vfs *disk, char path[300])
+{
+    uint64_t length = 0, at = 0;
+    bool is_directory;
+    for (int number = 1; number < 100; number++) { /* the oldest log */
+        snprintf(path, 300, "store/%06d.log", number);
+        if (disk->exists(disk, path, &is_directory, NULL) == BOLE_OK)
+            break;
+    }
+    bole_file *file;
+    assert_ok(disk->open(disk, path, BOLE_VFS_READ, &file, &w->error), &w->error);
+    assert_ok(disk->length(file, &length, &w->error), &w->error);
+    uint8_t *bytes = malloc(length);
+    size_t got;
+    assert_ok(disk->read(file, 0, bytes, length, &got, &w->error), &w->error);
+    for (uint64_t i = 0; i < got; i++)
+        at = bytes[i] != 0 ? i : at;
+    free(bytes);
+    assert_ok(disk->close(file, NULL), NULL);
+    return at;
+}
+
+/* What says that the end of a log was synced may stand in a record of the next log alone: the damaged end is corruption
+ * then, no torn tail, and the records behind it are not dropped in silence. */
+static void a_later_log_proves_that_a_torn_one_was_whole(void **state)
+{
+    world *w = *state;
+    w->options.sync_interval_ms = 60000;
+    w->options.simulation_seed = 1;
+    assert_ok(bole_close(w->db, &w->error), &w->error);
+    assert_ok(bole_open("store", &w->options, &w->db, &w->error), &w->error);
+    put(w->db, "a", "1");
+    fails.segment_bytes_max = 1; /* no flush ends: the logs stay */
+    char key[16], value[1001];
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    bole_statistics statistics = BOLE_STATISTICS_INIT;
+    uint64_t rotations = 0;
+    for (int i = 0; i < 200; i++) {
+        snprintf(key, sizeof key, "key%03d", i);
+        put(w->db, key, value);
+        assert_ok(bole_stats(w->db, &statistics, &w->error), &w->error);
+        if (i == 0)
+            rotations = statistics.log_rotations;
+        else if (statistics.log_rotations > rotations)
+            break;
+    }
+    assert_true(statistics.log_rotations > rotations);
+    assert_ok(bole_sync(w->db, &w->error), &w->error);
+    put(w->db, "b", "2"); /* its record says what is synced */
+    assert_ok(bole_sync(w->db, &w->error), &w->error);
+    for (int round = 0; round < 2; round++) {
+        bole_vfs *survived;
+        bole_db *db;
+        char path[300];
+        assert_ok(bole_vfs_memory_crash(w->disk, BOLE_CRASH_KEEP_ALL, 1, &survived), NULL);
+        bole_options options = w->options;
+        options.vfs = survived;
+        if (round == 1) {
+            uint64_t at = last_written_byte(w, survived, path);
+            bole_file *file;
+            uint8_t byte;
+            size_t got;
+            assert_ok(survived->open(survived, path, BOLE_VFS_WRITE, &file, &w->error), &w->error);
+            assert_ok(survived->read(file, at, &byte, 1, &got, &w->error), &w->error);
+            byte ^= 1;
+            assert_ok(survived->write(file, at, &byte, 1, &w->error), &w->error);
+            assert_ok(survived->close(file, NULL), NULL);
+            refused(w, BOLE_CORRUPT, bole_open("store", &options, &db, &w->error), ".log");
+            assert_null(db);
+        } else { /* without the damage all of it is there */
+            assert_ok(bole_open("store", &options, &db, &w->error), &w->error);
+            assert_value(db, NULL, "key000", value);
+            assert_value(db, NULL, "b", "2");
+            assert_ok(bole_close(db, &w->error), &w->error);
+        }
+        bole_vfs_destroy(survived);
+    }
+    assert_marked("torn tail proves to have been synced");
+    fails.segment_bytes_max = 0;
+}
+
 /* ---- names and sizes ---- */
 
 /* Well-formed byte sequences, as the Unicode standard lists them (table 3-7). */
@@ -892,6 +1033,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_reader_without_a_slot_reads_what_nobody_writes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_writer_that_cannot_see_its_readers_removes_nothing, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(the_second_half_of_a_group_goes_on_behind_a_failed_log, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_later_log_proves_that_a_torn_one_was_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_table_name_is_utf8, set_up, tear_down),
         cmocka_unit_test_setup_teardown(statistics_have_a_size, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_batch_belongs_to_the_store_of_its_tables, set_up, tear_down),

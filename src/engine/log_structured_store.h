@@ -79,6 +79,9 @@ struct bole_table {
 
 typedef struct bl_write_request bl_write_request;
 
+/* Those of the sealed memtables, the active one, and one whose flush has ended (rotation.c: SEALED_MAX). */
+enum { BL_UNSYNCED_LOGS_MAX = 8 };
+
 struct bole_db {
     /* -- constant between open and close -- */
     char *path;
@@ -171,8 +174,8 @@ struct bole_db {
     uint32_t sync_waiters;      /* of the present group */
     uint32_t sync_group_last;   /* how many the last group had */
     _Atomic uint64_t synced;    /* written under sync_mutex */
-    bl_write_ahead_log **unsynced_logs; /* oldest first; the last is the active one */
-    uint32_t unsynced_count, unsynced_capacity;
+    bl_write_ahead_log *unsynced_logs[BL_UNSYNCED_LOGS_MAX]; /* oldest first; the last is the active one */
+    uint32_t unsynced_count;
     _Atomic uint64_t log_syncs;
 };
 
@@ -213,7 +216,7 @@ void bl_write_group_locked(bole_db *db, bl_write_request *first);
 
 /* ---- sync.c ---- */
 bole_status bl_sync_to(bole_db *db, uint64_t position, bole_error *error);
-BOLE_CHECKED bole_status bl_sync_add_log(bole_db *db, bl_write_ahead_log *log, bole_error *error);
+void bl_sync_add_log(bole_db *db, bl_write_ahead_log *log);
 /* The log's operations are durable in segments: it needs no sync any more. */
 void bl_sync_remove_log(bole_db *db, bl_write_ahead_log *log);
 

@@ -280,7 +280,6 @@ static void free_all(bole_db *db)
         bl_mutex_deinit(&db->sync_mutex);
         bl_scheduler_destroy(db->scheduler);
     }
-    bl_free(db->unsynced_logs);
     bl_free(db->pending_removals);
     bl_free(db->default_table.name);
     bl_free(db->path);

@@ -100,16 +100,13 @@ static bl_log_description describe(const bl_write_ahead_log *log)
 }
 
 /* The pair becomes the active one. Mutex held. Cannot fail but for memory, which is asked for before. */
-static bole_status install_locked(bole_db *db, pair *fresh, bole_error *error)
+static void install_locked(bole_db *db, pair *fresh)
 {
-    bole_status status = bl_sync_add_log(db, fresh->log, error);
-    if (status != BOLE_OK)
-        return status;
+    bl_sync_add_log(db, fresh->log);
     bl_log_activate(fresh->log);
     db->log = fresh->log;
     db->memtable = fresh->memtable;
     *fresh = (pair){ NULL, NULL };
-    return BOLE_OK;
 }
 
 /* Recovered logs were read through the page cache: their accepted bytes must be on disk before the manifest says so. */
@@ -180,10 +177,9 @@ static bole_status begin_writing(bole_db *db, bole_error *error)
         bl_mutex_lock(&db->sync_mutex);
         atomic_store_explicit(&db->synced, start, memory_order_release);
         bl_mutex_unlock(&db->sync_mutex);
-        status = install_locked(db, &fresh, error);
-    }
-    if (status == BOLE_OK)
+        install_locked(db, &fresh);
         status = bl_read_state_publish_locked(db, error);
+    }
     if (status == BOLE_OK) {
         db->writing = true;
         for (uint32_t i = 0; i < removed_count; i++)
@@ -328,12 +324,7 @@ static bole_status rotate(bole_db *db, uint64_t record_bytes, bole_error *error)
     sealed->log = old_log;
     sealed->description = describe(old_log);
     sealed->description.end = bl_log_end(old_log);
-    status = install_locked(db, &fresh, error);
-    if (status != BOLE_OK) { /* the new log is named but not used: recovery finds it empty */
-        BL_MARK("new log named, not used");
-        db->failed = true;
-        goto fail;
-    }
+    install_locked(db, &fresh);
     bl_log_seal(old_log);
     bl_memtable_transition(sealed->memtable, BL_MEMTABLE_SEALED);
     if (db->sealed_newest != NULL)

@@ -14,24 +14,12 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 
-bole_status bl_sync_add_log(bole_db *db, bl_write_ahead_log *log, bole_error *error)
+void bl_sync_add_log(bole_db *db, bl_write_ahead_log *log)
 {
     bl_mutex_lock(&db->sync_mutex);
-    bole_status status = BOLE_OK;
-    if (db->unsynced_count == db->unsynced_capacity) {
-        uint32_t capacity = db->unsynced_capacity == 0 ? 8 : 2 * db->unsynced_capacity;
-        bl_write_ahead_log **grown = bl_realloc(db->unsynced_logs, capacity * sizeof(grown[0]));
-        if (grown == NULL) {
-            status = bl_fail(error, BOLE_NO_MEMORY, "list of logs");
-            goto out;
-        }
-        db->unsynced_logs = grown;
-        db->unsynced_capacity = capacity;
-    }
+    bl_assert(db->unsynced_count < BL_UNSYNCED_LOGS_MAX);
     db->unsynced_logs[db->unsynced_count++] = log;
-out:
     bl_mutex_unlock(&db->sync_mutex);
-    return status;
 }
 
 void bl_sync_remove_log(bole_db *db, bl_write_ahead_log *log)
@@ -54,7 +42,7 @@ void bl_sync_remove_log(bole_db *db, bl_write_ahead_log *log)
     bl_mutex_unlock(&db->sync_mutex);
 }
 
-enum { LOGS_IN_A_SYNC_MAX = 16, GATHER_ROUNDS_MAX = 64 };
+enum { GATHER_ROUNDS_MAX = 64 };
 
 /* As many writers as the last sync met are likely on their way: one flush for all of them. sync_mutex held; let go of
  * meanwhile, so that they can join. */
@@ -80,17 +68,14 @@ static uint64_t first_failure(const bole_db *db)
 /* sync_mutex held; lets go of it around the I/O. */
 static bole_status lead_sync(bole_db *db, bole_error *error)
 {
-    bl_write_ahead_log *logs[LOGS_IN_A_SYNC_MAX];
+    bl_write_ahead_log *logs[BL_UNSYNCED_LOGS_MAX];
     db->sync_running = true; /* keeps every log that is copied below in place (SYNC-2) */
     gather(db);
     uint64_t target = bl_position_visible(db), failure = first_failure(db);
     if (failure < target) /* a log may have failed, and a newer one gone on, while others were gathered */
         target = failure;
-    uint32_t count = db->unsynced_count < LOGS_IN_A_SYNC_MAX ? db->unsynced_count : LOGS_IN_A_SYNC_MAX;
-    if (count > 0)
-        memcpy(logs, db->unsynced_logs, count * sizeof(logs[0]));
-    if (count < db->unsynced_count && bl_log_end(logs[count - 1]) < target)
-        target = bl_log_end(logs[count - 1]);
+    uint32_t count = db->unsynced_count;
+    memcpy(logs, db->unsynced_logs, sizeof(logs));
     bl_mutex_unlock(&db->sync_mutex);
     uint64_t begin = db->vfs->monotonic_ns(db->vfs);
     bole_status status = BOLE_OK;
