@@ -42,3 +42,30 @@ size_t bl_slice_escape(bole_slice bytes, char *out, size_t capacity)
         out[written] = '\0';
     return length;
 }
+
+/* Length of the UTF-8 sequence at `at`, 0 when it is none (also overlong forms, surrogates, above U+10FFFF). */
+static size_t utf8_length(const unsigned char *at)
+{
+    if (at[0] < 0x80)
+        return 1;
+    size_t length = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
+    if (at[0] < 0xc2 || at[0] > 0xf4)
+        return 0;
+    uint32_t point = at[0] & (0x7f >> length);
+    for (size_t i = 1; i < length; i++) {
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+        point = point << 6 | (at[i] & 0x3f);
+    }
+    bool overlong = (length == 3 && point < 0x800) || (length == 4 && point < 0x10000);
+    return overlong || (point >= 0xd800 && point < 0xe000) || point > 0x10ffff ? 0 : length;
+}
+
+size_t bl_printable_utf8(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    size_t length = 1;
+    for (; *at >= 0x20 && *at != 0x7f && length != 0; at += length)
+        length = utf8_length(at);
+    return (size_t)(at - (const unsigned char *)text);
+}

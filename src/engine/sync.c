@@ -11,7 +11,6 @@
  *             (SYNC-3) A failed sync is never repeated on the same log; what waited for it is BOLE_IN_DOUBT. */
 #include "engine/log_structured_store.h"
 
-#include "base/alloc.h"
 #include "base/assert.h"
 
 void bl_sync_add_log(bole_db *db, bl_write_ahead_log *log)

@@ -24,37 +24,15 @@ bole_status bl_resolve_table(bole_db *db, bole_table *table, bole_table **out, b
     return BOLE_OK;
 }
 
-/* Length of the UTF-8 sequence at `at`, 0 when it is none (also overlong forms, surrogates, above U+10FFFF). */
-static size_t utf8_length(const unsigned char *at)
-{
-    if (at[0] < 0x80)
-        return 1;
-    size_t length = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
-    if (at[0] < 0xc2 || at[0] > 0xf4)
-        return 0;
-    uint32_t point = at[0] & (0x7f >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-        point = point << 6 | (at[i] & 0x3f);
-    }
-    bool overlong = (length == 3 && point < 0x800) || (length == 4 && point < 0x10000);
-    return overlong || (point >= 0xd800 && point < 0xe000) || point > 0x10ffff ? 0 : length;
-}
-
 static bole_status check_name(const char *name, bole_error *error)
 {
     size_t size = name == NULL ? 0 : strlen(name);
     if (size == 0 || size > NAME_BYTES_MAX)
         return bl_fail(error, BOLE_INVALID, "a table name has 1 to %d bytes, this one %zu", NAME_BYTES_MAX,
                        size);
-    for (const unsigned char *at = (const unsigned char *)name; *at != 0;) {
-        size_t length = utf8_length(at);
-        if (length == 0 || *at < 0x20 || *at == 0x7f)
-            return bl_fail(error, BOLE_INVALID, "table name: byte %td is no printable UTF-8",
-                           (const char *)at - name);
-        at += length;
-    }
+    size_t good = bl_printable_utf8(name);
+    if (good < size)
+        return bl_fail(error, BOLE_INVALID, "table name: byte %zu is no printable UTF-8", good);
     return BOLE_OK;
 }
 

@@ -239,35 +239,10 @@ bole_status bl_manifest_state_copy(bl_manifest_state *to, const bl_manifest_stat
 
 /* ---- Tables ---- */
 
-/* Valid UTF-8 (no overlong forms, surrogates, or beyond U+10FFFF) without control characters, 1 to 255
- * bytes. */
 static bool is_table_name(const char *name)
 {
-    const uint8_t *in = (const uint8_t *)name;
     size_t size = strlen(name);
-    if (size == 0 || size > 255)
-        return false;
-    while (*in != 0) {
-        uint32_t c = *in++, more = c < 0x80   ? 0
-                                   : c < 0xC2 ? 9
-                                   : c < 0xE0 ? 1
-                                   : c < 0xF0 ? 2
-                                   : c < 0xF5 ? 3
-                                              : 9;
-        if (more == 9)
-            return false;
-        uint32_t code = more == 0 ? c : c & (0x3Fu >> more);
-        for (uint32_t i = 0; i < more; i++) {
-            if ((*in & 0xC0) != 0x80)
-                return false;
-            code = code << 6 | (*in++ & 0x3Fu);
-        }
-        bool overlong = (more == 2 && code < 0x800) || (more == 3 && code < 0x10000);
-        bool control = code < 0x20 || code == 0x7F;
-        if (overlong || control || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000))
-            return false;
-    }
-    return true;
+    return size >= 1 && size <= 255 && bl_printable_utf8(name) == size;
 }
 
 static bole_status create_table(bl_manifest_state *state, const bl_table_description *description,
