@@ -381,10 +381,26 @@ static bole_status read_only(world *w)
     }
     char value[256];
     name_value(value, 4);
+    static unsigned char turn;
+    char fresh[16];
+    snprintf(fresh, sizeof fresh, "value %d", ++turn);
     bole_snapshot *held = NULL;
     status = bole_snapshot_create(reader, &held, &w->error);
+    bole_write_options write = BOLE_WRITE_OPTIONS_INIT;
+    write.error = &w->error;
+    if (status == BOLE_OK)
+        status = bole_put(w->db, &write, BOLE_STR("fresh"), text(fresh));
     if (status == BOLE_OK)
         status = bole_refresh(reader, &w->error);
+    if (status == BOLE_OK) { /* then it sees what was written before */
+        bole_buffer seen = BOLE_BUFFER_INIT;
+        bole_read_options now = BOLE_READ_OPTIONS_INIT;
+        now.error = &w->error;
+        status = bole_get(reader, &now, BOLE_STR("fresh"), &seen);
+        assert_true(status == BOLE_NO_MEMORY || (status == BOLE_OK && seen.size == strlen(fresh) &&
+                                                 memcmp(seen.data, fresh, seen.size) == 0));
+        bole_buffer_free(&seen);
+    }
     bole_read_options read = BOLE_READ_OPTIONS_INIT;
     read.snapshot = held;
     read.error = &w->error;

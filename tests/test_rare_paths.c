@@ -39,6 +39,7 @@ static struct {
     bole_file *_Atomic broken_file;
     _Atomic uint64_t segment_bytes_max; /* writes of a segment behind it fail; 0: none do */
     bole_file *segments[1024];          /* that are written: any thread, under the mutex */
+    _Atomic bool large_once;            /* the next write of more than 100,000 bytes to a segment fails */
     _Atomic unsigned refused;
 } fails;
 static pthread_mutex_t segments_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -115,6 +116,10 @@ static bole_status write_or_not(bole_file *file, uint64_t offset, const void *da
 {
     if (fails.segment_bytes_max != 0 && offset + length > fails.segment_bytes_max && is_segment(file))
         return refuse(error, BOLE_IO, "no more of this segment");
+    if (fails.large_once && length > 100000 && is_segment(file)) {
+        fails.large_once = false;
+        return refuse(error, BOLE_IO, "not this block");
+    }
     return fails.disk->write(file, offset, data, length, error);
 }
 
@@ -516,6 +521,51 @@ static void reads_look_into_any_number_of_runs(void **state)
     assert_true(statistics.level_runs[0] <= 96);
     assert_value(w->db, NULL, "a", "key109");
     assert_value(w->db, NULL, "gone", NULL);
+}
+
+/* ---- flushes that fail ---- */
+
+/* A block that is larger than what is gathered for a write is written by itself; when that fails, the flush does, though
+ * every write after it would go well. */
+static void a_large_block_that_was_not_written_fails_the_flush(void **state)
+{
+    world *w = *state;
+    static char large[300001];
+    bl_prng prng;
+    bl_prng_init(&prng, 3);
+    for (size_t i = 0; i + 1 < sizeof large; i++)
+        large[i] = (char)('!' + bl_prng_below(&prng, 90));
+    put(w->db, "a", "1");
+    put(w->db, "large", large);
+    put(w->db, "z", "2");
+    fails.large_once = true;
+    refused(w, BOLE_IO, bole_flush(w->db, &w->error), "not this block");
+    assert_false(fails.large_once);
+    for (int i = 0; i < 60000 && bole_flush(w->db, NULL) != BOLE_OK; i++) /* it is tried again by itself */
+        usleep(1000);
+    for (int round = 0; round < 2; round++) {
+        assert_value(w->db, NULL, "a", "1");
+        assert_value(w->db, NULL, "large", large);
+        assert_value(w->db, NULL, "z", "2");
+        open_again(w);
+    }
+}
+
+/* What failed is tried again later and later, not at once and without end. */
+static void a_failed_flush_waits_before_the_next(void **state)
+{
+    world *w = *state;
+    put(w->db, "a", "1");
+    fails.segment_bytes_max = 1;
+    refused(w, BOLE_IO, bole_flush(w->db, &w->error), "segment");
+    unsigned before = fails.refused;
+    usleep(300 * 1000);
+    assert_true(fails.refused - before < 40); /* without a wait: thousands */
+    fails.segment_bytes_max = 0;
+    for (int i = 0; i < 60000 && bole_flush(w->db, NULL) != BOLE_OK; i++)
+        usleep(1000);
+    open_again(w);
+    assert_value(w->db, NULL, "a", "1");
 }
 
 /* ---- iterators: bounds ---- */
@@ -1026,6 +1076,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_order_that_nobody_knows_is_no_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_ours_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reads_look_into_any_number_of_runs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_large_block_that_was_not_written_fails_the_flush, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_failed_flush_waits_before_the_next, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bounds_and_prefix_are_obeyed_together, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_iterator_counts_what_it_steps_over, set_up, tear_down),
         cmocka_unit_test_setup_teardown(each_reader_keeps_its_moment, set_up, tear_down),
