@@ -103,8 +103,8 @@ for step in "${steps[@]}"; do
         tail -n 100 "$log"
         ;;
     esac
-    closing=$(grep -E '^[0-9]+% tests passed|^coverage: [0-9]|^crash_[a-z]+: seed|^planted_defects: [0-9]+ of|^outside_'\
-'|LEFT OUT' "$log" | tail -n 1)
+    closing=$(grep -E -e '^[0-9]+% tests passed|^coverage: [0-9]|^crash_[a-z]+: seed|^planted_defects: [0-9]+ of' \
+        -e '^outside_|LEFT OUT' "$log" | tail -n 1)
     printf 'check: %-14s %-8s %4d s  %s\n' "$step" "$verdict" $((SECONDS - begin)) "$closing"
 done
 if [ ${#failed[@]} -ne 0 ]; then

@@ -525,12 +525,12 @@ static void reads_look_into_any_number_of_runs(void **state)
 
 /* ---- flushes that fail ---- */
 
-/* A block that is larger than what is gathered for a write is written by itself; when that fails, the flush does, though
- * every write after it would go well. */
+/* A block that is larger than what is gathered for a write is written by itself; when that fails, so does the flush,
+ * though every write after it would go well. */
 static void a_large_block_that_was_not_written_fails_the_flush(void **state)
 {
     world *w = *state;
-    static char large[300001];
+    static char large[1300001]; /* the writer gathers 1 MiB */
     bl_prng prng;
     bl_prng_init(&prng, 3);
     for (size_t i = 0; i + 1 < sizeof large; i++)

@@ -90,8 +90,8 @@ static inline size_t bl_slice_common_prefix(bole_slice a, bole_slice b)
  * needed, and ends what fits (whole forms only) with a NUL. */
 size_t bl_slice_escape(bole_slice bytes, char *out, size_t capacity);
 
-/* How many bytes at the beginning of `text` are whole printable characters: all of them, or up to the first byte that is
- * no UTF-8 or a control character. */
+/* How many bytes at the beginning of `text` are whole printable characters: all of them, or up to the first byte that
+ * is no UTF-8 or a control character. */
 size_t bl_printable_utf8(const char *text);
 
 #endif
