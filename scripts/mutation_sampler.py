@@ -37,7 +37,8 @@ from coverage_report import gcov  # noqa: E402
 from planted_defects import ROOT, Tree  # noqa: E402
 
 LEFT_OUT = re.compile(
-    r"bl_assert|bl_debug_assert|BL_STATIC_ASSERT|BL_MARK|^\s*(#|static|extern|typedef|enum|case|default|\*|/\*|goto)"
+    r"sched_yield|nanosleep|bl_assert|bl_debug_assert|BL_STATIC_ASSERT|BL_MARK"
+    r"|^\s*(#|static|extern|typedef|enum|case|default|\*|/\*|goto)"
     r"|prefetch|advise|madvise|bl_event|event_log|log_event|bl_corrupt\(|bl_fail\w*\(|bl_error_clear|bl_stat|_stats?\b"
     r"|stats|counter|bl_count|histogram|nanoseconds|clock|bl_point|\bpoint\(|bl_yield|bl_relax|relax\(|_lock\("
     r"|_unlock\(|_wake|_signal|_broadcast|memory_order|atomic_thread_fence|__builtin|snprintf|printf|_text\b")
@@ -91,7 +92,7 @@ def changes(lines, index):
         for match in re.finditer(pattern, code):
             for word in words:
                 found.append((f"{match.group()} is {word}", line[:match.start()] + word + line[match.end():]))
-    for match in NUMBER.finditer(code.replace("{ 0 }", "     ")):
+    for match in NUMBER.finditer(re.sub(r"sizeof\([^)]*\)|\{ 0 \}", lambda m: " " * len(m.group()), code)):
         number = str(int(match.group()) + 1)
         found.append((f"{match.group()} is {number}", line[:match.start()] + number + line[match.end():]))
     check = CHECK.match(line)

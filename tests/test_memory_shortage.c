@@ -555,11 +555,9 @@ static void each_call_without_memory(void **state)
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         uint64_t at = 0;
         unsigned opened_again = 0;
+        /* All of the first allocations, which are those of the call itself; of the jobs behind it one in nine. */
         while (run_one(&calls[i], at, &opened_again))
-            at +=
-                at < 100
-                    ? 1
-                    : 7; /* all of the first, where the call itself is; of the jobs behind it one in seven */
+            at += at < 40 ? 1 : 9;
         print_message("[          ] %s: %" PRIu64 " allocations, %u times opened again\n", calls[i].name, at,
                       opened_again);
     }
