@@ -38,7 +38,7 @@ static bole_status read_without_slot(bole_db *db, const bole_error *why, bole_er
     bool locked = false;
     int64_t pid = 0;
     BL_MARK("reader without a slot");
-    if (why->status == BOLE_INVALID || why->status == BOLE_NO_MEMORY) /* the latter passes, and a writer may come */
+    if (why->status == BOLE_INVALID || why->status == BOLE_NO_MEMORY) /* which passes; a writer may come */
         return bl_fail(error, why->status, "%s", why->message);
     bl_store_path(path, db->path, BL_FILE_LOCK, 0);
     bole_error story = BOLE_ERROR_INIT;
