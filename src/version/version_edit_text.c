@@ -58,8 +58,8 @@ static void add_segment(description *to, const bl_segment_meta *meta)
             (unsigned long long)meta->number, meta->table, (unsigned long long)meta->dead_entries,
             (unsigned long long)meta->dead_bytes);
     else
-        say(to, "  + segment %llu table %u level %u run %u id ", (unsigned long long)meta->number, meta->table,
-            meta->level, meta->run);
+        say(to, "  + segment %llu table %u level %u run %u id ", (unsigned long long)meta->number,
+            meta->table, meta->level, meta->run);
     add_id(to, meta->id);
     say(to, " keys ");
     add_key(to, meta->smallest);
