@@ -8,20 +8,30 @@
 #include <bole/bole_vfs.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/syscall.h>
 
-static struct {
-    uint32_t syncs, directory_syncs, reads, writes;
-    size_t most;        /* bytes that one read or write moves; 0: all */
-    uint32_t interrupt; /* this many calls say EINTR first */
-    uint32_t fail_sync; /* this many syncs say EIO */
+static struct { /* a store's own threads call, too */
+    _Atomic uint32_t syncs, directory_syncs, reads, writes;
+    _Atomic size_t most;        /* bytes that one read or write moves; 0: all */
+    _Atomic uint32_t interrupt; /* this many calls say EINTR first */
+    _Atomic uint32_t fail_sync; /* this many syncs say EIO */
 } calls;
+
+/* One less, when there is one. */
+static bool take_one(_Atomic uint32_t *from)
+{
+    uint32_t left = atomic_load(from);
+    while (left != 0)
+        if (atomic_compare_exchange_weak(from, &left, left - 1))
+            return true;
+    return false;
+}
 
 static bool interrupted(void)
 {
-    if (calls.interrupt == 0)
+    if (!take_one(&calls.interrupt))
         return false;
-    calls.interrupt--;
     errno = EINTR;
     return true;
 }
@@ -46,8 +56,7 @@ ssize_t pwrite(int descriptor, const void *data, size_t size, off_t offset)
 
 static int sync_call(long number, int descriptor)
 {
-    if (calls.fail_sync != 0) {
-        calls.fail_sync--;
+    if (take_one(&calls.fail_sync)) {
         errno = EIO;
         return -1;
     }
