@@ -161,7 +161,7 @@ def figures(column, name, words, text):
     engines = [engine for engine in column.engines() if engine != "null"]
     lines = [["row"] + engines]
     for row in column.rows:
-        values = [column.median(row, engine, name) for engine in engines]
+        values = [None if (row, engine) in NO_PEER else column.median(row, engine, name) for engine in engines]
         if any(values):
             lines.append([row] + [number(value) for value in values])
     if len(lines) > 1:
