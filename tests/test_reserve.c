@@ -263,6 +263,29 @@ static void on_a_full_disk_only_deletes_go_on(void **state)
     assert_true(stats.reserve_bytes > 0);
 }
 
+/* A flush needs a log, a segment and an edit: whichever of them meets the end of the disk, the reserve pays for it. */
+static void a_flush_goes_through_whatever_room_is_left(void **state)
+{
+    enum { ENTRIES = 40, LEVEL = 2048, LEVELS = 80 };
+    fixture *f = *state;
+    for (uint64_t level = 0; level < LEVELS; level++) {
+        open_store(f, 0);
+        for (uint32_t i = 0; i < ENTRIES; i++)
+            assert_ok(put(f, i), &f->error);
+        wait_until_kept(f, true);
+        bole_vfs_memory_capacity(f->disk, used_bytes(f) + level * LEVEL);
+        assert_ok(bole_flush(f->db, &f->error), &f->error);
+        assert_int_equal(stats_of(f).flushes, 1);
+        bole_buffer value = BOLE_BUFFER_INIT;
+        assert_ok(bole_get(f->db, NULL, BOLE_STR("key 000007"), &value), NULL);
+        bole_buffer_free(&value);
+        bole_vfs_memory_capacity(f->disk, UINT64_MAX);
+        close_store(f);
+        bole_options options = options_of(f);
+        assert_ok(bole_destroy("store", &options, &f->error), &f->error);
+    }
+}
+
 /* Without one, a full disk takes no deletes either, once the log is full. */
 static void without_a_reserve_deletes_fail_too(void **state)
 {
@@ -376,6 +399,7 @@ int main(void)
         TEST(its_size_is_the_settings),
         TEST(what_a_crash_left_of_it_is_mended),
         TEST(on_a_full_disk_only_deletes_go_on),
+        TEST(a_flush_goes_through_whatever_room_is_left),
         TEST(without_a_reserve_deletes_fail_too),
         TEST(deletes_and_a_merge_make_room),
         TEST(a_table_is_dropped_on_a_full_disk),
