@@ -557,7 +557,7 @@ static void each_call_without_memory(void **state)
         unsigned opened_again = 0;
         /* All of the first allocations, which are those of the call itself; of the jobs behind it one in nine. */
         while (run_one(&calls[i], at, &opened_again))
-            at += at < 40 ? 1 : 9;
+            at += at < 120 ? 1 : 9;
         print_message("[          ] %s: %" PRIu64 " allocations, %u times opened again\n", calls[i].name, at,
                       opened_again);
     }

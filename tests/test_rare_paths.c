@@ -525,6 +525,46 @@ static void reads_look_into_any_number_of_runs(void **state)
     assert_value(w->db, NULL, "gone", NULL);
 }
 
+/* ---- a flush beside a drop ---- */
+
+/* A flush that is due when a table is dropped waits for the drop, whose segments would have no table. */
+static void a_flush_gives_way_to_a_drop(void **state)
+{
+    enum { ORDERS = 100, BYTES = 3000 };
+    (void)state;
+    char value[BYTES], key[16];
+    memset(value, 'v', sizeof value);
+    for (uint64_t seed = 1; seed <= ORDERS; seed++) {
+        bole_options options = BOLE_OPTIONS_INIT;
+        bole_error error = BOLE_ERROR_INIT;
+        bole_db *db;
+        bole_table *table;
+        bole_statistics statistics = BOLE_STATISTICS_INIT;
+        assert_ok(bole_vfs_memory_create(seed, &options.vfs), NULL);
+        options.flags = BOLE_CREATE;
+        options.simulation_seed = seed; /* another order of the background's work */
+        options.memory_limit = 16 << 20;
+        options.memtable_bytes = 65536;
+        assert_ok(bole_open("store", &options, &db, &error), &error);
+        assert_ok(bole_table_create(db, "doomed", NULL, &table, &error), &error);
+        bole_write_options into = BOLE_WRITE_OPTIONS_INIT;
+        into.table = table;
+        for (int i = 0; statistics.log_rotations == 0; i++) {
+            snprintf(key, sizeof key, "key%06d", i);
+            assert_ok(bole_put(db, &into, text(key), (bole_slice){ value, sizeof value }), NULL);
+            assert_ok(bole_stats(db, &statistics, &error), &error);
+        }
+        assert_ok(bole_put(db, NULL, BOLE_STR("a"), BOLE_STR("1")), NULL);
+        bole_table_close(table);
+        assert_ok(bole_table_drop(db, "doomed", &error), &error);
+        assert_ok(bole_flush(db, &error), &error);
+        assert_value(db, NULL, "a", "1");
+        assert_ok(bole_close(db, &error), &error);
+        bole_vfs_destroy(options.vfs);
+    }
+    assert_marked("flush gives way to a drop");
+}
+
 /* ---- flushes that fail ---- */
 
 /* A block that is larger than what is gathered for a write is written by itself; when that fails, so does the flush,
@@ -1084,6 +1124,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(reads_look_into_any_number_of_runs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_large_block_that_was_not_written_fails_the_flush, set_up,
                                         tear_down),
+        cmocka_unit_test(a_flush_gives_way_to_a_drop),
         cmocka_unit_test_setup_teardown(a_failed_flush_waits_before_the_next, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bounds_and_prefix_are_obeyed_together, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_iterator_counts_what_it_steps_over, set_up, tear_down),
