@@ -67,7 +67,7 @@ def collect(build):
     notes = sorted(path for path in build.rglob("*.gcno"))
     if not notes:
         sys.exit(f"coverage_report: no build that counts in {build}")
-    with ThreadPoolExecutor(int(os.environ.get("JOBS", os.cpu_count() or 2))) as pool:
+    with ThreadPoolExecutor(int(os.environ.get("JOBS") or os.cpu_count() or 2)) as pool:
         rows = [row for part in pool.map(gcov, notes) for row in part]
     lines = {}
     for path, _, number, count, branches in rows:

@@ -247,7 +247,7 @@ def main():
     parser.add_argument("--most", type=int, metavar="N", help="run no more than N tests: the likeliest to see it")
     parser.add_argument("--rest", action="store_true", help="tests that do not reach the line, too")
     parser.add_argument("--work", type=Path)
-    parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS", os.cpu_count() or 2)))
+    parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS") or os.cpu_count() or 2))
     options = parser.parse_args()
     mutants, candidates = draw(ROOT, options.seed, options.samples, options.only)
     mutants = mutants[options.skip:]

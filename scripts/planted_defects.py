@@ -172,7 +172,7 @@ def main():
     parser.add_argument("--list", action="store_true", help="the names, and what each defect is")
     parser.add_argument("--texts", action="store_true", help="only see whether the texts still stand in the sources")
     parser.add_argument("--work", type=Path, help="copy and build here, and keep it")
-    parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS", os.cpu_count() or 2)))
+    parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS") or os.cpu_count() or 2))
     parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args()
     defects = read_lists(LISTS)

@@ -214,7 +214,7 @@ def main():
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--only", metavar="FAULT")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS", os.cpu_count() or 2)))
+    parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS") or os.cpu_count() or 2))
     options = parser.parse_args()
     missing = can_trace(options)
     if missing is not None:

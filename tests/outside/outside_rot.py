@@ -217,7 +217,7 @@ def main():
     parser.add_argument("--damages", type=int, default=600)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--only", metavar="DAMAGE")
-    parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS", os.cpu_count() or 2)))
+    parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS") or os.cpu_count() or 2))
     options = parser.parse_args()
     options.build = os.path.abspath(options.build)
     room = tempfile.mkdtemp(prefix="bole-rot-")
