@@ -275,13 +275,13 @@ static void name_large(char key[16], char value[LARGE_BYTES + 1], int i)
 {
     snprintf(key, 16, "key%05d", i);
     memset(value, 'a' + i % 26, LARGE_BYTES);
-    snprintf(value + LARGE_BYTES - 8, 9, "%08d", i);
+    snprintf(value + LARGE_BYTES - 8, 9, "%08u", (unsigned)i % 100000000u);
 }
 
-static void reads_need_no_room_in_the_cache(void **state)
+static void reads_need_no_room(world *w, uint64_t large_value_bytes)
 {
-    world *w = *state;
     w->options.memory_limit = 4 << 20;
+    w->options.large_value_bytes = large_value_bytes;
     open_again(w);
     bole_snapshot *snapshot = NULL;
     char key[16], value[LARGE_BYTES + 1];
@@ -307,7 +307,7 @@ static void reads_need_no_room_in_the_cache(void **state)
     bole_read_options options = BOLE_READ_OPTIONS_INIT;
     options.error = &w->error;
     int held = 0, pinned = 0;
-    for (int i = 1; i < LARGE_KEYS; i += 3, held++) { /* not in the newer run */
+    for (int i = 1; i < LARGE_KEYS; i += 1 + (i % 3 == 2), held++) { /* not in the newer run */
         views[held] = (bole_view)BOLE_VIEW_INIT;
         name_large(key, value, i);
         bole_status status = bole_get_view(w->db, &options, text(key), &views[held]);
@@ -331,7 +331,7 @@ static void reads_need_no_room_in_the_cache(void **state)
     }
     assert_marked("read without the cache");
     bole_snapshot_destroy(snapshot);
-    for (int i = 0, at = 1; i < held; i++, at += 3) {
+    for (int i = 0, at = 1; i < held; i++, at += 1 + (at % 3 == 2)) {
         name_large(key, value, at);
         assert_int_equal(views[i].value.size, LARGE_BYTES);
         assert_memory_equal(views[i].value.data, value, LARGE_BYTES); /* what is held stayed as it was */
@@ -343,6 +343,9 @@ static void reads_need_no_room_in_the_cache(void **state)
     assert_memory_equal(view.value.data, value, LARGE_BYTES);
     bole_view_release(&view);
 }
+
+static void reads_need_no_room_in_the_cache(void **state) { reads_need_no_room(*state, UINT64_MAX); }
+static void values_kept_apart_need_no_room_in_the_cache(void **state) { reads_need_no_room(*state, 1000); }
 
 /* ---- opening ---- */
 
@@ -1118,6 +1121,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_checkpoint_copies_where_nothing_can_be_linked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_checkpoint_goes_where_nothing_is, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reads_need_no_room_in_the_cache, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(values_kept_apart_need_no_room_in_the_cache, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_paranoid_open_looks_at_every_block, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_order_that_nobody_knows_is_no_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_ours_stays, set_up, tear_down),

@@ -253,6 +253,8 @@ bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pin
             return status;
         }
         bl_read_state_unref(state);
+        if (status == BOLE_OK && no_room) /* each block that comes drives out another that is needed, too */
+            status = bl_fail(error, BOLE_MEMORY_PINNED, "no room in memory for the blocks of one view");
         if (status != BOLE_OK)
             return status;
     }
