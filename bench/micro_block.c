@@ -170,7 +170,7 @@ static void search_index(size_t copies)
             pick = (pick + found) * UINT64_C(0x9E3779B97F4A7C15) + 1;
             const bl_block_index *index[8];
             bole_slice key[8];
-            uint64_t place[8];
+            bl_block_index_place place[8];
             for (unsigned j = 0; j < 8; j++) {
                 uint64_t random = (pick ^ pick >> 31) * (2 * j + 1);
                 index[j] = &indexes[random % copies];
@@ -178,7 +178,7 @@ static void search_index(size_t copies)
                 place[j] = bl_block_index_search_begin(index[j], NULL, key[j]);
             }
             for (unsigned j = 0; j < 8; j++) {
-                found = bl_block_index_search_end(index[j], NULL, key[j], place[j]);
+                found = bl_block_index_search_end(index[j], key[j], place[j]);
                 found += (uintptr_t)atomic_load_explicit(bl_block_index_slot(index[j], found),
                                                          memory_order_acquire);
             }

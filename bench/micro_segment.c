@@ -121,13 +121,17 @@ static void staged_gets(bl_segment *segment, uint64_t rounds)
             lookups[j] = (bl_lookup){ .key = make_key(keys[j], bl_prng_below(&prng, count) * 2),
                                       .sequence = BL_SEQUENCE_MAX };
             lookups[j].hash = bl_hash(lookups[j].key.data, lookups[j].key.size);
-            bl_segment_prefetch(segment, &lookups[j]);
+            spots[j] = bl_segment_approach(segment, &lookups[j]);
         }
+        const bl_frame *frames[BATCH];
         for (int j = 0; j < BATCH; j++)
-            bl_segment_locate(segment, &lookups[j], &spots[j]);
+            frames[j] = bl_segment_prefetch_block(segment, &lookups[j]);
+        for (int j = 0; j < BATCH; j++)
+            if (frames[j] != NULL)
+                bl_segment_prefetch_record(frames[j], &lookups[j]);
         for (int j = 0; j < BATCH; j++) {
             bl_found found;
-            if (bl_segment_find_at(segment, &lookups[j], &spots[j], &found) != BL_FIND_FOUND)
+            if (bl_segment_find_from(segment, &lookups[j], &spots[j], &found) != BL_FIND_FOUND)
                 exit(2);
             checksum += *(const uint8_t *)found.value.data;
         }

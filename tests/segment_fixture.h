@@ -148,9 +148,7 @@ TEST_UNUSED static bole_status test_get(bl_segment *segment, const bl_lookup *lo
     for (int loads = 0;; loads++) {
         bl_found found;
         bl_epoch_enter();
-        if (prefetched)
-            bl_segment_prefetch(segment, lookup);
-        bl_find find = prefetched ? bl_segment_find_prefetched(segment, lookup, &found)
+        bl_find find = prefetched ? bl_segment_find_from(segment, lookup, NULL, &found)
                                   : bl_segment_find(segment, lookup, &found);
         if (find == BL_FIND_FOUND) {
             *tag = found.tag;

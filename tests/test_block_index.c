@@ -98,8 +98,8 @@ static void check_search(const test_entries *entries, const ranges *blocks, cons
                          bl_comparator *comparator, bole_slice key)
 {
     uint64_t found = bl_block_index_search(&index->index, comparator, key);
-    uint64_t place = bl_block_index_search_begin(&index->index, comparator, key);
-    assert_true(bl_block_index_search_end(&index->index, comparator, key, place) == found);
+    bl_block_index_place place = bl_block_index_search_begin(&index->index, comparator, key);
+    assert_true(bl_block_index_search_end(&index->index, key, place) == found);
     assert_true(found <= blocks->count);
     bole_buffer separator = BOLE_BUFFER_INIT;
     for (uint64_t i = found < 2 ? 0 : found - 2; i < blocks->count && i <= found; i++) {

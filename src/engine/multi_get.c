@@ -14,12 +14,6 @@
 
 enum { GROUP = 16 };
 
-/* Where a key most likely is. */
-typedef struct guess {
-    bl_segment_spot spot;
-    bool known;
-} guess;
-
 static void prefetch_lines(const bl_read_state *state, const bole_table *table, const bl_version_table *here,
                            const bl_lookup *lookups, size_t count)
 {
@@ -34,36 +28,36 @@ static void prefetch_lines(const bl_read_state *state, const bole_table *table, 
                 bl_segment *segment = bl_run_find(&here->levels[level].runs[run], lookups[i].comparator,
                                                   lookups[i].key);
                 if (segment != NULL)
-                    bl_segment_prefetch(segment, &lookups[i]);
+                    (void)bl_segment_approach(segment, &lookups[i]);
             }
 }
 
-static guess prefetch_block(const bl_version_table *here, const bl_lookup *lookup)
+/* The frame where a key most likely is; NULL: not known. */
+static const bl_frame *prefetch_block(const bl_version_table *here, const bl_lookup *lookup)
 {
-    guess out = { .known = false };
-    for (uint32_t level = 0; here != NULL && level < BOLE_LEVELS_MAX; level++)
-        for (uint32_t run = 0; run < here->levels[level].run_count; run++) {
+    const bl_frame *frame = NULL;
+    for (uint32_t level = 0; here != NULL && level < BOLE_LEVELS_MAX && frame == NULL; level++)
+        for (uint32_t run = 0; run < here->levels[level].run_count && frame == NULL; run++) {
             bl_segment *segment = bl_run_find(&here->levels[level].runs[run], lookup->comparator,
                                               lookup->key);
-            out.known = segment != NULL && bl_segment_prefetch_block(segment, lookup, &out.spot);
-            if (out.known)
-                return out;
+            if (segment != NULL)
+                frame = bl_segment_prefetch_block(segment, lookup);
         }
-    return out;
+    return frame;
 }
 
 static void prefetch_group(const bl_read_state *state, const bole_table *table, const bl_lookup *lookups,
                            size_t count)
 {
-    guess guesses[GROUP];
+    const bl_frame *frames[GROUP];
     bl_epoch_enter();
     const bl_version_table *here = bl_version_table_by_number(state->version, table->number);
     prefetch_lines(state, table, here, lookups, count);
     for (size_t i = 0; i < count; i++)
-        guesses[i] = prefetch_block(here, &lookups[i]);
+        frames[i] = prefetch_block(here, &lookups[i]);
     for (size_t i = 0; i < count; i++)
-        if (guesses[i].known)
-            bl_segment_prefetch_record(&guesses[i].spot, &lookups[i]);
+        if (frames[i] != NULL)
+            bl_segment_prefetch_record(frames[i], &lookups[i]);
     bl_epoch_leave();
 }
 

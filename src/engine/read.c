@@ -46,23 +46,18 @@ static bool collect(const bl_version_table *table, const bl_lookup *lookup, cand
 /* What a look inside the epoch found. */
 typedef struct look {
     bl_find find;
-    bool in_memtable;
-    uint64_t tag;
-    bole_slice value;
-    bl_frame *frame;       /* FOUND in a segment */
-    bl_memtable *memtable; /* FOUND in a memtable */
-    bl_segment *segment;   /* MUST_LOAD, or FOUND */
-    uint64_t block;        /* MUST_LOAD */
+    bl_memtable *memtable; /* FOUND there: found.tag and found.value say what; NULL: in a segment */
+    bl_segment *segment;   /* FOUND there, or MUST_LOAD */
+    bl_found found;
 } look;
 
 static bool look_in_memtables(const bl_read_state *state, const bl_lookup *lookup, uint32_t table, look *out)
 {
     for (uint32_t i = 0; i < state->memtable_count; i++) {
         const bl_memtable_tree *tree = bl_memtable_find_tree(state->memtables[i], table);
-        if (tree != NULL &&
-            bl_memtable_get(tree, lookup->key, lookup->hash, lookup->sequence, &out->tag, &out->value)) {
+        if (tree != NULL && bl_memtable_get(tree, lookup->key, lookup->hash, lookup->sequence,
+                                            &out->found.tag, &out->found.value)) {
             out->find = BL_FIND_FOUND;
-            out->in_memtable = true;
             out->memtable = state->memtables[i];
             return true;
         }
@@ -84,49 +79,52 @@ static bool prefetch_memtables(const bl_read_state *state, const bl_lookup *look
     return any;
 }
 
-/* `prefetched`: the filter's line and the index group are on their way already. */
-static bool look_in_segment(bl_segment *segment, const bl_lookup *lookup, bool prefetched, look *out)
+static bool look_in_segment(bl_segment *segment, const bl_lookup *lookup, const bl_segment_spot *spot,
+                            look *out)
 {
-    bl_found found;
-    out->find = prefetched ? bl_segment_find_prefetched(segment, lookup, &found)
-                           : bl_segment_find(segment, lookup, &found);
-    if (out->find == BL_FIND_ABSENT)
-        return false;
+    out->find = bl_segment_find_from(segment, lookup, spot, &out->found);
     out->segment = segment;
-    out->tag = found.tag;
-    out->value = found.value;
-    out->frame = found.frame;
-    out->block = found.block;
-    return true;
+    return out->find != BL_FIND_ABSENT;
 }
 
-static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uint32_t table_number, look *out)
+/* More runs than fit into a list: one after the other. */
+static void look_run_by_run(const bl_version_table *table, const bl_lookup *lookup, look *out)
 {
-    out->find = BL_FIND_ABSENT;
-    out->in_memtable = false;
-    bool in_memory = prefetch_memtables(state, lookup, table_number);
-    const bl_version_table *table = bl_version_table_by_number(state->version, table_number);
-    candidates list;
-    list.count = 0;
-    bool fits = table == NULL || collect(table, lookup, &list);
-    bool several = list.count + in_memory > 1; /* one segment alone brings its lines itself */
-    for (uint32_t i = 0; several && i < list.count; i++)
-        bl_segment_prefetch(list.segments[i], lookup);
-    if (in_memory && look_in_memtables(state, lookup, table_number, out))
-        return;
-    for (uint32_t i = 0; fits && i < list.count; i++)
-        if (look_in_segment(list.segments[i], lookup, several, out))
-            return;
-    if (bl_likely(fits))
-        return;
     BL_MARK("more runs than candidates");
     for (uint32_t level = 0; level < BOLE_LEVELS_MAX; level++)
         for (uint32_t run = 0; run < table->levels[level].run_count; run++) {
             bl_segment *segment = bl_run_find(&table->levels[level].runs[run], lookup->comparator,
                                               lookup->key);
-            if (segment != NULL && look_in_segment(segment, lookup, false, out))
+            if (segment != NULL && look_in_segment(segment, lookup, NULL, out))
                 return;
         }
+}
+
+/* The oldest candidate is in the lowest level, which holds most of what there is: its index is searched while the
+ * filters' lines are on their way, those of the others only when their filter has passed. */
+static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uint32_t table_number, look *out)
+{
+    out->find = BL_FIND_ABSENT;
+    out->memtable = NULL;
+    bool in_memory = prefetch_memtables(state, lookup, table_number);
+    const bl_version_table *table = bl_version_table_by_number(state->version, table_number);
+    candidates list;
+    list.count = 0;
+    bool fits = table == NULL || collect(table, lookup, &list);
+    bl_segment_spot spot;
+    for (uint32_t i = 0; i + 1 < list.count; i++)
+        bl_segment_prefetch_filter(list.segments[i], lookup);
+    if (list.count > 0)
+        spot = bl_segment_approach(list.segments[list.count - 1], lookup);
+    if (in_memory && look_in_memtables(state, lookup, table_number, out))
+        return;
+    if (bl_unlikely(!fits)) {
+        look_run_by_run(table, lookup, out);
+        return;
+    }
+    for (uint32_t i = 0; i < list.count; i++)
+        if (look_in_segment(list.segments[i], lookup, i + 1 == list.count ? &spot : NULL, out))
+            return;
 }
 
 static bl_read_state *state_for(bole_db *db, const bole_table *table, bl_read_state *pinned)
@@ -145,11 +143,12 @@ static bole_status get_uncached(bole_db *db, const bole_table *table, const bl_l
     (void)db;
     look seen = { .find = BL_FIND_ABSENT };
     if (look_in_memtables(state, lookup, table->number, &seen)) {
-        if (bl_tag_kind(seen.tag) == BL_KIND_DELETE)
+        if (bl_tag_kind(seen.found.tag) == BL_KIND_DELETE)
             return BOLE_NOT_FOUND;
-        return bl_buffer_assign(value, seen.value.data, seen.value.size)
+        bole_slice found = seen.found.value;
+        return bl_buffer_assign(value, found.data, found.size)
                    ? BOLE_OK
-                   : bl_fail(error, BOLE_NO_MEMORY, "value of %zu bytes", seen.value.size);
+                   : bl_fail(error, BOLE_NO_MEMORY, "value of %zu bytes", found.size);
     }
     const bl_version_table *here = bl_version_table_by_number(state->version, table->number);
     for (uint32_t level = 0; here != NULL && level < BOLE_LEVELS_MAX; level++)
@@ -177,33 +176,34 @@ static bole_status follow_pointer(const bl_version *version, uint32_t table_numb
     const bl_version_table *table = bl_version_table_by_number(version, table_number);
     bl_value_pointer pointer;
     bl_found found;
-    bole_status status = bl_value_locate(table, key, seen->value, &pointer, &seen->segment, error);
+    bole_status status = bl_value_locate(table, key, seen->found.value, &pointer, &seen->segment, error);
     if (status != BOLE_OK)
         return status;
     seen->find = bl_segment_find_value(seen->segment, &pointer, key, &found);
     if (bl_unlikely(seen->find == BL_FIND_ABSENT))
         return bl_segment_wrong_value(seen->segment, &pointer, error);
-    seen->value = found.value;
-    seen->frame = found.frame;
-    seen->block = found.block;
+    seen->found.value = found.value;
+    seen->found.frame = found.frame;
+    seen->found.block = found.block;
     return BOLE_OK;
 }
 
 /* Take what the look found out of the epoch, in the form that was asked for. */
 static bole_status hand_over(const look *seen, bole_buffer *value, bole_view *view, bole_error *error)
 {
-    if (bl_tag_kind(seen->tag) == BL_KIND_DELETE)
+    bole_slice found = seen->found.value;
+    if (bl_tag_kind(seen->found.tag) == BL_KIND_DELETE)
         return BOLE_NOT_FOUND;
-    if (value != NULL && !bl_buffer_assign(value, seen->value.data, seen->value.size))
-        return bl_fail(error, BOLE_NO_MEMORY, "value of %zu bytes", seen->value.size);
+    if (value != NULL && !bl_buffer_assign(value, found.data, found.size))
+        return bl_fail(error, BOLE_NO_MEMORY, "value of %zu bytes", found.size);
     if (view != NULL) {
-        view->value = seen->value;
-        if (seen->in_memtable) {
+        view->value = found;
+        if (seen->memtable != NULL) {
             bl_memtable_ref(seen->memtable);
             view->pin[1] = seen->memtable;
         } else {
-            bl_frame_pin(seen->frame);
-            view->pin[2] = seen->frame;
+            bl_frame_pin(seen->found.frame);
+            view->pin[2] = seen->found.frame;
         }
     }
     return BOLE_OK;
@@ -223,8 +223,9 @@ bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pin
         if (given->sequence == BL_SEQUENCE_MAX)
             lookup.sequence = bl_position_visible(db); /* after the state: STORE-4 */
         look_inside(state, &lookup, table->number, &seen);
-        if (bl_unlikely(bl_tag_kind(seen.tag) == BL_KIND_PUT_WITH_VALUE_POINTER) &&
-            seen.find == BL_FIND_FOUND && (value != NULL || view != NULL)) {
+        if (seen.find == BL_FIND_FOUND &&
+            bl_unlikely(bl_tag_kind(seen.found.tag) == BL_KIND_PUT_WITH_VALUE_POINTER) &&
+            (value != NULL || view != NULL)) {
             bole_status status = follow_pointer(state->version, table->number, lookup.key, &seen, error);
             if (bl_unlikely(status != BOLE_OK)) {
                 bl_epoch_leave();
@@ -236,12 +237,12 @@ bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pin
             bole_status status = seen.find == BL_FIND_ABSENT ? BOLE_NOT_FOUND
                                                              : hand_over(&seen, value, view, error);
             bl_epoch_leave();
-            *from_memtable = seen.in_memtable;
+            *from_memtable = seen.memtable != NULL;
             return status;
         }
         bl_read_state_ref(state);
         bl_epoch_leave();
-        bole_status status = bl_segment_load(seen.segment, seen.block, error);
+        bole_status status = bl_segment_load(seen.segment, seen.found.block, error);
         bool no_room = status == BOLE_MEMORY_PINNED || loads >= LOADS_BEFORE_UNCACHED;
         if (no_room && view == NULL) {
             BL_MARK("read without the cache");

@@ -344,31 +344,26 @@ static inline void prefetch_group(const bl_block_index *index, uint64_t group)
     __builtin_prefetch(index->groups[group].slots);
 }
 
-uint64_t bl_block_index_search_begin(const bl_block_index *index, bl_comparator *comparator, bole_slice key)
+bl_block_index_place bl_block_index_search_begin(const bl_block_index *index, bl_comparator *comparator,
+                                                 bole_slice key)
 {
-    uint64_t head, at;
-    if (bl_unlikely(comparator != NULL) || !has_head(index, comparator, key, &head, &at))
-        return 0;
-    uint64_t group = find_group(index, head);
-    prefetch_group(index, group);
-    return group;
+    bl_block_index_place place;
+    place.open = has_head(index, comparator, key, &place.head, &place.at);
+    if (bl_likely(place.open)) {
+        place.at = find_group(index, place.head);
+        prefetch_group(index, place.at);
+    }
+    return place;
 }
 
-uint64_t bl_block_index_search_end(const bl_block_index *index, bl_comparator *comparator, bole_slice key,
-                                   uint64_t place)
+uint64_t bl_block_index_search_end(const bl_block_index *index, bole_slice key, bl_block_index_place place)
 {
-    uint64_t head, at;
-    return has_head(index, comparator, key, &head, &at) ? finish(index, key, head, place) : at;
+    return bl_likely(place.open) ? finish(index, key, place.head, place.at) : place.at;
 }
 
 uint64_t bl_block_index_search(const bl_block_index *index, bl_comparator *comparator, bole_slice key)
 {
-    uint64_t head, at;
-    if (bl_unlikely(!has_head(index, comparator, key, &head, &at)))
-        return at;
-    uint64_t group = find_group(index, head);
-    prefetch_group(index, group);
-    return finish(index, key, head, group);
+    return bl_block_index_search_end(index, key, bl_block_index_search_begin(index, comparator, key));
 }
 
 bool bl_block_index_separator(const bl_block_index *index, uint64_t ordinal, bole_buffer *out)

@@ -83,11 +83,16 @@ BOLE_CHECKED bole_status bl_block_index_init(bl_block_index *index, void *memory
 /* Ordinal of the first block whose separator is >= key; count when there is none. `comparator` must be NULL
  * exactly when the index is not `whole`. */
 uint64_t bl_block_index_search(const bl_block_index *index, bl_comparator *comparator, bole_slice key);
-/* The search in two halves, so that the misses of several segments overlap: the first walks the sampled
- * heads (in cache) and prefetches the group; the second finishes there. `place` is opaque. */
-uint64_t bl_block_index_search_begin(const bl_block_index *index, bl_comparator *comparator, bole_slice key);
-uint64_t bl_block_index_search_end(const bl_block_index *index, bl_comparator *comparator, bole_slice key,
-                                   uint64_t place);
+/* The search in two halves, so that it waits for nothing while other lines are on their way: the first walks the
+ * sampled heads (in cache) and prefetches the group; the second finishes there. */
+typedef struct bl_block_index_place {
+    uint64_t head;
+    uint64_t at;   /* the group where the search ends, or, without `open`, the block itself */
+    bool open;
+} bl_block_index_place;
+bl_block_index_place bl_block_index_search_begin(const bl_block_index *index, bl_comparator *comparator,
+                                                 bole_slice key);
+uint64_t bl_block_index_search_end(const bl_block_index *index, bole_slice key, bl_block_index_place place);
 static inline _Atomic(bl_frame *) *bl_block_index_slot(const bl_block_index *index, uint64_t ordinal)
 {
     return &index->groups[ordinal / BL_INDEX_GROUP_BLOCKS].slots[ordinal % BL_INDEX_GROUP_BLOCKS];

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* segment.c -- an immutable sorted file as readers see it: the brief's Segment.
  *
- * A GET       unit pointer -> filter line -> sampled heads (in cache) -> group of heads and slots -> frame:
- *             header, heads, record. Filter line, group and the block's first lines are asked for before they
- *             are needed; the search stops at the first that says no. What is not there is named in
+ * A GET       unit pointer -> sampled heads (in cache) -> filter line -> group of heads and slots -> frame: header,
+ *             heads, record. Filter line and group are asked for together, before they are needed, and then the block's
+ *             first lines; the search stops at the first that says no. What is not there is named in
  *             BL_FIND_MUST_LOAD, and the caller leaves the epoch, loads and looks again.
  * COUNTERS    Each thread adds to a cache line of its own, without a locked instruction: a get writes no line
  *             that another thread writes. The marks "referenced" (slot) and "used" (unit) are written when
@@ -202,85 +202,69 @@ static inline bl_unit *unit_inside(const bl_segment *segment)
     return (bl_unit *)(void *)node;
 }
 
-static inline void prefetch_block(const bl_unit *unit, uint64_t block)
+/* The header's line, the heads', and what follows; NULL, an absent block: a hint without effect. */
+static inline void prefetch_lines(const bl_frame *frame)
 {
-    const bl_frame *value = atomic_load_explicit(bl_block_index_slot(&unit->index, block),
-                                                 memory_order_relaxed);
-    uintptr_t lines = (uintptr_t)value & ~BL_SLOT_TAGS; /* 0 for an absent block: a hint without effect */
     for (size_t i = 0; i < BLOCK_LINES_PREFETCHED; i++)
-        __builtin_prefetch((const void *)(lines + i * LINE_BYTES));
+        __builtin_prefetch((const void *)((uintptr_t)frame + i * LINE_BYTES));
 }
 
-void bl_segment_prefetch(const bl_segment *segment, const bl_lookup *lookup)
+void bl_segment_prefetch_filter(const bl_segment *segment, const bl_lookup *lookup)
 {
     const bl_unit *unit = unit_inside(segment);
-    if (unit == NULL)
-        return;
-    if (unit->has_filter)
+    if (bl_likely(unit != NULL) && unit->has_filter)
         bl_bloom_filter_prefetch(&unit->filter, lookup->hash);
-    bl_block_index_search_begin(&unit->index, segment->comparator, lookup->key);
 }
 
-bool bl_segment_prefetch_block(const bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *out)
+static inline bl_segment_spot approach(const bl_segment *segment, const bl_lookup *lookup)
+{
+    bl_segment_spot spot = { .unit = unit_inside(segment) };
+    if (bl_unlikely(spot.unit == NULL))
+        return spot;
+    bl_debug_assert(spot.unit->ordered);
+    if (spot.unit->has_filter)
+        bl_bloom_filter_prefetch(&spot.unit->filter, lookup->hash);
+    spot.place = bl_block_index_search_begin(&spot.unit->index, segment->comparator, lookup->key);
+    return spot;
+}
+
+bl_segment_spot bl_segment_approach(const bl_segment *segment, const bl_lookup *lookup)
+{
+    return approach(segment, lookup);
+}
+
+const bl_frame *bl_segment_prefetch_block(const bl_segment *segment, const bl_lookup *lookup)
 {
     const bl_unit *unit = unit_inside(segment);
     if (unit == NULL || (unit->has_filter && !bl_bloom_filter_may_contain(&unit->filter, lookup->hash)))
-        return false;
-    *out = (bl_segment_spot){ .unit = unit, .filter = BL_FIND_NO_FILTER };
-    out->block = bl_block_index_search(&unit->index, segment->comparator, lookup->key);
-    if (out->block == unit->index.count)
-        return false;
-    prefetch_block(unit, out->block);
-    return true;
+        return NULL;
+    uint64_t block = bl_block_index_search(&unit->index, segment->comparator, lookup->key);
+    if (block == unit->index.count)
+        return NULL;
+    const bl_frame *frame = bl_slot_frame(
+        atomic_load_explicit(bl_block_index_slot(&unit->index, block), memory_order_acquire));
+    prefetch_lines(frame);
+    return frame;
 }
 
-void bl_segment_prefetch_record(const bl_segment_spot *spot, const bl_lookup *lookup)
+void bl_segment_prefetch_record(const bl_frame *frame, const bl_lookup *lookup)
 {
-    const bl_frame *frame = bl_slot_frame(
-        atomic_load_explicit(bl_block_index_slot(&spot->unit->index, spot->block), memory_order_acquire));
-    if (frame == NULL || lookup->comparator != NULL)
+    if (lookup->comparator != NULL)
         return;
     bl_block_view view;
     bl_block_view_init(&view, (const uint8_t *)frame);
     bl_block_prefetch(&view, lookup->key);
 }
 
-static inline bl_segment_spot locate(const bl_segment *segment, const bl_lookup *lookup)
+/* Tests the filter, if there is one, and counts a denial. */
+static inline uint8_t ask_filter(const bl_segment *segment, const bl_unit *unit, const bl_lookup *lookup)
 {
-    bl_segment_spot spot = { .unit = unit_inside(segment), .filter = BL_FIND_NO_FILTER };
-    if (bl_unlikely(spot.unit == NULL))
-        return spot;
-    bl_debug_assert(spot.unit->ordered);
-    if (spot.unit->has_filter)
-        bl_bloom_filter_prefetch(&spot.unit->filter, lookup->hash);
-    spot.block = bl_block_index_search(&spot.unit->index, segment->comparator, lookup->key);
-    if (bl_likely(spot.block < spot.unit->index.count))
-        prefetch_block(spot.unit, spot.block);
-    return spot;
-}
-
-void bl_segment_locate(const bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *out)
-{
-    *out = locate(segment, lookup);
-}
-
-static inline bool filter_denies(const bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *spot)
-{
-    const bl_unit *unit = spot->unit;
-    if (unit == NULL || !unit->has_filter)
-        return false;
-    if (bl_bloom_filter_may_contain(&unit->filter, lookup->hash)) {
-        spot->filter = BL_FIND_FILTER_PASSED;
-        return false;
-    }
+    if (bl_unlikely(!unit->has_filter))
+        return BL_FIND_NO_FILTER;
+    if (bl_bloom_filter_may_contain(&unit->filter, lookup->hash))
+        return BL_FIND_FILTER_PASSED;
     bl_count_add(&my_stripe(segment)->denied, 1);
-    spot->filter = BL_FIND_FILTER_DENIED;
-    return true;
-}
-
-bool bl_segment_filter_denies(bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *spot)
-{
-    return filter_denies(segment, lookup, spot);
+    return BL_FIND_FILTER_DENIED;
 }
 
 static inline bl_find finish(const bl_segment *segment, bl_find find, bl_found *out)
@@ -302,6 +286,7 @@ static inline bl_find find_in_blocks(const bl_segment *segment, const bl_unit *u
             out->block = block;
             return BL_FIND_MUST_LOAD;
         }
+        prefetch_lines(out->frame);
         bl_frame_cache_hit(segment->cache);
         bl_block_view view;
         bl_block_view_init(&view, (const uint8_t *)out->frame);
@@ -316,41 +301,35 @@ static inline bl_find find_in_blocks(const bl_segment *segment, const bl_unit *u
     return finish(segment, BL_FIND_ABSENT, out);
 }
 
-static inline bl_find find_there(const bl_segment *segment, const bl_lookup *lookup, bl_segment_spot spot,
-                                 bl_found *out)
+/* `place` NULL: the index was not searched yet. */
+static inline bl_find find_from(const bl_segment *segment, const bl_unit *unit, const bl_lookup *lookup,
+                                const bl_block_index_place *place, bl_found *out)
 {
-    bool denied = spot.filter == BL_FIND_FILTER_DENIED ||
-                  (spot.filter == BL_FIND_NO_FILTER && filter_denies(segment, lookup, &spot));
-    out->tag = 0;
-    out->value = bl_slice(NULL, 0);
+    bl_debug_assert(bl_epoch_inside());
     out->frame = NULL;
     out->block = BL_SEGMENT_UNIT;
-    out->filter = spot.filter;
-    out->filter_passed = spot.filter == BL_FIND_FILTER_PASSED;
-    if (bl_unlikely(spot.unit == NULL))
+    out->filter = BL_FIND_NO_FILTER;
+    if (bl_unlikely(unit == NULL))
         return BL_FIND_MUST_LOAD;
-    return denied ? BL_FIND_ABSENT : find_in_blocks(segment, spot.unit, lookup, spot.block, out);
-}
-
-bl_find bl_segment_find_at(bl_segment *segment, const bl_lookup *lookup, const bl_segment_spot *spot,
-                           bl_found *out)
-{
-    return find_there(segment, lookup, *spot, out);
+    out->filter = ask_filter(segment, unit, lookup);
+    if (out->filter == BL_FIND_FILTER_DENIED)
+        return BL_FIND_ABSENT;
+    uint64_t block = place != NULL ? bl_block_index_search_end(&unit->index, lookup->key, *place)
+                                   : bl_block_index_search(&unit->index, segment->comparator, lookup->key);
+    return find_in_blocks(segment, unit, lookup, block, out);
 }
 
 bl_find bl_segment_find(bl_segment *segment, const bl_lookup *lookup, bl_found *out)
 {
-    bl_debug_assert(bl_epoch_inside());
-    return find_there(segment, lookup, locate(segment, lookup), out);
+    bl_segment_spot spot = approach(segment, lookup);
+    return find_from(segment, spot.unit, lookup, &spot.place, out);
 }
 
-bl_find bl_segment_find_prefetched(bl_segment *segment, const bl_lookup *lookup, bl_found *out)
+bl_find bl_segment_find_from(bl_segment *segment, const bl_lookup *lookup, const bl_segment_spot *spot,
+                             bl_found *out)
 {
-    bl_debug_assert(bl_epoch_inside());
-    bl_segment_spot spot = { .unit = unit_inside(segment), .filter = BL_FIND_NO_FILTER };
-    if (!filter_denies(segment, lookup, &spot) && spot.unit != NULL)
-        spot.block = bl_block_index_search(&spot.unit->index, segment->comparator, lookup->key);
-    return find_there(segment, lookup, spot, out);
+    return spot != NULL ? find_from(segment, spot->unit, lookup, &spot->place, out)
+                        : find_from(segment, unit_inside(segment), lookup, NULL, out);
 }
 
 bole_status bl_segment_load(bl_segment *segment, uint64_t block, bole_error *error)
@@ -411,11 +390,9 @@ bole_status bl_segment_find_uncached(bl_segment *segment, const bl_lookup *looku
     if (status != BOLE_OK)
         return status;
     bl_debug_assert(unit->ordered);
-    bl_segment_spot spot = { .unit = unit, .filter = BL_FIND_NO_FILTER };
-    bl_found found = { .filter = BL_FIND_NO_FILTER };
+    bl_found found = { .filter = ask_filter(segment, unit, lookup) };
     status = BOLE_NOT_FOUND;
-    if (!bl_segment_filter_denies(segment, lookup, &spot)) {
-        found.filter = spot.filter;
+    if (found.filter != BL_FIND_FILTER_DENIED) {
         bl_block_answer answer = BL_BLOCK_CONTINUES;
         uint64_t block = bl_block_index_search(&unit->index, segment->comparator, lookup->key);
         status = BOLE_OK;

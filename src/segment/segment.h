@@ -6,7 +6,7 @@
  * slot is filled or loading. A handle is counted; the last unref closes it and, when it was marked obsolete,
  * removes the file.
  *
- * Reads come in two forms. Inside an epoch: bl_segment_prefetch / find, which never wait; BL_FIND_MUST_LOAD
+ * Reads come in two forms. Inside an epoch: bl_segment_approach / find, which never wait; BL_FIND_MUST_LOAD
  * says what to load. Outside: bl_segment_load, which reads, verifies, decompresses and installs, once,
  * however many ask. */
 #ifndef BL_SEGMENT_SEGMENT_H
@@ -15,6 +15,7 @@
 #include <bole/bole_vfs.h>
 #include "core/lookup.h"
 #include "core/run_cursor.h"
+#include "segment/block_index.h"
 #include "segment/frame_cache.h"
 #include "segment/segment_format.h"
 #include "segment/value_pointer.h"
@@ -100,35 +101,29 @@ typedef struct bl_found {
     bole_slice value;  /* in the frame: good inside the epoch, or while `frame` is pinned */
     bl_frame *frame;   /* to pin; bl_frame_pin(found.frame) */
     uint64_t block;    /* BL_FIND_MUST_LOAD: what to load (BL_SEGMENT_UNIT or a block's ordinal) */
-    bool filter_passed; /* the filter said maybe: ABSENT is then a false positive */
-    uint8_t filter;     /* bl_find_filter */
+    uint8_t filter;    /* bl_find_filter; ABSENT though it PASSED: a false positive */
 } bl_found;
 #define BL_SEGMENT_UNIT UINT64_MAX
 
-/* Inside an epoch; nothing here waits. find is the whole of it for one candidate: it asks for the filter's
- * line, walks the index meanwhile, asks for the block's first lines, then tests the filter and searches the
- * block. With several candidates: prefetch (the filter's line and the index group) over all of them, so that
- * their cache misses overlap, then find_prefetched, newest first: it tests the filter first, where most
- * absent keys end. Or stage by stage:
- *   bl_segment_locate        searches the index and asks for the block's first lines
- *   bl_segment_filter_denies tests the filter (and counts a denial, as find does)
- *   bl_segment_find_at searches at the place that locate found, after the filter, unless it was tested */
-void bl_segment_prefetch(const bl_segment *segment, const bl_lookup *lookup);
-bl_find bl_segment_find(bl_segment *segment, const bl_lookup *lookup, bl_found *out);
-bl_find bl_segment_find_prefetched(bl_segment *segment, const bl_lookup *lookup, bl_found *out);
+/* Inside an epoch; nothing here waits. find is the whole of it for one candidate: approach, then find_from. With
+ * several candidates: ask for the filter's lines of all, and approach the one that most likely has the key, so that
+ * their cache misses overlap; then find_from, newest first. */
 typedef struct bl_segment_spot { /* good until the epoch is left */
     const struct bl_unit *unit;  /* NULL: must be loaded */
-    uint64_t block;
-    uint8_t filter;              /* bl_find_filter; what is known so far */
+    bl_block_index_place place;
 } bl_segment_spot;
-void bl_segment_locate(const bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *out);
-/* For many keys at once: unless the filter denies the key, find its block and ask for the block's first lines; then,
- * with what that found, ask for the record. Hints only: nothing is counted, and nothing marked as wanted. */
-bool bl_segment_prefetch_block(const bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *out);
-void bl_segment_prefetch_record(const bl_segment_spot *spot, const bl_lookup *lookup);
-bool bl_segment_filter_denies(bl_segment *segment, const bl_lookup *lookup, bl_segment_spot *spot);
-bl_find bl_segment_find_at(bl_segment *segment, const bl_lookup *lookup, const bl_segment_spot *spot,
-                           bl_found *out);
+void bl_segment_prefetch_filter(const bl_segment *segment, const bl_lookup *lookup);
+/* Ask for the filter's line and the index group. */
+bl_segment_spot bl_segment_approach(const bl_segment *segment, const bl_lookup *lookup);
+/* Test the filter, where most absent keys end, then search the block. `spot` NULL: not approached. */
+bl_find bl_segment_find_from(bl_segment *segment, const bl_lookup *lookup, const bl_segment_spot *spot,
+                             bl_found *out);
+bl_find bl_segment_find(bl_segment *segment, const bl_lookup *lookup, bl_found *out);
+/* For many keys at once, behind an approach: unless the filter denies the key, find its block and ask for the block's
+ * first lines; then, with what that found, ask for the record. Hints only: nothing is counted, and nothing marked as
+ * wanted. */
+const bl_frame *bl_segment_prefetch_block(const bl_segment *segment, const bl_lookup *lookup);
+void bl_segment_prefetch_record(const bl_frame *frame, const bl_lookup *lookup);
 /* Outside an epoch, holding a reference. Returns once the unit or block is in memory, whoever loaded it; it
  * may be evicted again before the caller looks, so after some rounds use find_uncached. BOLE_MEMORY_PINNED:
  * the memory limit leaves no room for it: use find_uncached. BOLE_CORRUPT names file and offset; then nothing
