@@ -903,6 +903,78 @@ static void the_second_half_of_a_group_goes_on_behind_a_failed_log(void **state)
     bole_vfs_destroy(failing);
 }
 
+/* A write that fails while a sync gathers others, and one that comes behind it: what the failed log held is in segments
+ * then, and a newer log has gone on. */
+typedef struct late_failure {
+    bole_db *db;
+    bole_fault_plan *plan;
+    bool gone_on; /* all of it happened before the sync began to write */
+    bl_job_node node;
+} late_failure;
+
+static void fail_a_log_beside_a_sync(void *context)
+{
+    late_failure *late = context;
+    bole_db *db = late->db;
+    uint64_t syncs = atomic_load(&db->log_syncs);
+    while (!db->sync_running)
+        bl_yield(db->scheduler);
+    late->plan->at = late->plan->calls;
+    late->plan->count = 1;
+    assert_status(BOLE_IN_DOUBT, bole_put(db, NULL, BOLE_STR("doubtful"), BOLE_STR("2")), NULL);
+    put(db, "after", "3");
+    late->gone_on = db->sync_running && atomic_load(&db->log_syncs) == syncs;
+}
+
+/* The sync must not go on to the newer log's end: the failed one is never synced again (SYNC-3). It says that it is in
+ * doubt, as a log below its target has failed, and the store goes on. */
+static void a_sync_that_gathers_others_stops_at_a_failed_log(void **state)
+{
+    enum { ORDERS = 100 };
+    (void)state;
+    unsigned gone_on = 0;
+    for (uint64_t seed = 1; seed <= ORDERS; seed++) {
+        bole_options options = BOLE_OPTIONS_INIT;
+        bole_error error = BOLE_ERROR_INIT;
+        bole_fault_plan plan = { .at = UINT64_MAX, .system_errno = 5 };
+        bole_vfs *disk;
+        late_failure late = { .plan = &plan, .node = { .run = fail_a_log_beside_a_sync, .context = &late } };
+        assert_ok(bole_vfs_memory_create(seed, &disk), NULL);
+        assert_ok(bole_vfs_fault_create(disk, &plan, &options.vfs), NULL);
+        options.flags = BOLE_CREATE;
+        options.simulation_seed = seed;
+        assert_ok(bole_options_set(&options, "map_logs", "no", &error),
+                  &error); /* a write is a call to the disk */
+        options.memory_limit = 16 << 20;
+        assert_ok(bole_open("store", &options, &late.db, &error), &error);
+        put(late.db, "before", "1");
+        assert_ok(bole_sync(late.db, &error), &error);
+        put(late.db, "before", "2");
+        late.db->sync_group_last = 1000; /* so many were met last time: it waits for as many */
+        bl_scheduler_submit(late.db->scheduler, BL_PRIORITY_HIGH, &late.node);
+        bole_status status = bole_sync(late.db, &error);
+        while (late.plan->failed == 0)
+            bl_yield(late.db->scheduler);
+        if (late.gone_on) {
+            gone_on++;
+            assert_status(BOLE_IN_DOUBT, status, &error);
+        }
+        assert_ok(bole_flush(late.db, &error), &error);
+        assert_ok(bole_sync(late.db, &error), &error);
+        for (int round = 0; round < 2; round++) {
+            assert_value(late.db, NULL, "before", "2");
+            assert_value(late.db, NULL, "doubtful", NULL); /* its log is gone: what was in doubt is decided */
+            assert_value(late.db, NULL, "after", "3");
+            assert_ok(bole_close(late.db, &error), &error);
+            if (round == 0)
+                assert_ok(bole_open("store", &options, &late.db, &error), &error);
+        }
+        bole_vfs_destroy(options.vfs);
+        bole_vfs_destroy(disk);
+    }
+    assert_true(gone_on > 0);
+}
+
 static uint64_t last_written_byte(world *w, bole_vfs *disk, char path[300])
 {
     uint64_t length = 0, at = 0;
@@ -1141,6 +1213,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(the_second_half_of_a_group_goes_on_behind_a_failed_log, set_up,
                                         tear_down),
+        cmocka_unit_test(a_sync_that_gathers_others_stops_at_a_failed_log),
         cmocka_unit_test_setup_teardown(a_later_log_proves_that_a_torn_one_was_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_table_name_is_utf8, set_up, tear_down),
         cmocka_unit_test_setup_teardown(statistics_have_a_size, set_up, tear_down),
