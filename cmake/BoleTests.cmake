@@ -16,7 +16,8 @@ function(bole_add_test name file)
         BOLE_BINARY_DIR="${PROJECT_BINARY_DIR}")
     target_link_libraries(${name} PRIVATE bole_compiler bole_static PkgConfig::CMOCKA PkgConfig::JANSSON
         Threads::Threads)
-    if(BOLE_COVERAGE) # what a child of a fork did counts, too, when it leaves without exit()
+    if(BOLE_COVERAGE) # what a child of a fork did counts, too: from the fork on, and when it leaves without exit()
+        target_compile_options(${name} PRIVATE -fno-builtin-fork) # gcc's own fork clears the counts behind the handlers
         target_sources(${name} PRIVATE "${PROJECT_SOURCE_DIR}/cmake/coverage_exit.c")
         target_link_options(${name} PRIVATE -Wl,--wrap=_exit -Wl,--wrap=abort)
     endif()

@@ -137,23 +137,20 @@ static void unmap(void *at, size_t bytes)
 /* Address space of `bytes`, its start a multiple of `alignment`. */
 static void *map_aligned(size_t bytes, size_t alignment, int protection, int flags)
 {
-    size_t slack = alignment > BL_PAGE_BYTES ? alignment : 0;
-    if (bytes > SIZE_MAX / 2)
-        return NULL;
+    bl_assert(bytes <= SIZE_MAX / 2);
     char *map = mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
     if (map == MAP_FAILED)
         return NULL;
     if ((uintptr_t)map % alignment == 0) /* as most kernels place it */
         return map;
     unmap(map, bytes);
-    map = mmap(NULL, bytes + slack, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    map = mmap(NULL, bytes + alignment, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
     if (map == MAP_FAILED)
         return NULL;
     size_t before = (alignment - (uintptr_t)map % alignment) % alignment;
     if (before != 0)
         unmap(map, before);
-    if (slack - before != 0)
-        unmap(map + before + bytes, slack - before);
+    unmap(map + before + bytes, alignment - before);
     return map + before;
 }
 
