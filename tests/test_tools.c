@@ -262,6 +262,74 @@ static void a_look_without_memory_is_told(void **state)
     assert_true(total > 10);
 }
 
+/* Goal: a look at what cannot be read says so, and shows nothing else; a file whose length is not told is shown all the
+ * same. Method: the store is opened anew, and each call to the disk that a look then makes fails once. */
+static void a_look_at_a_failing_disk_is_told(void **state)
+{
+    fixture *f = *state;
+    bole_fault_plan plan = { .at = UINT64_MAX, .count = 1, .system_errno = 5 };
+    bole_vfs *copy = damage_disk_of(&f->files), *failing;
+    assert_ok(bole_vfs_fault_create(copy, &plan, &failing), NULL);
+    count segment = { 0 };
+    assert_ok(look(f, 0, 0, &segment), &f->error);
+    uint64_t told = 0;
+    for (uint32_t which = 0; which < LOOKS; which++) {
+        count all = { 0 };
+        uint64_t failed = 1;
+        for (uint64_t at = 0; failed != 0; at++) {
+            fixture opened = *f;
+            bole_options options = damage_options(failing);
+            count c = { 0 };
+            assert_ok(bole_open(DAMAGE_STORE, &options, &opened.db, &f->error), &f->error);
+            assert_ok(bole_table_open(opened.db, "second", &opened.second, &f->error), &f->error);
+            plan.failed = 0;
+            plan.at = at == 0 ? UINT64_MAX : plan.calls + at - 1; /* the first time none does */
+            bole_status status = look(&opened, which, segment.number, &c);
+            plan.at = UINT64_MAX;
+            failed = at == 0 ? 1 : plan.failed;
+            if (at == 0) {
+                assert_ok(status, &opened.error);
+                all = c;
+            } else if (status == BOLE_OK) {
+                assert_int_equal(c.calls, all.calls);
+                assert_int_equal(c.entries, all.entries);
+                assert_true(failed == 0 || which == 3 || which == 4 || c.found == all.found);
+            } else {
+                assert_status(BOLE_IO, status, &opened.error);
+                assert_true(c.calls <= all.calls);
+                told++;
+            }
+            bole_table_close(opened.second);
+            assert_ok(bole_close(opened.db, &f->error), &f->error);
+        }
+    }
+    assert_true(told > 10);
+    bole_vfs_destroy(failing);
+    bole_vfs_destroy(copy);
+}
+
+/* Goal: each look ends when who looks has seen enough, wherever that is. */
+static void a_look_ends_when_enough_was_seen(void **state)
+{
+    fixture *f = *state;
+    assert_ok(bole_put(f->db, NULL, BOLE_STR("new"), BOLE_STR("1")),
+              NULL); /* there is a log that is written */
+    damage_write_file(f->disk, "000999.seg.tmp", "x", 1);
+    damage_write_file(f->disk, "letter", "x", 1);
+    count segment = { 0 };
+    assert_ok(look(f, 0, 0, &segment), &f->error);
+    for (uint32_t which = 0; which < LOOKS; which++) {
+        count all = { 0 };
+        assert_ok(look(f, which, segment.number, &all), &f->error);
+        for (uint64_t stop = 1; stop <= all.calls; stop++) {
+            count c = { .stop_after = stop };
+            bole_status status = look(f, which, segment.number, &c);
+            assert_true(status == BOLE_OK || status == BOLE_CANCELLED);
+            assert_int_equal(c.calls, stop);
+        }
+    }
+}
+
 static void count_problem(void *context, const bole_error *problem)
 {
     assert_true(problem->message[0] != '\0');
@@ -298,6 +366,57 @@ static void verify_tells_each_problem(void **state)
     bole_vfs_destroy(copy);
 }
 
+/* Goal: a verification for which there is no memory, or that cannot read, does not call the store damaged, nor whole when
+ * it has not seen all of it. */
+static void a_verification_that_cannot_be_done_finds_no_problem(void **state)
+{
+    fixture *f = *state;
+    bole_verify_report whole, report;
+    uint64_t problems = 0, told[2] = { 0 };
+    bole_fault_plan plan = { .at = UINT64_MAX, .count = 1, .system_errno = 5 };
+    bole_options options = damage_options(f->disk);
+    bole_table_close(f->second);
+    assert_ok(bole_close(f->db, &f->error), &f->error);
+    assert_ok(bole_verify(DAMAGE_STORE, &options, count_problem, &problems, &whole, &f->error), &f->error);
+    for (int way = 0; way < 2; way++) { /* allocations, calls to the disk */
+        bool more = true;
+        for (uint64_t at = 0; more; at += 1 + at / 400) {
+            int64_t live = bl_alloc_live();
+            bole_vfs *copy, *failing;
+            plan.failed = plan.calls = 0;
+            plan.at = way == 0 ? UINT64_MAX : at;
+            assert_ok(bole_vfs_memory_crash(f->disk, BOLE_CRASH_KEEP_ALL, 1, &copy), NULL);
+            assert_ok(bole_vfs_fault_create(copy, &plan, &failing), NULL);
+            options.vfs = failing;
+            problems = 0;
+            bl_alloc_fail_at(way == 0 ? at : UINT64_MAX, 1);
+            bole_status status = bole_verify(DAMAGE_STORE, &options, count_problem, &problems, &report,
+                                             &f->error);
+            more = way == 0 ? bl_alloc_calls() > at : plan.failed > 0;
+            bl_alloc_fail_at(UINT64_MAX, 0);
+            bole_vfs_destroy(failing);
+            bole_vfs_destroy(copy);
+            assert_int_equal(bl_alloc_live(), live);
+            assert_int_equal(report.problems, problems);
+            if (status == BOLE_OK) {
+                assert_int_equal(problems, 0);
+                assert_memory_equal(&report, &whole, sizeof whole);
+                continue;
+            }
+            told[way]++;
+            if (way == 0) {
+                assert_status(BOLE_NO_MEMORY, status, &f->error);
+                assert_int_equal(problems, 0);
+            } else {
+                assert_true(status == BOLE_IO || problems > 0);
+            }
+        }
+    }
+    assert_true(told[0] > 50 && told[1] > 20);
+    assert_ok(bole_open(DAMAGE_STORE, &f->options, &f->db, &f->error), &f->error);
+    assert_ok(bole_table_open(f->db, "second", &f->second, &f->error), &f->error);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,6 +424,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_damaged_file_is_told_of, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_look_shows_what_is_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_look_without_memory_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_look_at_a_failing_disk_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_look_ends_when_enough_was_seen, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_verification_that_cannot_be_done_finds_no_problem, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(verify_tells_each_problem, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

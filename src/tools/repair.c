@@ -143,6 +143,8 @@ static bole_status take_settings(bl_repair *repair, const char *directory)
     bl_store_path(from, repair->path, BL_FILE_CONFIG, 0);
     bl_store_path(to, directory, BL_FILE_CONFIG, 0);
     bole_status status = bl_config_apply_file(&config, vfs, from, &story);
+    if (status == BOLE_NO_MEMORY)
+        return bl_fail(repair->error, status, "%s", story.message);
     if (status != BOLE_OK)
         return bl_repair_tell(repair, BOLE_REPAIR_LOST,
                               &(bl_repair_place){ "bole.conf", BL_NO_OFFSET, NULL, { 0 }, { 0 } },

@@ -83,6 +83,12 @@ typedef struct bl_repair {
     bl_memtable *memtable;   /* the logs' operations */
 } bl_repair;
 
+/* No sign of damage: memory is short, or a newer version wrote it. Repair ends with such a status. */
+static inline bool bl_repair_ends_with(bole_status status)
+{
+    return status == BOLE_NO_MEMORY || status == BOLE_UNSUPPORTED;
+}
+
 /* ---- repair.c ---- */
 /* Count a finding and tell it. BOLE_CANCELLED when the visitor has enough. */
 typedef struct bl_repair_place {

@@ -131,9 +131,13 @@ static bole_status check_writer(bl_repair *repair)
     bool locked = false;
     int64_t pid = 0;
     bl_store_path(path, repair->path, BL_FILE_LOCK, 0);
-    if (repair->vfs->open(repair->vfs, path, BOLE_VFS_READ, &file, NULL) != BOLE_OK)
+    bole_error story = BOLE_ERROR_INIT;
+    bole_status status = repair->vfs->open(repair->vfs, path, BOLE_VFS_READ, &file, &story);
+    if (status == BOLE_NO_MEMORY)
+        return bl_fail(repair->error, status, "%s", story.message);
+    if (status != BOLE_OK)
         return BOLE_OK;
-    bole_status status = repair->vfs->lock_test(file, 0, &locked, &pid, NULL);
+    status = repair->vfs->lock_test(file, 0, &locked, &pid, NULL);
     (void)repair->vfs->close(file, NULL);
     if (status == BOLE_OK && locked)
         return bl_fail(repair->error, BOLE_LOCKED,
@@ -264,7 +268,7 @@ static bole_status read_current(bl_repair *repair)
     }
     if (status == BOLE_NO_STORE && repair->manifest_count + repair->segment_count + repair->log_count == 0)
         return bl_fail(repair->error, BOLE_NO_STORE, "there is nothing of a store in %s", repair->path);
-    if (status == BOLE_UNSUPPORTED || status == BOLE_NO_MEMORY)
+    if (bl_repair_ends_with(status))
         return bl_fail(repair->error, status, "%s", story.message);
     return bl_repair_tell(repair, BOLE_REPAIR_NOTE,
                           &(bl_repair_place){ "CURRENT", story.offset, NULL, { 0 }, { 0 } },
@@ -286,7 +290,7 @@ static bole_status read_manifest(bl_repair *repair, uint64_t number, bool *whole
                                     ? &repair->current
                                     : NULL;
     bole_status strict = bl_manifest_scan(repair->vfs, path, current, NULL, NULL, &scanned, &story);
-    if (strict == BOLE_UNSUPPORTED)
+    if (bl_repair_ends_with(strict))
         return bl_fail(repair->error, strict, "%s", story.message);
     bole_status status = bl_manifest_salvage(repair->vfs, path, current, fold_edit, &on, &salvaged,
                                              repair->error);

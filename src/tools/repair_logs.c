@@ -153,7 +153,7 @@ static bole_status read_log(reading *on, bool *torn)
     bl_log_scanned scanned;
     bole_error story = BOLE_ERROR_INIT;
     bole_status status = judge(on, &replayed, &story);
-    if (status == BOLE_NO_MEMORY || status == BOLE_UNSUPPORTED)
+    if (bl_repair_ends_with(status))
         return bl_fail(repair->error, status, "%s", story.message);
     on->salvage = status != BOLE_OK;
     if (*torn && !on->salvage && replayed.synced <= on->last)
@@ -194,7 +194,7 @@ static bole_status read_header(bl_repair *repair, bl_repair_log *log)
     bole_error story = BOLE_ERROR_INIT;
     bl_store_path(path, repair->path, BL_FILE_LOG, log->number);
     bole_status status = bl_log_read_header(repair->vfs, path, &log->header, &story);
-    if (status == BOLE_UNSUPPORTED)
+    if (bl_repair_ends_with(status))
         return bl_fail(repair->error, status, "%s", story.message);
     log->has_header = status == BOLE_OK;
     if (log->named && (!log->has_header || !bl_id_equal(log->header.id, log->description.id))) {
@@ -248,10 +248,14 @@ static bole_status is_wanted(reading *on, bool *wanted)
     if (!log->named && !bl_id_equal(log->header.store_id, repair->store_id))
         return tell(on, BOLE_REPAIR_NOTE, BL_NO_OFFSET, "not used: the log of another store",
                     log->header.start, log->header.start);
-    bl_log_scanned scanned;
-    if (!repair->trusted &&
-        bl_log_scan_as(repair->vfs, on->path, &log->header, count_nothing, NULL, &scanned, NULL) == BOLE_OK &&
-        scanned.records > 0 && was_flushed(repair, scanned.end))
+    bl_log_scanned scanned = { 0 };
+    bole_error story = BOLE_ERROR_INIT;
+    bole_status status = BOLE_OK;
+    if (!repair->trusted)
+        status = bl_log_scan_as(repair->vfs, on->path, &log->header, count_nothing, NULL, &scanned, &story);
+    if (bl_repair_ends_with(status))
+        return bl_fail(repair->error, status, "%s", story.message);
+    if (status == BOLE_OK && scanned.records > 0 && was_flushed(repair, scanned.end))
         return tell(on, BOLE_REPAIR_NOTE, BL_NO_OFFSET, "not used: segments hold what came after it",
                     log->header.start, scanned.end);
     *wanted = true;

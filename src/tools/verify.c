@@ -19,6 +19,7 @@ typedef struct verification {
     void (*problem)(void *context, const bole_error *problem);
     void *context;
     bole_verify_report *report;
+    bole_error ended; /* by a want of memory, which is no problem of the store; BOLE_OK: it was not */
 } verification;
 
 static void tell(verification *v, const bole_error *error)
@@ -26,6 +27,16 @@ static void tell(verification *v, const bole_error *error)
     v->report->problems++;
     if (v->problem != NULL)
         v->problem(v->context, error);
+}
+
+/* What came of a check. False: go on no further. */
+static bool judge(verification *v, bole_status status, const bole_error *error)
+{
+    if (status == BOLE_NO_MEMORY)
+        v->ended = *error;
+    else if (status != BOLE_OK)
+        tell(v, error);
+    return status != BOLE_NO_MEMORY;
 }
 
 static void tell_of_value(void *context, const bole_error *error) { tell(context, error); }
@@ -40,16 +51,14 @@ static bool verify_segment(void *context, const bl_version_table *table, bl_segm
     v->report->blocks += meta->blocks;
     v->report->entries += bl_segment_meta_holds_values(meta) ? 0 : meta->entries;
     v->report->bytes += meta->file_bytes;
-    if (bl_segment_check(segment, true, &error) != BOLE_OK)
-        tell(v, &error);
-    return true;
+    return judge(v, bl_segment_check(segment, true, &error), &error);
 }
 
 static bole_status verify_segments(verification *v, bole_db *db, bole_error *error)
 {
-    bole_status status = BOLE_OK;
     bl_read_state *state = bl_read_state_acquire(db, NULL);
     bl_version_each_segment(state->version, verify_segment, v);
+    bole_status status = v->ended.status;
     for (uint32_t t = 0; t < state->version->table_count && status == BOLE_OK; t++)
         status = bl_verify_values(&state->version->tables[t], tell_of_value, v, error);
     bl_read_state_unref(state);
@@ -80,9 +89,7 @@ static bool verify_log(void *context, const bole_inspect_log *log)
     if (status == BOLE_OK && scanned.damages > 0)
         status = bl_corrupt(&error, path, BL_NO_OFFSET, "%llu damaged places between whole records",
                             (unsigned long long)scanned.damages);
-    if (status != BOLE_OK)
-        tell(v, &error);
-    return true;
+    return judge(v, status, &error);
 }
 
 BOLE_API bole_status bole_verify(const char *path, const bole_options *options,
@@ -90,7 +97,7 @@ BOLE_API bole_status bole_verify(const char *path, const bole_options *options,
                                  bole_verify_report *report, bole_error *error)
 {
     *report = (bole_verify_report){ 0 };
-    verification v = { problem, context, report };
+    verification v = { problem, context, report, BOLE_ERROR_INIT };
     bole_options given = BOLE_OPTIONS_INIT;
     if (options != NULL && options->size <= sizeof(given)) {
         memcpy(&given, options, options->size);
@@ -115,6 +122,8 @@ BOLE_API bole_status bole_verify(const char *path, const bole_options *options,
     void *log_context[2] = { &v, db };
     if (status == BOLE_OK)
         status = bole_inspect_logs(db, verify_log, log_context, error);
+    if (v.ended.status != BOLE_OK)
+        status = bl_fail(error, v.ended.status, "%s", v.ended.message);
     bole_status closed = bole_close(db, status == BOLE_OK ? error : NULL);
     if (status == BOLE_OK)
         status = closed;

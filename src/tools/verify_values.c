@@ -31,6 +31,14 @@ static bole_status open_cursor(bl_segment *segment, bl_cursor **out, bole_error 
     return bl_segment_cursor(&segment, 1, &options, out, error);
 }
 
+/* What ends a look at a segment early. Damage is told by the check of that segment; want of memory is not. */
+static bole_status end_of(const values_check *check, const bl_cursor *cursor)
+{
+    if (cursor->status != BOLE_NO_MEMORY)
+        return BOLE_OK;
+    return bl_fail(check->error, BOLE_NO_MEMORY, "the values of table \"%s\"", check->table->name);
+}
+
 static bole_status learn(values_check *check, uint32_t at)
 {
     bl_segment *segment = check->table->values.segments[at];
@@ -47,13 +55,14 @@ static bole_status learn(values_check *check, uint32_t at)
     for (cursor->ops->seek_first(cursor); cursor->valid && count < blocks; bl_cursor_next(cursor))
         known[count++] = (known_value){ bl_hash(cursor->key.data, cursor->key.size), NOT_SEEN,
                                         cursor->value.size };
-    bool all = cursor->status == BOLE_OK && !cursor->valid && count == blocks;
+    bool all = !cursor->valid && count == blocks;
+    status = end_of(check, cursor);
     bl_cursor_close(cursor);
     if (all)
         check->known[at] = known;
     else
         bl_free(known);
-    return BOLE_OK;
+    return status;
 }
 
 static void tell_of(values_check *check, const bl_value_pointer *pointer, const bl_cursor *entry,
@@ -102,8 +111,9 @@ static bole_status look_through(values_check *check, bl_segment *segment)
     for (cursor->ops->seek_first(cursor); cursor->valid; bl_cursor_next(cursor))
         if (bl_tag_kind(cursor->tag) == BL_KIND_PUT_WITH_VALUE_POINTER)
             look_at(check, cursor);
+    status = end_of(check, cursor);
     bl_cursor_close(cursor);
-    return BOLE_OK;
+    return status;
 }
 
 /* Offsets are held against the index of the value segment. */
