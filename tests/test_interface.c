@@ -245,7 +245,8 @@ static void a_reader_writes_nothing(void **state)
 }
 
 /* In the child of fork: every call says BOLE_FORKED, and closing is allowed. Returns 0 when all do. */
-static int use_in_a_child(bole_db *db, bole_snapshot *snapshot, bole_iterator *iterator)
+static int use_in_a_child(bole_db *db, bole_snapshot *snapshot, bole_iterator *iterator, bole_table *opened,
+                          bole_view *held)
 {
     bole_error error = BOLE_ERROR_INIT;
     bole_buffer value = BOLE_BUFFER_INIT;
@@ -257,6 +258,8 @@ static int use_in_a_child(bole_db *db, bole_snapshot *snapshot, bole_iterator *i
     bole_statistics statistics = BOLE_STATISTICS_INIT;
     bole_slice all = { NULL, 0 }, key = BOLE_STR("key");
     bole_status one;
+    bole_inspect_store shown;
+    uint64_t positives;
     if (bole_batch_create(&batch) != BOLE_OK || bole_batch_put(batch, NULL, key, key) != BOLE_OK)
         return 99;
     const bole_status statuses[] = { bole_put(db, NULL, key, key),
@@ -278,7 +281,19 @@ static int use_in_a_child(bole_db *db, bole_snapshot *snapshot, bole_iterator *i
                                      bole_table_drop(db, "t", &error),
                                      bole_configure(db, "level0_runs", "3", &error),
                                      bole_stats(db, &statistics, &error),
-                                     bole_refresh(db, &error) };
+                                     bole_refresh(db, &error),
+                                     bole_table_list(db, NULL, NULL, &error),
+                                     bole_scrub_report(db, &error),
+                                     bole_inspect_segments(db, NULL, NULL, &error),
+                                     bole_inspect_filter(db, 1, 1, 1, &positives, &error),
+                                     bole_inspect_blocks(db, 1, NULL, NULL, &error),
+                                     bole_inspect_memtables(db, NULL, NULL, &error),
+                                     bole_inspect_logs(db, NULL, NULL, &error),
+                                     bole_inspect_files(db, NULL, NULL, &error),
+                                     bole_inspect_settings(db, NULL, NULL, &error),
+                                     bole_inspect_store_state(db, &shown, &error),
+                                     bole_inspect_manifest(db, NULL, NULL, &error),
+                                     bole_inspect_get(db, NULL, key, NULL, NULL, &error) };
     for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++)
         if (statuses[i] != BOLE_FORKED)
             return 1 + (int)i;
@@ -287,6 +302,8 @@ static int use_in_a_child(bole_db *db, bole_snapshot *snapshot, bole_iterator *i
     bole_iterator_destroy(iterator);
     bole_snapshot_destroy(snapshot);
     bole_batch_destroy(batch);
+    bole_table_close(opened);
+    bole_view_release(held);
     return bole_close(db, &error) == BOLE_OK ? 0 : 51;
 }
 
@@ -297,13 +314,21 @@ static void a_child_is_told_that_it_is_one(void **state)
     bole_iterator *iterator;
     assert_ok(bole_snapshot_create(f->db, &snapshot, &f->error), &f->error);
     assert_ok(bole_iterator_create(f->db, NULL, &iterator), NULL);
+    bole_table *table;
+    bole_view held = BOLE_VIEW_INIT;
+    assert_ok(bole_table_create(f->db, "held", NULL, &table, &f->error), &f->error);
+    assert_ok(bole_put(f->db, NULL, BOLE_STR("held"), BOLE_STR("here")), NULL);
+    assert_ok(bole_get_view(f->db, NULL, BOLE_STR("held"), &held), NULL);
     pid_t child = fork();
     if (child == 0)
-        _exit(use_in_a_child(f->db, snapshot, iterator));
+        _exit(use_in_a_child(f->db, snapshot, iterator, table, &held));
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
+    assert_memory_equal(held.value.data, "here", 4);
+    bole_view_release(&held);
+    bole_table_close(table);
     bole_iterator_destroy(iterator);
     bole_snapshot_destroy(snapshot);
     assert_ok(bole_put(f->db, NULL, BOLE_STR("after"), BOLE_STR("fork")), NULL);
