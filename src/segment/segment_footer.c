@@ -121,35 +121,36 @@ static bool put_u32(bole_buffer *out, uint32_t *count, field_tag tag, bool must,
 
 static bool put_text(bole_buffer *out, uint32_t *count, field_tag tag, bool must, const char *text)
 {
-    return put_field(out, count, tag, must, text, text == NULL ? 0 : strlen(text));
+    return put_field(out, count, tag, must, text, strlen(text));
 }
 
 static bool put_fields(const bl_segment_footer *footer, bole_buffer *out, uint32_t *count)
 {
     const bl_segment_meta *meta = &footer->meta;
     uint8_t zeroed = meta->sequences_zeroed;
-    return put_u32(out, count, FIELD_TABLE, true, meta->table) &&
-           put_text(out, count, FIELD_TABLE_NAME, false, footer->table_name) &&
-           put_text(out, count, FIELD_COMPARATOR_NAME, true, footer->comparator_name) &&
-           put_u32(out, count, FIELD_LEVEL, false, meta->level) &&
-           put_u32(out, count, FIELD_RUN, false, meta->run) &&
-           put_field(out, count, FIELD_INPUTS, false, footer->inputs, footer->input_count * sizeof(bl_id)) &&
-           put_u64(out, count, FIELD_ENTRIES, meta->entries) &&
-           put_u64(out, count, FIELD_TOMBSTONES, meta->tombstones) &&
-           put_u64(out, count, FIELD_BLOCKS, meta->blocks) &&
-           put_u64(out, count, FIELD_RAW_BYTES, meta->raw_bytes) &&
-           put_field(out, count, FIELD_SMALLEST, false, meta->smallest.data, meta->smallest.size) &&
-           put_field(out, count, FIELD_LARGEST, false, meta->largest.data, meta->largest.size) &&
-           put_u64(out, count, FIELD_SEQUENCE_MIN, meta->sequence_min) &&
-           put_u64(out, count, FIELD_SEQUENCE_MAX, meta->sequence_max) &&
-           put_field(out, count, FIELD_SEQUENCES_ZEROED, true, &zeroed, 1) &&
-           put_u64(out, count, FIELD_CREATED, (uint64_t)meta->created_us) &&
-           put_u32(out, count, FIELD_BLOCK_BYTES, false, footer->block_bytes) &&
-           put_field(out, count, FIELD_COMPRESSION, false, &footer->compression, 1) &&
-           put_u32(out, count, FIELD_FILTER_BITS, false, footer->filter_bits_per_key_tenths) &&
-           put_u64(out, count, FIELD_BLOCKS_END, footer->blocks_end) &&
-           (meta->value_uses.size == 0 ||
-            put_field(out, count, FIELD_VALUE_USES, false, meta->value_uses.data, meta->value_uses.size));
+    bool good = put_u32(out, count, FIELD_TABLE, true, meta->table); /* one that failed fails all of it */
+    good &= put_text(out, count, FIELD_TABLE_NAME, false, footer->table_name);
+    good &= put_text(out, count, FIELD_COMPARATOR_NAME, true, footer->comparator_name);
+    good &= put_u32(out, count, FIELD_LEVEL, false, meta->level);
+    good &= put_u32(out, count, FIELD_RUN, false, meta->run);
+    good &= put_field(out, count, FIELD_INPUTS, false, footer->inputs, footer->input_count * sizeof(bl_id));
+    good &= put_u64(out, count, FIELD_ENTRIES, meta->entries);
+    good &= put_u64(out, count, FIELD_TOMBSTONES, meta->tombstones);
+    good &= put_u64(out, count, FIELD_BLOCKS, meta->blocks);
+    good &= put_u64(out, count, FIELD_RAW_BYTES, meta->raw_bytes);
+    good &= put_field(out, count, FIELD_SMALLEST, false, meta->smallest.data, meta->smallest.size);
+    good &= put_field(out, count, FIELD_LARGEST, false, meta->largest.data, meta->largest.size);
+    good &= put_u64(out, count, FIELD_SEQUENCE_MIN, meta->sequence_min);
+    good &= put_u64(out, count, FIELD_SEQUENCE_MAX, meta->sequence_max);
+    good &= put_field(out, count, FIELD_SEQUENCES_ZEROED, true, &zeroed, 1);
+    good &= put_u64(out, count, FIELD_CREATED, (uint64_t)meta->created_us);
+    good &= put_u32(out, count, FIELD_BLOCK_BYTES, false, footer->block_bytes);
+    good &= put_field(out, count, FIELD_COMPRESSION, false, &footer->compression, 1);
+    good &= put_u32(out, count, FIELD_FILTER_BITS, false, footer->filter_bits_per_key_tenths);
+    good &= put_u64(out, count, FIELD_BLOCKS_END, footer->blocks_end);
+    if (meta->value_uses.size != 0)
+        good &= put_field(out, count, FIELD_VALUE_USES, false, meta->value_uses.data, meta->value_uses.size);
+    return good;
 }
 
 bool bl_segment_footer_encode(bl_segment_footer *footer, uint64_t offset, bole_buffer *out)
