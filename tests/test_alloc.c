@@ -5,8 +5,10 @@
 #include "base/alloc.h"
 #include "base/buffer.h"
 #include "base/coding.h"
+#include "base/sanitizer.h"
 
 #include <errno.h>
+#include <wchar.h>
 
 static void never_fail(void) { bl_alloc_fail_at(UINT64_MAX, 0); }
 
@@ -42,6 +44,35 @@ static void a_product_that_overflows_is_refused(void **state)
     void *fits = bl_alloc_array(3, 5);
     assert_non_null(fits);
     bl_free(fits);
+}
+
+/* Sizes at the ends of what there is: none, and more than any machine has. */
+static void sizes_at_the_ends_are_taken_or_refused(void **state)
+{
+    (void)state;
+    void *nothing = bl_realloc(NULL, 0), *copy = bl_memory_copy("x", 0), *small = bl_alloc_aligned(1, 1),
+         *none = bl_alloc_aligned(64, 0);
+    assert_non_null(nothing);
+    assert_non_null(copy);
+    assert_int_equal((uintptr_t)small % sizeof(void *), 0);
+    assert_non_null(none);
+    bl_free(nothing), bl_free(copy), bl_free(small), bl_free(none);
+    bole_buffer buffer = BOLE_BUFFER_INIT;
+    assert_true(bl_buffer_append_zero(&buffer, 0));
+    assert_int_equal(buffer.size, 0);
+    assert_false(bl_buffer_append_format(&buffer, "%lc", (wint_t)0x7fffffff)); /* no character */
+    assert_int_equal(buffer.size, 0);
+#if !defined(BL_ADDRESS_SANITIZER) && !defined(BL_THREAD_SANITIZER) /* they end the process */
+    volatile size_t huge = SIZE_MAX / 4 * 3;
+    int64_t live = bl_alloc_live();
+    assert_null(bl_alloc(huge));
+    assert_null(bl_alloc_aligned(64, huge));
+    assert_null(bl_memory_copy(&buffer, huge));
+    assert_null(bl_realloc(NULL, huge));
+    assert_false(bl_buffer_reserve(&buffer, huge));
+    assert_int_equal(bl_alloc_live(), live);
+#endif
+    bole_buffer_free(&buffer);
 }
 
 /* Allocations 1 and 2 of a plan fail, 0 and 3 do not; all are counted; a failed realloc keeps the bytes. */
@@ -131,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_zeroed_aligned_and_counted),
         cmocka_unit_test(a_product_that_overflows_is_refused),
+        cmocka_unit_test(sizes_at_the_ends_are_taken_or_refused),
         cmocka_unit_test(the_planned_allocations_fail_and_no_others),
         cmocka_unit_test(a_buffer_takes_every_kind_of_append),
         cmocka_unit_test(a_buffer_that_cannot_grow_is_unchanged),

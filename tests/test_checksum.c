@@ -127,6 +127,7 @@ static void quantiles_are_within_a_sixteenth(void **state)
         uint64_t told = bl_histogram_quantile(&histogram, thousandth / 1000.0);
         assert_true(told >= truth && told - truth <= truth / 16);
     }
+    assert_true(bl_histogram_quantile(&histogram, 2) == bl_histogram_max(&histogram));
     bl_histogram_clear(&histogram);
     assert_int_equal(bl_histogram_quantile(&histogram, 0.5), 0);
     bl_histogram_add(&histogram, 1000);

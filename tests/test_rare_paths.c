@@ -3,6 +3,7 @@
  * order, a foreign file, bounds that contradict each other. Each is seen through the public calls. */
 #include "test.h"
 
+#include <bole/bole_inspect.h>
 #include <bole/bole_repair.h>
 #include <bole/bole_vfs.h>
 #include <bole/key_value_store.h>
@@ -760,6 +761,75 @@ static void each_reader_keeps_its_moment(void **state)
     assert_marked("file is kept for a reader of another process");
 }
 
+static bool see_no_probe(void *context, const bole_inspect_probe *probe)
+{
+    ++*(unsigned *)context;
+    return probe != NULL;
+}
+
+/* A reader's handle of a table that the writer has dropped, and that a refresh let go of: the table is empty. */
+static void a_reader_refreshes_past_a_drop(void **state)
+{
+    world *w = *state;
+    bole_options options = w->options;
+    options.flags = BOLE_READ_ONLY;
+    bole_table *mine, *theirs;
+    bole_db *reader;
+    bole_buffer got = BOLE_BUFFER_INIT;
+    assert_ok(bole_table_create(w->db, "t", NULL, &mine, &w->error), &w->error);
+    bole_write_options into = BOLE_WRITE_OPTIONS_INIT;
+    into.table = mine;
+    assert_ok(bole_put(w->db, &into, BOLE_STR("a"), BOLE_STR("1")), NULL);
+    assert_ok(bole_flush(w->db, &w->error), &w->error);
+    assert_ok(bole_put(w->db, &into, BOLE_STR("b"), BOLE_STR("2")), NULL);
+    assert_ok(bole_sync(w->db, &w->error), &w->error);
+    assert_ok(bole_open("store", &options, &reader, &w->error), &w->error);
+    assert_ok(bole_table_open(reader, "t", &theirs, &w->error), &w->error);
+    bole_read_options from = BOLE_READ_OPTIONS_INIT;
+    from.table = theirs;
+    from.error = &w->error;
+    bole_snapshot *before;
+    assert_ok(bole_snapshot_create(reader, &before, &w->error), &w->error);
+    bole_table_close(mine);
+    assert_ok(bole_table_drop(w->db, "t", &w->error), &w->error);
+    compact(w);
+    for (int round = 0; round < 3; round++) { /* as it was, gone, in the snapshot */
+        bole_status wanted = round == 1 ? BOLE_NOT_FOUND : BOLE_OK, statuses[2];
+        unsigned probes = 0, entries = 0;
+        bole_slice keys[] = { BOLE_STR("a"), BOLE_STR("b") };
+        bole_buffer values[2] = { BOLE_BUFFER_INIT, BOLE_BUFFER_INIT };
+        bole_view view = BOLE_VIEW_INIT;
+        bole_iterator *iterator;
+        if (round == 1)
+            assert_ok(bole_refresh(reader, &w->error), &w->error);
+        from.snapshot = round == 2 ? before : NULL;
+        for (int i = 0; i < 2; i++) {
+            assert_status(wanted, bole_get(reader, &from, keys[i], &got), &w->error);
+            assert_status(wanted, bole_exists(reader, &from, keys[i]), &w->error);
+            assert_status(wanted, bole_get_view(reader, &from, keys[i], &view), &w->error);
+            bole_view_release(&view);
+        }
+        assert_ok(bole_multi_get(reader, &from, 2, keys, values, statuses), &w->error);
+        assert_status(wanted, statuses[0], NULL);
+        assert_status(wanted, statuses[1], NULL);
+        bole_buffer_free(&values[0]), bole_buffer_free(&values[1]);
+        assert_ok(bole_iterator_create(reader, &from, &iterator), &w->error);
+        for (bool on = bole_iterator_seek_first(iterator); on; on = bole_iterator_next(iterator))
+            entries++;
+        assert_false(bole_iterator_seek_last(iterator) != (entries != 0));
+        assert_ok(bole_iterator_status(iterator), &w->error);
+        bole_iterator_destroy(iterator);
+        assert_int_equal(entries, round == 1 ? 0 : 2);
+        if (round != 2)
+            assert_ok(bole_inspect_get(reader, theirs, keys[0], see_no_probe, &probes, &w->error), &w->error);
+        assert_int_equal(probes != 0, round == 0);
+    }
+    bole_snapshot_destroy(before);
+    bole_buffer_free(&got);
+    bole_table_close(theirs);
+    assert_ok(bole_close(reader, &w->error), &w->error);
+}
+
 #if !defined(BL_THREAD_SANITIZER) /* it leaves no room for the address space that 256 open stores reserve */
 static void readers_have_two_hundred_and_fifty_six_slots(void **state)
 {
@@ -1208,6 +1278,7 @@ int main(void)
 #if !defined(BL_THREAD_SANITIZER)
         cmocka_unit_test_setup_teardown(readers_have_two_hundred_and_fifty_six_slots, set_up, tear_down),
 #endif
+        cmocka_unit_test_setup_teardown(a_reader_refreshes_past_a_drop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_reader_without_a_slot_reads_what_nobody_writes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_writer_that_cannot_see_its_readers_removes_nothing, set_up,
                                         tear_down),

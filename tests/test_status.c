@@ -6,6 +6,7 @@
 #include "base/status.h"
 
 #include <errno.h>
+#include <wchar.h>
 
 /* Every status of the map has its own name and a text; a number that is none has neither. */
 static void every_status_has_a_name_and_a_text(void **state)
@@ -96,6 +97,36 @@ static void no_error_wanted_still_gives_the_status(void **state)
     bl_error_clear(NULL);
 }
 
+/* Numbers that are no status, a format that cannot be written, a story that is none yet. */
+static void what_is_no_status_is_told(void **state)
+{
+    (void)state;
+    assert_string_equal(bole_status_name((bole_status)9999), "BOLE_?");
+    assert_string_equal(bole_status_text((bole_status)9999), "unknown status");
+    bole_error error = BOLE_ERROR_INIT;
+    assert_int_equal(bl_fail_prefix(&error, BOLE_IO, "front"), BOLE_IO);
+    assert_string_equal(error.message, "front: ");
+    bl_fail(&error, BOLE_BUSY, "in use");
+    assert_int_equal(bl_fail_prefix(&error, BOLE_IO, "%lc", (wint_t)0x7fffffff), BOLE_BUSY);
+    assert_non_null(strstr(error.message, "in use"));
+}
+
+/* Without BL_MARKS nothing is written, and marks count all the same. */
+static void marks_need_no_file(void **state)
+{
+    (void)state;
+    const char *path = getenv("BL_MARKS");
+    char *kept = path == NULL ? NULL : strdup(path);
+    unsetenv("BL_MARKS");
+    BL_MARK("test: a branch without a file");
+#ifdef BL_CHECKS
+    assert_int_equal(bl_mark_count("test: a branch without a file"), 1);
+#endif
+    if (kept != NULL)
+        setenv("BL_MARKS", kept, 1);
+    free(kept);
+}
+
 /* Marks with equal names count together, wherever the literals stand. */
 static void marks_are_counted_by_name(void **state)
 {
@@ -122,6 +153,8 @@ int main(void)
         cmocka_unit_test(an_errno_finds_its_status),
         cmocka_unit_test(a_prefix_goes_in_front_and_long_texts_are_cut),
         cmocka_unit_test(no_error_wanted_still_gives_the_status),
+        cmocka_unit_test(what_is_no_status_is_told),
+        cmocka_unit_test(marks_need_no_file),
         cmocka_unit_test(marks_are_counted_by_name),
     };
     return cmocka_run_group_tests_name("status", tests, NULL, NULL);

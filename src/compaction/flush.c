@@ -17,16 +17,10 @@
 #include "base/buffer.h"
 #include "base/slice.h"
 #include "base/status.h"
+#include "base/assert.h"
 #include "compaction/job_output.h"
 #include "compaction/value_output.h"
 #include "compaction/version_filter.h"
-
-static bole_status failed(const bl_cursor *cursor, bole_error *error)
-{
-    if (error != NULL && cursor->error != NULL)
-        *error = *cursor->error;
-    return cursor->status;
-}
 
 /* The tree's first and last key: their common prefix is where heads begin; does nothing lie below them? */
 static bole_status look_at_range(bl_cursor *cursor, const bl_version_table *table, bl_output_plan *plan,
@@ -34,30 +28,25 @@ static bole_status look_at_range(bl_cursor *cursor, const bl_version_table *tabl
 {
     cursor->heads_off = table->comparator != NULL;
     cursor->ops->seek_last(cursor);
-    if (!cursor->valid)
-        return cursor->status == BOLE_OK ? BOLE_OK : failed(cursor, error);
+    bl_assert(cursor->valid); /* a tree that is flushed has entries, and a cursor over memory does not fail */
     bole_buffer largest = BOLE_BUFFER_INIT;
-    bole_status status = BOLE_OK;
     if (cursor->key.size != 0 && !bl_buffer_assign(&largest, cursor->key.data, cursor->key.size))
         return bl_fail(error, BOLE_NO_MEMORY, "copy of a key of %zu bytes", cursor->key.size);
     bole_slice last = bl_slice(largest.data, largest.size);
     cursor->ops->seek_first(cursor);
-    if (cursor->valid) {
-        if (!cursor->heads_off)
-            plan->head_offset = (uint32_t)bl_slice_common_prefix(cursor->key, last);
-        *bottom = true;
-        for (uint32_t level = 0; level < BOLE_LEVELS_MAX && *bottom; level++) {
-            for (uint32_t i = 0; i < table->levels[level].run_count && *bottom; i++) {
-                const bl_run *run = &table->levels[level].runs[i];
-                uint32_t at = bl_run_lower_bound(run, table->comparator, cursor->key);
-                *bottom = at == run->count || bl_compare(table->comparator, run->smallest[at], last) > 0;
-            }
+    bl_assert(cursor->valid);
+    if (!cursor->heads_off)
+        plan->head_offset = (uint32_t)bl_slice_common_prefix(cursor->key, last);
+    *bottom = true;
+    for (uint32_t level = 0; level < BOLE_LEVELS_MAX && *bottom; level++) {
+        for (uint32_t i = 0; i < table->levels[level].run_count && *bottom; i++) {
+            const bl_run *run = &table->levels[level].runs[i];
+            uint32_t at = bl_run_lower_bound(run, table->comparator, cursor->key);
+            *bottom = at == run->count || bl_compare(table->comparator, run->smallest[at], last) > 0;
         }
-    } else if (cursor->status != BOLE_OK) {
-        status = failed(cursor, error);
     }
     bole_buffer_free(&largest);
-    return status;
+    return BOLE_OK;
 }
 
 static bole_status changed_in_memory(const bl_memtable *memtable, const bl_cursor *cursor,
@@ -120,8 +109,7 @@ static bole_status walk(bl_cursor *cursor, bl_job_output *output, bl_value_outpu
         if (bl_unlikely(status != BOLE_OK))
             break;
     }
-    if (status == BOLE_OK && cursor->status != BOLE_OK)
-        status = failed(cursor, error);
+    bl_assert(cursor->status == BOLE_OK);
     bl_key_watch_deinit(&watch);
     return status;
 }

@@ -11,6 +11,7 @@
 #include "core/event_log.h"
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/buffer.h"
 #include "base/slice.h"
 #include "base/status.h"
@@ -47,7 +48,8 @@ struct bl_event_log {
 static const char *severity_name(bole_log_level level)
 {
     static const char *const names[] = { "error", "warn", "info", "debug" };
-    return level >= BOLE_LOG_ERROR && level <= BOLE_LOG_DEBUG ? names[level - 1] : "info";
+    bl_assert(level >= BOLE_LOG_ERROR && level <= BOLE_LOG_DEBUG);
+    return names[level - 1];
 }
 
 /* Days since 1970 to year, month, day of the Gregorian calendar (Hinnant, "chrono-compatible low-level date
@@ -111,9 +113,9 @@ static json_t *json_field(const bl_event_field *field)
         json_t *text = json_string(field->value.text);
         return text != NULL ? text : json_bytes(field->value.text, strlen(field->value.text)); /* not UTF-8 */
     }
-    case BL_EVENT_FIELD_BYTES: return json_bytes(field->value.bytes.data, field->value.bytes.size);
+    case BL_EVENT_FIELD_BYTES: break;
     }
-    return json_null();
+    return json_bytes(field->value.bytes.data, field->value.bytes.size);
 }
 
 static int append_json(const char *text, size_t size, void *context)
@@ -128,13 +130,14 @@ static bool make_line(bole_buffer *line, int64_t time_us, bole_log_level level, 
     char time[64];
     write_time(time_us, time, sizeof time);
     json_t *object = json_object();
-    bool good = object != NULL && json_object_set_new(object, "time", json_string(time)) == 0 &&
-                json_object_set_new(object, "severity", json_string(severity_name(level))) == 0 &&
-                json_object_set_new(object, "event", json_string(event)) == 0;
-    for (size_t i = 0; i < count && good; i++)
-        good = json_object_set_new(object, fields[i].name, json_field(&fields[i])) == 0;
-    good = good && json_dump_callback(object, append_json, line, JSON_COMPACT) == 0 &&
-           bl_buffer_append(line, "\n", 1);
+    bool good = json_object_set_new(object, "time", json_string(time)) ==
+                0; /* no object, no member: it fails */
+    good &= json_object_set_new(object, "severity", json_string(severity_name(level))) == 0;
+    good &= json_object_set_new(object, "event", json_string(event)) == 0;
+    for (size_t i = 0; i < count; i++)
+        good &= json_object_set_new(object, fields[i].name, json_field(&fields[i])) == 0;
+    good &= json_dump_callback(object, append_json, line, JSON_COMPACT) == 0;
+    good &= bl_buffer_append(line, "\n", 1);
     json_decref(object);
     return good;
 }

@@ -296,11 +296,10 @@ static const bl_run *run_of(const bl_version *version, const bl_pick *pick, cons
 {
     const bl_version_table *table = bl_version_table_by_number(version, pick->table);
     const bl_level *level = &table->levels[part->level];
-    for (uint32_t i = 0; i < level->run_count; i++)
-        if (level->runs[i].number == part->run)
-            return &level->runs[i];
-    bl_assert(!"a pick names a run of its version");
-    return NULL;
+    uint32_t i = 0;
+    while (level->runs[i].number != part->run)
+        bl_assert(++i < level->run_count); /* a pick names a run of its version */
+    return &level->runs[i];
 }
 
 static uint32_t count_inputs(const bl_pick *pick)

@@ -26,17 +26,12 @@ void bl_sync_remove_log(bole_db *db, bl_write_ahead_log *log)
     bl_mutex_lock(&db->sync_mutex);
     while (db->sync_running)
         bl_condition_wait(&db->synced_changed, &db->sync_mutex);
-    for (uint32_t i = 0; i < db->unsynced_count; i++) {
-        if (db->unsynced_logs[i] != log)
-            continue;
-        memmove(&db->unsynced_logs[i], &db->unsynced_logs[i + 1],
-                (db->unsynced_count - i - 1) * sizeof(db->unsynced_logs[0]));
-        db->unsynced_count--;
-        /* Flushed in log order: what it held is durable in segments, so positions up to its end are. */
-        if (i == 0 && bl_log_end(log) > atomic_load_explicit(&db->synced, memory_order_relaxed))
-            atomic_store_explicit(&db->synced, bl_log_end(log), memory_order_release);
-        break;
-    }
+    bl_assert(db->unsynced_count > 0 && db->unsynced_logs[0] == log); /* flushed in log order */
+    db->unsynced_count--;
+    memmove(&db->unsynced_logs[0], &db->unsynced_logs[1], db->unsynced_count * sizeof(db->unsynced_logs[0]));
+    /* What it held is durable in segments, so positions up to its end are. */
+    if (bl_log_end(log) > atomic_load_explicit(&db->synced, memory_order_relaxed))
+        atomic_store_explicit(&db->synced, bl_log_end(log), memory_order_release);
     bl_condition_wake_all(&db->synced_changed);
     bl_mutex_unlock(&db->sync_mutex);
 }

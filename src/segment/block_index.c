@@ -376,7 +376,8 @@ bool bl_block_index_separator(const bl_block_index *index, uint64_t ordinal, bol
     uint8_t head[8];
     bl_put_u64(head, __builtin_bswap64(head_at(index, ordinal)));
     size_t head_bytes = index->lengths[ordinal] < 8 ? index->lengths[ordinal] : 8;
-    return bl_buffer_reserve(out, index->prefix_bytes + index->lengths[ordinal]) &&
-           bl_buffer_append(out, index->prefix, index->prefix_bytes) &&
-           bl_buffer_append(out, head, head_bytes) && bl_buffer_append(out, rest.data, rest.size);
+    bool good = bl_buffer_append(out, index->prefix, index->prefix_bytes);
+    good &= bl_buffer_append(out, head, head_bytes);
+    good &= bl_buffer_append(out, rest.data, rest.size);
+    return good;
 }

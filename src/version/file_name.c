@@ -56,20 +56,18 @@ static void write_name(char name[NAME_BYTES_MAX], bl_file_kind kind, uint64_t nu
                  (unsigned long long)number, form->behind);
         return;
     }
-    for (unsigned i = 0; i < PLAIN_COUNT; i++) {
-        if (plain[i].kind == kind) {
-            snprintf(name, NAME_BYTES_MAX, "%s", plain[i].name);
-            return;
-        }
-    }
-    bl_assert(!"a kind of file that has a name");
+    unsigned i = 0;
+    while (plain[i].kind != kind)
+        bl_assert(++i < PLAIN_COUNT); /* a kind of file that has a name */
+    snprintf(name, NAME_BYTES_MAX, "%s", plain[i].name);
 }
 
 static bool write_path(char *out, const char *directory, const char *name, const char *suffix)
 {
     const char *separator = directory[0] == '\0' ? "" : "/";
     int length = snprintf(out, BL_PATH_BYTES_MAX, "%s%s%s%s", directory, separator, name, suffix);
-    if (length >= 0 && length < BL_PATH_BYTES_MAX)
+    bl_assert(length >= 0);
+    if (length < BL_PATH_BYTES_MAX)
         return true;
     out[0] = '\0';
     return false;

@@ -205,22 +205,20 @@ static bole_status comparator_of(const bl_version_set *set, const bl_pending_edi
         *out = there->comparator;
         return BOLE_OK;
     }
-    for (uint32_t i = 0; i < pending->edit.tables_created_count; i++) {
-        const bl_table_description *made = &pending->edit.tables_created[i];
-        if (made->number != table)
-            continue;
-        *out = made->comparator;
-        if (made->comparator != NULL) {
-            bl_assert(strcmp(made->comparator->name, made->comparator_name) == 0);
-            return BOLE_OK;
-        }
-        if (bl_version_set_resolve(set, made->comparator_name, out))
-            return BOLE_OK;
-        return bl_fail(error, BOLE_COMPARATOR, "table \"%s\" is to be in order of \"%s\", which is not known",
-                       made->name, made->comparator_name);
+    uint32_t i = 0;
+    bl_assert(pending->edit.tables_created_count > 0);
+    while (pending->edit.tables_created[i].number != table)
+        bl_assert(++i < pending->edit.tables_created_count); /* the state knows the table */
+    const bl_table_description *made = &pending->edit.tables_created[i];
+    *out = made->comparator;
+    if (made->comparator != NULL) {
+        bl_assert(strcmp(made->comparator->name, made->comparator_name) == 0);
+        return BOLE_OK;
     }
-    bl_assert(!"the state knows the table");
-    return BOLE_INVALID;
+    if (bl_version_set_resolve(set, made->comparator_name, out))
+        return BOLE_OK;
+    return bl_fail(error, BOLE_COMPARATOR, "table \"%s\" is to be in order of \"%s\", which is not known",
+                   made->name, made->comparator_name);
 }
 
 /* Newcomers: given handles, or new ones; and those that move. */
