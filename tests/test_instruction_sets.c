@@ -2,8 +2,8 @@
 /* test_instruction_sets.c -- machines that have fewer instructions than this one: what is chosen, and that a store is the
  * same on all of them.
  *
- * __builtin_cpu_supports reads a word that gcc's runtime (and clang's) sets before main; this program takes bits out of it,
- * between calls of the library. */
+ * __builtin_cpu_supports reads a word that gcc's runtime (and clang's) sets before main; this program takes bits out of
+ * it, between calls of the library. */
 #include "test.h"
 
 #include <bole/bole_vfs.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_segment_footer.c -- the ends of a segment file by themselves: each figure that cannot be, behind checksums that are
- * right; each figure that the manifest says otherwise; each allocation and each call to the disk failing. */
+/* test_segment_footer.c -- the ends of a segment file by themselves: each figure that cannot be, behind checksums that
+ * are right; each figure that the manifest says otherwise; each allocation and each call to the disk failing. */
 #include "test.h"
 
 #include <bole/bole_vfs.h>

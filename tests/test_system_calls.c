@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* test_system_calls.c -- answers of the operating system that hardly any machine gives: each call that the library makes
- * of it fails, is interrupted, or says something odd, and what comes of it is a status with a story, never a wrong one.
+/* test_system_calls.c -- answers of the operating system that hardly any machine gives: each call that the library
+ * makes of it fails, is interrupted, or says something odd, and what comes of it is a status with a story, never a
+ * wrong one.
  *
- * This program has functions of its own in the place of the C library's. Each has a plan: so many calls go through, then
- * so many fail with an errno; all others go through. */
+ * This program has functions of its own in the place of the C library's. Each has a plan: so many calls go through,
+ * then so many fail with an errno; all others go through. */
 #include "test.h"
 
 #include <bole/bole_vfs.h>
@@ -880,8 +881,8 @@ typedef enum guard_case {
     ALL_RANGES
 } guard_case;
 
-/* In a child. What the exit status must be: 40 for the handler that was there, 42 for what ends a process, 45 for a fault
- * that will, 0. */
+/* In a child. What the exit status must be: 40 for the handler that was there, 42 for what ends a process, 45 for a
+ * fault that will, 0. */
 static _Noreturn void bus_error_in_a_child(guard_case which)
 {
     static _Atomic bool failed;

@@ -366,8 +366,8 @@ static void verify_tells_each_problem(void **state)
     bole_vfs_destroy(copy);
 }
 
-/* Goal: a verification for which there is no memory, or that cannot read, does not call the store damaged, nor whole when
- * it has not seen all of it. */
+/* Goal: a verification for which there is no memory, or that cannot read, does not call the store damaged, nor whole
+ * when it has not seen all of it. */
 static void a_verification_that_cannot_be_done_finds_no_problem(void **state)
 {
     fixture *f = *state;
