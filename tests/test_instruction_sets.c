@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* test_instruction_sets.c -- machines that have fewer instructions than this one: what is chosen, and that a store is the
- * same on all of them.
+/* test_instruction_sets.c -- machines that have fewer instructions than this one: what is chosen, and that a store is
+ * the same on all of them.
  *
  * __builtin_cpu_supports reads a word that gcc's runtime (and clang's) sets before main; this program takes bits out of
- * it, between calls of the library. */
+ * it, between calls. */
 #include "test.h"
 
 #include <bole/bole_vfs.h>
