@@ -9,7 +9,12 @@
 #include <bole/bole_vfs.h>
 #include <bole/key_value_store.h>
 
-enum { KEYS = 60 };
+enum { KEYS = 60, MORE_RUNS = 27 };
+
+/* Stores of the same contents: as it comes; values apart, and checksums of entries; more runs than an iterator has places
+ * for; all in one run that everybody sees whole. */
+typedef enum shape { USUAL, APART, MANY_RUNS, COMPACTED, SHAPES } shape;
+static shape made_as;
 
 typedef struct world {
     bole_vfs *disk;
@@ -71,6 +76,12 @@ static void make(world *w)
     w->options.memtable_bytes = 65536;
     w->options.block_bytes = 1024;
     w->options.simulation_seed = 7;
+    if (made_as == APART) {
+        w->options.large_value_bytes = 100;
+        w->options.entry_checksums = 1;
+    }
+    if (made_as == MANY_RUNS)
+        w->options.level0_runs = 32;
     assert_ok(bole_open("store", &w->options, &w->db, &w->error), &w->error);
     assert_ok(bole_table_create(w->db, "second", NULL, &w->table, &w->error), &w->error);
     fill(w, NULL);
@@ -80,6 +91,21 @@ static void make(world *w)
     assert_ok(bole_close(w->db, &w->error), &w->error);
     assert_ok(bole_open("store", &w->options, &w->db, &w->error), &w->error);
     assert_ok(bole_table_open(w->db, "second", &w->table, &w->error), &w->error);
+    char key[16], value[256];
+    name_key(key, 4), name_value(value, 4);
+    for (int i = 0; i < MORE_RUNS && made_as == MANY_RUNS; i++) {
+        assert_ok(bole_put(w->db, NULL, text(key), text(value)), NULL);
+        assert_ok(bole_flush(w->db, &w->error), &w->error);
+    }
+    if (made_as == MANY_RUNS) {
+        bole_statistics statistics = BOLE_STATISTICS_INIT;
+        assert_ok(bole_stats(w->db, &statistics, &w->error), &w->error);
+        assert_in_range(statistics.level_runs[0], 30,
+                        31); /* with the last level and a memtable more than 32 */
+        assert_ok(bole_put(w->db, NULL, text(key), text(value)), NULL);
+    }
+    if (made_as == COMPACTED)
+        assert_ok(bole_compact(w->db, NULL, (bole_slice){ 0 }, (bole_slice){ 0 }, &w->error), &w->error);
 }
 
 static void check_key(world *w, bole_table *table, int i)
@@ -222,6 +248,50 @@ static bole_status walk_prefix(world *w) { return walk(w, NULL, NULL, NULL, "key
 static bole_status walk_prefix_in_bounds(world *w)
 {
     return walk(w, NULL, "key022", "key5", "key02", 22, 30);
+}
+
+/* Iterators that turn with the first step, and that begin at what is deleted: they have no key to go back to yet. */
+static bole_status walk_and_turn(world *w)
+{
+    static const char *const starts[] = { "key003", "key004", "key031", "key058" }; /* 3 and 31 are deleted */
+    bole_status status = BOLE_OK;
+    char key[16];
+    for (int way = 0; way < 3 * 4 && status == BOLE_OK; way++) {
+        bole_read_options options = BOLE_READ_OPTIONS_INIT;
+        options.error = &w->error;
+        bole_iterator *iterator;
+        int at = way / 3 == 0 ? 3 : way / 3 == 1 ? 4 : way / 3 == 2 ? 31 : 58, first, second;
+        bool there, turned = false;
+        status = bole_iterator_create(w->db, &options, &iterator);
+        if (status != BOLE_OK)
+            break;
+        if (way % 3 == 0) { /* forward, and back */
+            there = bole_iterator_seek(iterator, text(starts[way / 3]));
+            first = at + is_deleted(at);
+            second = first - 1 - is_deleted(first - 1);
+        } else if (way % 3 == 1) { /* back, and forward */
+            there = bole_iterator_seek_for_prev(iterator, text(starts[way / 3]));
+            first = at - is_deleted(at);
+            second = first + 1 + is_deleted(first + 1);
+        } else { /* twice forward */
+            there = bole_iterator_seek(iterator, text(starts[way / 3]));
+            first = at + is_deleted(at);
+            second = first + 1 + is_deleted(first + 1);
+        }
+        if (there) {
+            name_key(key, first);
+            assert_memory_equal(bole_iterator_key(iterator).data, key, 6);
+            turned = way % 3 == 0 ? bole_iterator_prev(iterator) : bole_iterator_next(iterator);
+        }
+        if (turned) {
+            name_key(key, second);
+            assert_memory_equal(bole_iterator_key(iterator).data, key, 6);
+        }
+        status = bole_iterator_status(iterator);
+        assert_true(status != BOLE_OK || (there && turned == (second < KEYS)));
+        bole_iterator_destroy(iterator);
+    }
+    return status;
 }
 
 static bole_status snapshot(world *w)
@@ -480,6 +550,7 @@ static const call calls[] = {
     { "iterator, bounds", walk_bounds },
     { "iterator, prefix", walk_prefix },
     { "iterator, prefix in bounds", walk_prefix_in_bounds },
+    { "iterator, turned", walk_and_turn },
     { "snapshot", snapshot },
     { "table_create", make_table },
     { "table_open", open_table },
@@ -495,6 +566,8 @@ static const call calls[] = {
     { "key-value-store interface", through_the_interface },
     { "create and destroy", destroy },
 };
+
+enum { READS = 9 }; /* the first of them, which write nothing */
 
 /* The call on a store of its own with allocation `at` failing; false when it made no more than `at`. After a failure in
  * the middle of a rotation the store may ask to be opened again (BOLE_FAILED): that is counted. */
@@ -552,15 +625,19 @@ static bool run_one(const call *one, uint64_t at, unsigned *opened_again)
 static void each_call_without_memory(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
-        uint64_t at = 0;
-        unsigned opened_again = 0;
-        /* All of the first allocations, which are those of the call itself; of the jobs behind it one in nine. */
-        while (run_one(&calls[i], at, &opened_again))
-            at += at < 120 ? 1 : 9;
-        print_message("[          ] %s: %" PRIu64 " allocations, %u times opened again\n", calls[i].name, at,
-                      opened_again);
-    }
+    for (made_as = USUAL; made_as < SHAPES; made_as++)
+        for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+            uint64_t at = 0;
+            unsigned opened_again = 0;
+            bool reads = i < READS || calls[i].run == compact;
+            if (made_as > APART && !reads)
+                continue;
+            /* All of the first allocations, which are those of the call itself; of the jobs behind it one in nine. */
+            while (run_one(&calls[i], at, &opened_again))
+                at += at < 120 ? 1 : 9;
+            print_message("[          ] %d, %s: %" PRIu64 " allocations, %u times opened again\n",
+                          (int)made_as, calls[i].name, at, opened_again);
+        }
 }
 
 int main(void)
