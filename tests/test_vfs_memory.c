@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/buffer.h"
 #include "base/prng.h"
+#include "platform/vfs_wrap.h"
 
 #include <bole/bole_vfs.h>
 #include <errno.h>
@@ -664,6 +665,312 @@ static void a_trace_tells_every_change_in_order(void **state)
     bole_vfs_destroy(disk);
 }
 
+/* ---- What cannot be ----------------------------------------------------------------------------------- */
+
+static void refused(int system_errno, bole_status status, bole_error *error)
+{
+    assert_int_not_equal(status, BOLE_OK);
+    assert_int_equal(error->system_errno, system_errno);
+    *error = (bole_error)BOLE_ERROR_INIT;
+}
+
+static bool count_name(void *context, const char *name)
+{
+    (void)name;
+    ++*(unsigned *)context;
+    return true;
+}
+
+static void names_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    bole_error error = BOLE_ERROR_INIT;
+    bole_vfs *disk = make_disk();
+    char long_name[300];
+    bole_file *file;
+    memset(long_name, 'n', sizeof long_name - 1);
+    long_name[sizeof long_name - 1] = 0;
+    refused(ENAMETOOLONG, disk->open(disk, long_name, BOLE_VFS_WRITE | BOLE_VFS_CREATE, &file, &error),
+            &error);
+    refused(EINVAL, disk->make_directory(disk, "../up", &error), &error);
+    assert_ok(disk->make_directory(disk, "xx", &error), &error); /* two letters, and no dots */
+    close_file(open_file(disk, "xx/file"));
+    close_file(open_file(disk, "plain"));
+    assert_ok(disk->make_directory(disk, "empty", &error), &error);
+    assert_ok(disk->make_directory(disk, "full", &error), &error);
+    assert_ok(disk->make_directory(disk, "full/inner", &error), &error);
+    refused(EBUSY, disk->rename(disk, ".", "elsewhere", &error), &error);
+    refused(EBUSY, disk->rename(disk, "xx", "./", &error), &error);
+    refused(EBUSY, disk->remove_directory(disk, "/", &error), &error);
+    refused(ENOTDIR, disk->remove_directory(disk, "plain", &error), &error);
+    refused(ENOTEMPTY, disk->remove_directory(disk, "full", &error), &error);
+    refused(EISDIR, disk->remove(disk, "empty", &error), &error);
+    refused(EISDIR, disk->rename(disk, "plain", "empty", &error), &error);
+    refused(ENOTDIR, disk->rename(disk, "xx", "plain", &error), &error);
+    refused(ENOTDIR, disk->rename(disk, "plain", "plain/inside", &error), &error);
+    refused(ENOTEMPTY, disk->rename(disk, "xx", "full", &error), &error);
+    refused(EINVAL, disk->rename(disk, "xx", "xx/inside", &error), &error);
+    refused(EISDIR, disk->link(disk, "xx", "other", &error), &error);
+    refused(ENOENT, disk->link(disk, "plain", "nowhere/other", &error), &error);
+    refused(EEXIST, disk->make_directory(disk, "plain", &error), &error);
+    unsigned names = 0;
+    refused(ENOENT, disk->list(disk, "nowhere", count_name, &names, &error), &error);
+    assert_int_equal(names, 0);
+    assert_ok(disk->rename(disk, "plain", "./plain", &error), &error); /* the same file */
+    assert_ok(disk->rename(disk, "xx", "xxy", &error), &error);        /* a name that begins alike */
+    assert_ok(disk->rename(disk, "xxy", "empty", &error), &error);     /* in the place of an empty one */
+    assert_true(is_there(disk, "empty/file"));
+    assert_false(is_there(disk, "xxy"));
+    bole_vfs_destroy(disk);
+    assert_string_equal(bl_path_last("a/b"), "b");
+    assert_string_equal(bl_path_last("b"), "b");
+    assert_string_equal(bl_path_last("a/"), "a/");
+}
+
+static void maps_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    bole_error error = BOLE_ERROR_INIT;
+    bole_vfs *disk = make_disk();
+    bole_file *file = open_file(disk, "file"), *other = open_file(disk, "other");
+    uint8_t *map, *second, *of_other, bytes[4] = "1234";
+    assert_ok(disk->truncate(file, 8192, &error), &error);
+    assert_ok(disk->truncate(other, 8192, &error), &error);
+    refused(EINVAL, disk->map(file, 0, 0, (void **)&map, &error), &error);
+    refused(EINVAL, disk->map(file, 100, 4096, (void **)&map, &error), &error);
+    assert_null(map);
+    assert_ok(disk->map(file, 0, 8192, (void **)&map, &error), &error);
+    assert_ok(disk->map(file, 4096, 4096, (void **)&second, &error), &error);
+    assert_ok(disk->map(other, 0, 8192, (void **)&of_other, &error), &error);
+    refused(EFAULT, disk->map_stored(file, map - 1, 4, &error), &error);
+    refused(EFAULT, disk->map_stored(file, map + 8190, 4, &error), &error);
+    refused(EFAULT, disk->map_stored(file, map, 10000, &error), &error);
+    refused(EFAULT, disk->map_stored(file, of_other, 4, &error), &error);
+    memcpy(map + 5000, bytes, 4); /* a store is seen by the other map once it is told, and by the file */
+    assert_int_equal(second[904], 0);
+    assert_ok(disk->map_stored(file, map + 5000, 4, &error), &error);
+    assert_memory_equal(second + 904, bytes, 4);
+    assert_int_equal(of_other[5000], 0);
+    write_at(file, 10, bytes, 4); /* before the second map begins */
+    assert_memory_equal(map + 10, bytes, 4);
+    refused(EINVAL, disk->unmap(file, map, 4096, &error), &error);
+    refused(EINVAL, disk->unmap(file, bytes, 4, &error), &error);
+    assert_ok(disk->unmap(file, NULL, 4, &error), &error);
+    assert_ok(disk->unmap(file, map, 8192, &error), &error);
+    assert_ok(disk->truncate(file, 4096, &error), &error);
+    refused(EIO, disk->map_stored(file, second, 4, &error), &error); /* behind the end */
+    close_file(file);
+    close_file(other);
+    bole_vfs_destroy(disk); /* with maps that nobody let go of */
+}
+
+static void a_lock_goes_where_it_was_taken(void **state)
+{
+    (void)state;
+    bole_error error = BOLE_ERROR_INIT;
+    bole_vfs *disk = make_disk();
+    bole_file *file = open_file(disk, "file"), *other = open_file(disk, "file");
+    bool locked;
+    int64_t holder;
+    for (uint64_t offset = 0; offset < 3; offset++)
+        assert_ok(disk->lock(file, offset, true, &error), &error);
+    assert_ok(disk->unlock(other, 1, &error), &error); /* which holds none */
+    assert_ok(disk->unlock(file, 7, &error), &error);
+    assert_ok(disk->unlock(file, 1, &error), &error);
+    for (uint64_t offset = 0; offset < 3; offset++) {
+        assert_ok(disk->lock_test(other, offset, &locked, &holder, &error), &error);
+        assert_int_equal(locked, offset != 1);
+    }
+    close_file(file);
+    close_file(other);
+    bole_vfs_destroy(disk);
+}
+
+/* What takes more memory than there is, at each allocation: the file stays as it was, or is as it should be. */
+static void a_file_without_memory_stays_whole(void **state)
+{
+    (void)state;
+    bole_error error = BOLE_ERROR_INIT;
+    static uint8_t bytes[12288], read[12288], wanted[12288];
+    memset(bytes, 'b', sizeof bytes);
+    bole_vfs *disk = make_disk();
+    bole_file *file = open_file(disk, "huge");
+    assert_status(BOLE_NO_MEMORY, disk->truncate(file, UINT64_C(1) << 60, &error), &error);
+    assert_status(BOLE_NO_MEMORY, disk->allocate(file, 0, UINT64_C(1) << 60, false, &error), &error);
+    close_file(file);
+    uint64_t failed = 0;
+    for (int what = 0; what < 4; what++)
+        for (uint64_t at = 0, more = 1; more != 0; at++) {
+            char name[32];
+            snprintf(name, sizeof name, "file %d %d", what, (int)at);
+            file = open_file(disk, name);
+            write_at(file, 0, bytes, sizeof bytes);
+            sync_file(file); /* the pages are the disk's now: to change one is to copy it */
+            memcpy(wanted, bytes, sizeof wanted);
+            size_t size = sizeof wanted, got;
+            bl_alloc_fail_at(at, 1);
+            bole_status status;
+            switch (what) {
+            case 0: status = disk->truncate(file, 5000, &error); break;
+            case 1: status = disk->allocate(file, 100, 8000, true, &error); break;
+            case 2: status = disk->write(file, 4000, "changed", 7, &error); break;
+            default: status = disk->allocate(file, 0, 500000, false, &error);
+            }
+            more = bl_alloc_calls() > at;
+            bl_alloc_fail_at(UINT64_MAX, 0);
+            if (status == BOLE_OK && what == 0)
+                size = 5000;
+            if (status == BOLE_OK && what == 1)
+                memset(wanted + 100, 0, 8000);
+            if (status == BOLE_OK && what == 2)
+                memcpy(wanted + 4000, "changed", 7);
+            assert_status(more != 0 ? BOLE_NO_MEMORY : BOLE_OK, status, &error);
+            failed += more;
+            assert_ok(disk->read(file, 0, read, sizeof read, &got, &error), &error);
+            if (status == BOLE_OK || what == 0 || what == 3) {
+                assert_int_equal(got, size);
+                assert_memory_equal(read, wanted, size);
+            } else {
+                assert_int_equal(got, sizeof wanted); /* a part of it may have been done */
+            }
+            close_file(file);
+        }
+    assert_true(failed > 3);
+    bole_vfs_destroy(disk);
+}
+
+/* A cut in every mode without memory, of directories that are new and files that were cut in the middle of a page. */
+static void a_cut_of_anything_without_memory_is_a_status(void **state)
+{
+    (void)state;
+    bole_error error = BOLE_ERROR_INIT;
+    static const bole_crash_mode modes[] = { BOLE_CRASH_RANDOM, BOLE_CRASH_LOSE_ALL, BOLE_CRASH_KEEP_ALL,
+                                             BOLE_CRASH_NAMES_ONLY };
+    static uint8_t bytes[20000];
+    bole_vfs *disk = make_disk(), *posix = bole_vfs_posix(), *after;
+    assert_status(BOLE_INVALID, bole_vfs_memory_crash(posix, BOLE_CRASH_RANDOM, 1, &after), NULL);
+    assert_null(after);
+    memset(bytes, 'b', sizeof bytes);
+    assert_ok(disk->make_directory(disk, "old", &error), &error);
+    assert_ok(disk->sync_directory(disk, ".", &error), &error);
+    for (int i = 0; i < 4; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "new%d", i);
+        assert_ok(disk->make_directory(disk, name, &error), &error);
+        snprintf(name, sizeof name, "new%d/file", i);
+        bole_file *file = open_file(disk, name);
+        write_at(file, 0, bytes, sizeof bytes);
+        if (i % 2 == 0)
+            sync_file(file);
+        assert_ok(disk->truncate(file, 9000, &error), &error);
+        write_at(file, 8000, "unsynced", 8);
+        close_file(file);
+        snprintf(name, sizeof name, "new%d", i);
+        if (i < 2)
+            assert_ok(disk->sync_directory(disk, name, &error), &error);
+        if (i == 1)
+            assert_ok(disk->rename(disk, name, "old/moved", &error), &error);
+    }
+    uint64_t failed = 0;
+    for (size_t mode = 0; mode < 4; mode++)
+        for (uint64_t at = 0, more = 1; more != 0; at++) {
+            int64_t live = bl_alloc_live();
+            bl_alloc_fail_at(at, 1);
+            bole_status status = bole_vfs_memory_crash(disk, modes[mode], at, &after);
+            more = bl_alloc_calls() > at;
+            bl_alloc_fail_at(UINT64_MAX, 0);
+            assert_status(more != 0 ? BOLE_NO_MEMORY : BOLE_OK, status, NULL);
+            assert_true((status == BOLE_OK) == (after != NULL));
+            if (status == BOLE_OK && modes[mode] == BOLE_CRASH_KEEP_ALL) {
+                assert_int_equal(slurp(after, "new0/file", bytes, sizeof bytes), 9000);
+                assert_int_equal(slurp(after, "old/moved/file", bytes, sizeof bytes), 9000);
+                assert_memory_equal(bytes + 8000, "unsynced", 8);
+            }
+            if (status == BOLE_OK)
+                bole_vfs_destroy(after);
+            failed += more;
+            assert_int_equal(bl_alloc_live(), live);
+        }
+    assert_true(failed > 40);
+    bole_vfs_destroy(disk);
+}
+
+/* ---- Wrappers ----------------------------------------------------------------------------------------- */
+
+static void ignore_line(void *context, const char *text) { (void)context, (void)text; }
+
+static void wrappers_pass_on_what_they_do_not_change(void **state)
+{
+    (void)state;
+    bole_error error = BOLE_ERROR_INIT;
+    bole_fault_plan plan = { .at = UINT64_MAX, .count = 1, .system_errno = EIO };
+    bole_vfs *disk = make_disk(), *wrapper;
+    assert_status(BOLE_INVALID, bole_vfs_fault_create(NULL, &plan, &wrapper), NULL);
+    assert_status(BOLE_INVALID, bole_vfs_fault_create(disk, NULL, &wrapper), NULL);
+    assert_status(BOLE_INVALID, bole_vfs_trace_create(NULL, ignore_line, NULL, &wrapper), NULL);
+    assert_status(BOLE_INVALID, bole_vfs_trace_create(disk, NULL, NULL, &wrapper), NULL);
+    bl_alloc_fail_at(0, 2);
+    assert_status(BOLE_NO_MEMORY, bole_vfs_fault_create(disk, &plan, &wrapper), NULL);
+    assert_status(BOLE_NO_MEMORY, bole_vfs_trace_create(disk, ignore_line, NULL, &wrapper), NULL);
+    bl_alloc_fail_at(UINT64_MAX, 0);
+    assert_null(wrapper);
+
+    assert_ok(bole_vfs_fault_create(disk, &plan, &wrapper), NULL);
+    assert_ok(wrapper->close(NULL, &error), &error);
+    bole_file *file = open_file(wrapper, "file");
+    write_at(file, 0, "0123456789", 10);
+    plan.half = true; /* of one byte nothing is the half */
+    plan.at = plan.calls;
+    refused(EIO, wrapper->write(file, 0, "x", 1, &error), &error);
+    plan.at = plan.calls;
+    refused(EIO, wrapper->truncate(file, 3, &error), &error);
+    plan.at = plan.calls;
+    refused(EIO, wrapper->link(wrapper, "file", "other", &error), &error);
+    assert_false(is_there(disk, "other"));
+    void *map;
+    assert_ok(wrapper->truncate(file, 4096, &error), &error);
+    assert_ok(wrapper->map(file, 0, 4096, &map, &error), &error);
+    memcpy(map, "abcd", 4);
+    plan.at = plan.calls;
+    refused(EIO, wrapper->map_stored(file, map, 1, &error), &error);
+    uint8_t seen[10];
+    size_t got;
+    assert_ok(wrapper->read(file, 0, seen, 10, &got, &error), &error);
+    assert_memory_equal(seen, "0123456789", 10);
+    plan.at = plan.calls;
+    refused(EIO, wrapper->map_stored(file, map, 4, &error), &error);
+    assert_ok(wrapper->read(file, 0, seen, 10, &got, &error), &error);
+    assert_memory_equal(seen, "ab23456789", 10); /* the half of it */
+    assert_ok(wrapper->unmap(file, map, 4096, &error), &error);
+    close_file(file);
+    bole_vfs_destroy(wrapper);
+
+    /* Over a vfs that need not be told of stores. */
+    test_directory directory = test_directory_make();
+    bole_vfs *posix = bole_vfs_posix();
+    assert_null(posix->map_stored);
+    for (int traced = 0; traced < 2; traced++) {
+        void *second;
+        assert_ok(traced ? bole_vfs_trace_create(posix, ignore_line, NULL, &wrapper)
+                         : bole_vfs_fault_create(posix, &plan, &wrapper),
+                  NULL);
+        file = open_file(wrapper, test_path(&directory, "file"));
+        assert_ok(wrapper->truncate(file, 4096, &error), &error);
+        assert_ok(wrapper->map(file, 0, 4096, &map, &error), &error);
+        assert_ok(wrapper->map(file, 0, 4096, &second, &error), &error);
+        assert_ok(wrapper->map_stored(file, map, 4, &error), &error);
+        if (!traced) {
+            plan.at = plan.calls;
+            refused(EIO, wrapper->map_stored(file, map, 4, &error), &error);
+        }
+        assert_ok(wrapper->unmap(file, map, 4096, &error), &error); /* the older one */
+        assert_ok(wrapper->unmap(file, second, 4096, &error), &error);
+        close_file(file);
+        bole_vfs_destroy(wrapper);
+    }
+    bole_vfs_destroy(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -685,6 +992,12 @@ int main(void)
         cmocka_unit_test(the_nth_call_fails_as_planned),
         cmocka_unit_test(a_sync_that_succeeds_after_one_that_failed_proves_nothing),
         cmocka_unit_test(a_trace_tells_every_change_in_order),
+        cmocka_unit_test(names_that_cannot_be_are_refused),
+        cmocka_unit_test(maps_that_cannot_be_are_refused),
+        cmocka_unit_test(a_lock_goes_where_it_was_taken),
+        cmocka_unit_test(a_file_without_memory_stays_whole),
+        cmocka_unit_test(a_cut_of_anything_without_memory_is_a_status),
+        cmocka_unit_test(wrappers_pass_on_what_they_do_not_change),
     };
     return cmocka_run_group_tests_name("vfs memory, fault, trace", tests, NULL, NULL);
 }
