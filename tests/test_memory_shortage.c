@@ -11,8 +11,8 @@
 
 enum { KEYS = 60, MORE_RUNS = 29 };
 
-/* Stores of the same contents: as it comes; values apart, and checksums of entries; more runs than an iterator has places
- * for; all in one run that everybody sees whole. */
+/* Stores of the same contents: as it comes; values apart, and checksums of entries; more runs than an iterator has
+ * places for; all in one run that everybody sees whole. */
 typedef enum shape { USUAL, APART, MANY_RUNS, COMPACTED, SHAPES } shape;
 static shape made_as;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_value_pointers.c -- pointers to values that lead nowhere, or to the value of another key: each way to read, merge
- * and verify says so, and none shows what stands there. */
+/* test_value_pointers.c -- pointers to values that lead nowhere, or to the value of another key: each way to read,
+ * merge and verify says so, and none shows what stands there. */
 #include "test.h"
 
 #include <bole/bole_inspect.h>
