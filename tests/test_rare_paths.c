@@ -1127,6 +1127,55 @@ static void a_later_log_proves_that_a_torn_one_was_whole(void **state)
     fails.segment_bytes_max = 0;
 }
 
+/* Records whose checksums are right and that this version does not know: they are refused, and the log is named. */
+static void a_log_with_records_that_no_store_writes_is_refused(void **state)
+{
+    world *w = *state;
+    static const struct {
+        uint8_t payload[8];
+        size_t size;
+        bole_status wanted;
+        const char *part;
+    } records[] = {
+        { { BL_RECORD_BATCH, BL_KIND_PUT, 77, 1, 'k', 1, 'v' }, 7, BOLE_CORRUPT, "table 77" },
+        { { BL_RECORD_BATCH, BL_KIND_MERGE, 0, 1, 'k', 1, 'v' }, 7, BOLE_UNSUPPORTED, "newer version" },
+        { { BL_RECORD_BATCH, 200 }, 2, BOLE_CORRUPT, "no operation of a batch" },
+        { { BL_RECORD_BATCH, BL_KIND_PUT, 0, 9, 'k' }, 5, BOLE_CORRUPT, "no operation of a batch" },
+        { { BL_RECORD_BATCH, BL_KIND_PUT, 0, 1, 'k', 1, 'v' }, 7, BOLE_OK, "" },
+    };
+    for (size_t i = 0; i < sizeof records / sizeof records[0]; i++) {
+        char name[16];
+        bole_db *db, *other;
+        bole_vfs *survived;
+        snprintf(name, sizeof name, "other%zu", i);
+        assert_ok(bole_open(name, &w->options, &db, &w->error), &w->error);
+        put(db, "a", "1");
+        bl_commit_lock(db);
+        uint64_t position;
+        uint8_t *payload = bl_log_reserve(db->log, records[i].size, &position);
+        assert_non_null(payload);
+        memcpy(payload, records[i].payload, records[i].size);
+        bl_log_finish(db->log, payload, records[i].size, position, 0);
+        assert_ok(bl_log_publish(db->log, &w->error), &w->error);
+        bl_commit_unlock(db);
+        assert_ok(bole_vfs_memory_crash(w->disk, BOLE_CRASH_KEEP_ALL, 1, &survived), NULL);
+        bole_options options = w->options;
+        options.vfs = survived;
+        bole_status status = bole_open(name, &options, &other, &w->error);
+        if (records[i].wanted == BOLE_OK) {
+            assert_ok(status, &w->error);
+            assert_value(other, NULL, "a", "1");
+            assert_value(other, NULL, "k", "v");
+            assert_ok(bole_close(other, &w->error), &w->error);
+        } else {
+            assert_non_null(strstr(w->error.message, ".log"));
+            refused(w, records[i].wanted, status, records[i].part);
+        }
+        assert_ok(bole_close(db, &w->error), &w->error);
+        bole_vfs_destroy(survived);
+    }
+}
+
 /* ---- names and sizes ---- */
 
 /* Well-formed byte sequences, as the Unicode standard lists them (table 3-7). */
@@ -1286,6 +1335,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test(a_sync_that_gathers_others_stops_at_a_failed_log),
         cmocka_unit_test_setup_teardown(a_later_log_proves_that_a_torn_one_was_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_log_with_records_that_no_store_writes_is_refused, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_table_name_is_utf8, set_up, tear_down),
         cmocka_unit_test_setup_teardown(statistics_have_a_size, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_batch_belongs_to_the_store_of_its_tables, set_up, tear_down),

@@ -226,6 +226,79 @@ static void the_newest_manifest_that_can_be_read_counts(void **state)
     bole_vfs_destroy(disk);
 }
 
+static uint64_t append_put(bl_write_ahead_log *log, uint32_t table, const char *key, uint64_t synced);
+static bl_write_ahead_log *make_file_of_log(bole_vfs *disk, uint64_t number, uint64_t start, bl_id of_store,
+                                            uint64_t synced);
+
+/* Goal: of two tables that had one name, the drop between being lost, the newer keeps it. */
+static void the_newer_of_two_tables_keeps_the_name(void **state)
+{
+    (void)state;
+    bole_vfs *disk = empty_store();
+    bl_table_description made[] = {
+        { .number = 0, .name = "default", .comparator_name = "bole.bytes" },
+        { .number = 1, .name = "trees", .comparator_name = "bole.bytes", .position = 1 },
+        { .number = 2, .name = "trees", .comparator_name = "bole.bytes", .position = 2 },
+    };
+    bl_write_ahead_log *log = make_file_of_log(disk, 20, 0, store_id, 0);
+    append_put(log, 1, "a", 0);
+    append_put(log, 2, "b", 0);
+    append_put(log, 2, "c", 0);
+    bl_log_description named = make_log(20, 0);
+    named.id = bl_log_id(log);
+    bl_log_close(log);
+    const bl_version_edit edits[] = {
+        { .snapshot = true,
+          .tables_created = made,
+          .tables_created_count = 2,
+          .logs_added = &named,
+          .logs_added_count = 1,
+          .next_file_number = 100,
+          .next_table_number = 3 },
+        { .tables_created = made + 2, .tables_created_count = 1 },
+    };
+    write_manifest(disk, 1, edits, 2, true);
+    bole_repair_report report;
+    bole_options options = damage_options(disk);
+    assert_ok(dry(disk, &report), &error);
+    assert_said("another table of this name is newer");
+    assert_int_equal(report.entries, 3);
+    every_allocation_may_fail(disk);
+    assert_ok(bole_repair(DAMAGE_STORE, "mended", &options, 0, NULL, NULL, &report, &error), &error);
+    bole_db *db;
+    assert_ok(bole_open("mended", &options, &db, &error), &error);
+    for (int i = 0; i < 2; i++) {
+        bole_table *table;
+        bole_read_options from = BOLE_READ_OPTIONS_INIT;
+        assert_ok(bole_table_open(db, i == 0 ? "trees" : "salvaged-table-1", &table, &error), &error);
+        from.table = table;
+        assert_status(i == 0 ? BOLE_NOT_FOUND : BOLE_OK, bole_exists(db, &from, BOLE_STR("a")), NULL);
+        assert_status(i == 0 ? BOLE_OK : BOLE_NOT_FOUND, bole_exists(db, &from, BOLE_STR("b")), NULL);
+        bole_table_close(table);
+    }
+    assert_ok(bole_close(db, &error), &error);
+    bole_vfs_destroy(disk);
+}
+
+/* Goal: what cannot be asked of a repair. */
+static void arguments_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    bole_vfs *disk = empty_store();
+    bole_options options = damage_options(disk);
+    bole_repair_report report;
+    assert_status(BOLE_INVALID, bole_repair(NULL, "new", &options, 0, NULL, NULL, &report, &error), &error);
+    assert_status(BOLE_INVALID, bole_repair("", "new", &options, 0, NULL, NULL, &report, NULL), NULL);
+    assert_status(BOLE_INVALID, bole_repair(DAMAGE_STORE, "", &options, 0, NULL, NULL, &report, &error),
+                  &error);
+    options.size++;
+    assert_status(BOLE_INVALID, bole_repair(DAMAGE_STORE, "new", &options, 0, NULL, NULL, &report, &error),
+                  &error);
+    assert_status(BOLE_NO_STORE,
+                  bole_repair("/nowhere/at/all", "/nowhere/new", NULL, 0, NULL, NULL, NULL, &error), &error);
+    bole_vfs_destroy(disk);
+}
+
 /* ---- files that are nothing ---- */
 
 /* Goal: a directory full of names, and nothing behind them. */
@@ -471,6 +544,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(edits_are_facts),
         cmocka_unit_test(the_newest_manifest_that_can_be_read_counts),
+        cmocka_unit_test(the_newer_of_two_tables_keeps_the_name),
+        cmocka_unit_test(arguments_that_cannot_be_are_refused),
         cmocka_unit_test(files_that_are_nothing_are_told),
         cmocka_unit_test(logs_speak_for_themselves),
         cmocka_unit_test(a_torn_log_ends_the_next_unless_that_was_synced),

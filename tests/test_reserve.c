@@ -333,6 +333,39 @@ static void a_table_is_dropped_on_a_full_disk(void **state)
     assert_ok(bole_table_drop(f->db, "second", &f->error), &f->error);
 }
 
+/* A drop whose edit finds no room in the manifest has the reserve's. Method: tables are dropped one after the other,
+ * until an edit needs another page. */
+static void a_drop_has_the_room_of_the_reserve(void **state)
+{
+    enum { TABLES = 150 };
+    fixture *f = *state;
+    char name[16];
+    open_store(f, 0);
+    for (uint32_t i = 0; i < TABLES; i++) {
+        bole_table *table;
+        snprintf(name, sizeof name, "table%u", i);
+        assert_ok(bole_table_create(f->db, name, NULL, &table, &f->error), &f->error);
+        bole_table_close(table);
+    }
+    assert_ok(put(f, 0), &f->error);
+    assert_ok(bole_flush(f->db, &f->error), &f->error);
+    wait_until_kept(f, true);
+    bole_vfs_memory_capacity(f->disk, used_bytes(f));
+    for (uint32_t i = 0; i < TABLES; i++) {
+        snprintf(name, sizeof name, "table%u", i);
+        assert_ok(bole_table_drop(f->db, name, &f->error), &f->error);
+    }
+    assert_true(stats_of(f).reserve_spent > 0);
+    bole_vfs_memory_capacity(f->disk, UINT64_MAX);
+    close_store(f);
+    open_store(f, 0);
+    for (uint32_t i = 0; i < TABLES; i++) {
+        bole_table *table;
+        snprintf(name, sizeof name, "table%u", i);
+        assert_status(BOLE_NOT_FOUND, bole_table_open(f->db, name, &table, NULL), NULL);
+    }
+}
+
 /* The power goes while the reserve is in use, in each mode: all that was durable is there, and the store goes on. */
 static void a_power_cut_while_it_is_spent(void **state)
 {
@@ -403,6 +436,7 @@ int main(void)
         TEST(without_a_reserve_deletes_fail_too),
         TEST(deletes_and_a_merge_make_room),
         TEST(a_table_is_dropped_on_a_full_disk),
+        TEST(a_drop_has_the_room_of_the_reserve),
         TEST(a_power_cut_while_it_is_spent),
         TEST(a_reserve_that_cannot_be_made),
     };

@@ -35,10 +35,10 @@ static const bl_run *find_run(const bl_version_table *table, const struct bl_pic
 {
     bl_assert(part->level < BOLE_LEVELS_MAX);
     const bl_level *level = &table->levels[part->level];
-    for (uint32_t i = 0; i < level->run_count; i++)
-        if (level->runs[i].number == part->run)
-            return &level->runs[i];
-    return NULL;
+    uint32_t i = 0;
+    while (level->runs[i].number != part->run)
+        bl_assert(++i < level->run_count); /* a pick names a run of its version */
+    return &level->runs[i];
 }
 
 static void inputs_deinit(inputs *in)

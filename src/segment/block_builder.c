@@ -56,12 +56,6 @@ void bl_block_builder_deinit(bl_block_builder *builder)
     *builder = (bl_block_builder){ 0 };
 }
 
-bole_slice bl_block_builder_first_key(const bl_block_builder *builder)
-{
-    bl_assert(builder->shape.count > 0);
-    return key_of(builder, 0);
-}
-
 bole_slice bl_block_builder_last_key(const bl_block_builder *builder)
 {
     bl_assert(builder->has_last);

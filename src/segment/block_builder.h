@@ -70,9 +70,8 @@ static inline uint32_t bl_block_builder_count(const bl_block_builder *builder)
 }
 /* Bytes of the frame (header + raw) if it were finished now; 0 when empty. */
 size_t bl_block_builder_size(const bl_block_builder *builder);
-/* First and last key of the block being gathered; good until the next add or finish. */
-bole_slice bl_block_builder_first_key(const bl_block_builder *builder);
-bole_slice bl_block_builder_last_key(const bl_block_builder *builder); /* also good right after a finish */
+/* The key that was added last; good until the next add, also right after a finish. */
+bole_slice bl_block_builder_last_key(const bl_block_builder *builder);
 /* Write the frame, not compressed and without its checksum (bl_block_seal), into `frame` of
  * bl_block_builder_size bytes; the builder is empty afterwards. */
 void bl_block_builder_finish(bl_block_builder *builder, uint8_t *frame);

@@ -143,8 +143,6 @@ void bl_frame_cache_destroy(bl_frame_cache *cache)
     bl_free(cache);
 }
 
-bl_memory_budget *bl_frame_cache_budget(bl_frame_cache *cache) { return cache->budget; }
-
 bl_load_queue *bl_frame_cache_queue(bl_frame_cache *cache, const void *of)
 {
     uint64_t mixed = (uint64_t)(uintptr_t)of * UINT64_C(0x9E3779B97F4A7C15);

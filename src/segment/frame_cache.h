@@ -179,7 +179,6 @@ typedef struct bl_load_queue {
     bl_condition done;
 } bl_load_queue;
 bl_load_queue *bl_frame_cache_queue(bl_frame_cache *cache, const void *of);
-bl_memory_budget *bl_frame_cache_budget(bl_frame_cache *cache);
 
 /* Counters: a thread adds to a line of its own (exact while at most BL_COUNT_STRIPES threads read at a time;
  * beyond that, threads that share a line may lose counts). The caller is inside an epoch, or was in one

@@ -72,25 +72,23 @@ static bole_status look(manifest_scan *scan, uint64_t offset, size_t size, const
 
 /* ---- Header ---- */
 
-/* What is the same in every format. Sets *size. */
-static bole_status check_frame(manifest_scan *scan, size_t *size)
+/* What is the same in every format. Shows the header. */
+static bole_status check_frame(manifest_scan *scan, const uint8_t **out, size_t *size)
 {
     const uint8_t *bytes;
     uint64_t file_bytes = scan->out->file_bytes;
     if (file_bytes < BL_MANIFEST_HEADER_BYTES)
         return bl_corrupt(scan->error, scan->path, 0, "the file has %llu bytes, less than a header",
                           (unsigned long long)file_bytes);
-    bole_status status = look(scan, 0, BL_MANIFEST_HEADER_BYTES, &bytes);
+    size_t most = file_bytes < HEADER_BYTES_MAX ? (size_t)file_bytes : HEADER_BYTES_MAX;
+    bole_status status = look(scan, 0, most, &bytes);
     if (status != BOLE_OK)
         return status;
     if (memcmp(bytes, BL_MANIFEST_MAGIC, 8) != 0)
         return bl_corrupt(scan->error, scan->path, 0, "this is not a manifest");
     uint32_t length = bl_get_u32(bytes + 12);
-    if (length < BL_MANIFEST_HEADER_BYTES || length > HEADER_BYTES_MAX || length > file_bytes)
+    if (length < BL_MANIFEST_HEADER_BYTES || length > most)
         return bl_corrupt(scan->error, scan->path, 12, "the header's length is out of range");
-    status = look(scan, 0, length, &bytes);
-    if (status != BOLE_OK)
-        return status;
     memcpy(scan->out->id.bytes, bytes + 24, BL_ID_BYTES);
     scan->seed = bl_checksum_seed(scan->out->id);
     if (bl_checksum(scan->seed, 0, bytes, length - 8) != bl_get_u64(bytes + length - 8))
@@ -105,17 +103,15 @@ static bole_status check_frame(manifest_scan *scan, size_t *size)
                        "%s asks for features (%016llx) that this version of bole does not have", scan->path,
                        (unsigned long long)bl_get_u64(bytes + 16));
     *size = length;
+    *out = bytes;
     return BOLE_OK;
 }
 
 static bole_status read_header(manifest_scan *scan)
 {
     size_t length = 0;
-    bole_status status = check_frame(scan, &length);
-    if (status != BOLE_OK)
-        return status;
-    const uint8_t *bytes;
-    status = look(scan, 0, length, &bytes);
+    const uint8_t *bytes = NULL;
+    bole_status status = check_frame(scan, &bytes, &length);
     if (status != BOLE_OK)
         return status;
     bl_manifest_scanned *out = scan->out;
