@@ -92,6 +92,23 @@ static void damaged_input_is_corrupt(void **state)
     bl_compression_release();
 }
 
+/* No room, more bytes than a block ever has, no compression: it does not get smaller, and is stored as it is. */
+static void what_cannot_be_compressed_is_left(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < 2; k++) {
+        bl_compressor *compressor;
+        uint8_t raw[1000] = { 0 }, out[1000];
+        assert_ok(bl_compressor_create(kinds[k], 0, &compressor, NULL), NULL);
+        assert_int_equal(bl_compress(compressor, raw, sizeof raw, out, 0), 0);
+        assert_int_equal(bl_compress(compressor, raw, (size_t)1 << 40, out, sizeof out), 0);
+        assert_true(bl_compress(compressor, raw, sizeof raw, out, sizeof out) > 0);
+        bl_compressor_destroy(compressor);
+    }
+    bl_compressor_destroy(NULL);
+    bl_compression_release();
+}
+
 /* Goal: kinds and levels that there are not are refused with their own statuses. */
 static void unknown_kinds_and_levels_are_refused(void **state)
 {
@@ -153,6 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_compressed_comes_back),
         cmocka_unit_test(damaged_input_is_corrupt),
+        cmocka_unit_test(what_cannot_be_compressed_is_left),
         cmocka_unit_test(unknown_kinds_and_levels_are_refused),
         cmocka_unit_test(every_failed_allocation_is_a_status),
     };

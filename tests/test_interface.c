@@ -363,6 +363,14 @@ static void settings_are_taken_as_text(void **state)
     assert_true(o.reserve_bytes == UINT64_MAX);
     assert_ok(bole_options_set(&o, "entry_checksums", "on", &f->error), &f->error);
     assert_int_equal(o.entry_checksums, 1);
+    assert_ok(bole_options_set(&o, "entry_checksums", "off", &f->error), &f->error);
+    assert_int_equal(o.entry_checksums, UINT32_MAX);
+    assert_ok(bole_options_set(&o, "reserve_bytes", "1MiB", &f->error), &f->error);
+    assert_int_equal(o.reserve_bytes, 1 << 20);
+    assert_ok(bole_options_set(&o, "large_value_bytes", "64KiB", &f->error), &f->error);
+    assert_int_equal(o.large_value_bytes, 64 << 10);
+    assert_ok(bole_options_set(&o, "large_value_bytes", "0", &f->error), &f->error);
+    assert_true(o.large_value_bytes == UINT64_MAX);
     assert_ok(bole_options_set(&o, "scrub_rate", "off", &f->error), &f->error);
     assert_true(o.scrub_rate == UINT64_MAX);
     refused(f, BOLE_INVALID, bole_options_set(&o, "memory_limits", "1MiB", &f->error), "memory_limit");

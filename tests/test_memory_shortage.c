@@ -492,6 +492,12 @@ static void see(void *context, bole_slice value)
     ++*(int *)context;
 }
 
+static void see_one(void *context, size_t index, bole_slice value)
+{
+    assert_int_equal(index, 7);
+    see(context, value);
+}
+
 static bole_status through_the_interface(world *w)
 {
     bole_key_value_store *store = NULL;
@@ -510,6 +516,12 @@ static bole_status through_the_interface(world *w)
     if (status == BOLE_OK)
         status = methods->get(store, BOLE_STR("key004"), see, &seen, &w->error);
     assert_int_equal(seen, status == BOLE_OK);
+    bole_slice keys[20]; /* more than one group: at one moment */
+    for (int i = 0; i < 20; i++)
+        keys[i] = i == 7 ? text(key) : BOLE_STR("none");
+    if (status == BOLE_OK)
+        status = methods->get_many(store, keys, 20, see_one, &seen, &w->error);
+    assert_true(seen == 1 + (status == BOLE_OK) || status != BOLE_OK);
     bole_key_value_cursor *cursor = NULL;
     if (status == BOLE_OK)
         status = methods->cursor_open(store, &cursor, &w->error);

@@ -476,6 +476,46 @@ typedef struct racer {
     bl_job_node node;
 } racer;
 
+/* Who tries a lock that another holds does not get it, and does not wait. */
+typedef struct try_lock {
+    bl_mutex *mutex;
+    _Atomic int got; /* -1: not tried yet */
+    bl_job_node node;
+} try_lock;
+
+static void try_it(void *context)
+{
+    try_lock *attempt = context;
+    bool got = bl_mutex_try_lock(attempt->mutex);
+    if (got)
+        bl_mutex_unlock(attempt->mutex);
+    atomic_store(&attempt->got, got);
+}
+
+static void a_lock_is_tried_without_a_wait(void **state)
+{
+    (void)state;
+    for (int held = 0; held < 2; held++) {
+        bl_scheduler *scheduler;
+        bl_mutex mutex;
+        bole_error error = BOLE_ERROR_INIT;
+        try_lock attempt = { .mutex = &mutex, .got = -1, .node = { .run = try_it, .context = &attempt } };
+        assert_ok(bl_scheduler_create(1, &scheduler, &error), &error);
+        assert_false(bl_scheduler_simulation_active(scheduler));
+        bl_mutex_init(&mutex, scheduler);
+        if (held)
+            bl_mutex_lock(&mutex);
+        bl_scheduler_submit(scheduler, BL_PRIORITY_HIGH, &attempt.node);
+        while (atomic_load(&attempt.got) == -1)
+            bl_yield(scheduler);
+        assert_int_equal(attempt.got, !held);
+        if (held)
+            bl_mutex_unlock(&mutex);
+        bl_scheduler_destroy(scheduler);
+        bl_mutex_deinit(&mutex);
+    }
+}
+
 static void add_without_lock(void *context)
 {
     racer *self = context;
@@ -652,6 +692,7 @@ int main(void)
         cmocka_unit_test(background_threads_are_nice_and_take_no_signals),
         cmocka_unit_test(wrong_numbers_of_threads_and_no_memory_are_told),
         cmocka_unit_test(a_forked_child_can_destroy_what_it_inherited),
+        cmocka_unit_test(a_lock_is_tried_without_a_wait),
         cmocka_unit_test(a_seed_decides_the_order_in_simulation),
         cmocka_unit_test_setup_teardown(time_passes_when_all_wait_in_simulation, set_up_simulation,
                                         tear_down),

@@ -701,6 +701,60 @@ static void a_read_only_open_beside_a_writer_finds_a_whole_state(void **state)
     bole_vfs_destroy(disk);
 }
 
+/* What a reader looks at again may be gone, of another store, or not be read: it is told, and never taken for unchanged. */
+static void a_second_look_that_fails_is_told(void **state)
+{
+    (void)state;
+    bole_vfs *disk = disk_make(11), *failing;
+    bole_error error = BOLE_ERROR_INIT;
+    bole_fault_plan plan = { .at = UINT64_MAX, .count = 1, .system_errno = 5 };
+    assert_ok(bole_vfs_fault_create(disk, &plan, &failing), NULL);
+    bl_version_set_parameters parameters = set_parameters(failing);
+    bl_version_set *set, *view;
+    assert_ok(bl_version_set_create(&parameters, &set, &error), &error);
+    bl_version_set_parameters reading = parameters;
+    bl_segment_environment environment = world.environment;
+    reading.environment = &environment;
+    environment.read_only = reading.read_only = true;
+    assert_ok(bl_version_set_recover(&reading, &view, &error), &error);
+    bool changed;
+    uint64_t failed = 0;
+    for (uint64_t at = 0, more = 1; more != 0; at++) {
+        plan.failed = 0;
+        plan.at = plan.calls + at;
+        bole_status status = bl_version_set_look_again(view, &changed, &error);
+        more = plan.failed;
+        plan.at = UINT64_MAX;
+        failed += more;
+        assert_status(more != 0 ? BOLE_IO : BOLE_OK, status, &error);
+        assert_true(status == BOLE_OK ? !changed : true);
+    }
+    assert_true(failed >= 6);
+    bl_current current, changing;
+    bool renamed;
+    char path[BL_PATH_BYTES_MAX];
+    assert_ok(bl_current_read(disk, STORE_DIRECTORY, &current, &error), &error);
+    changing = current;
+    changing.store_id.bytes[0] ^= 1;
+    assert_ok(bl_current_write(disk, STORE_DIRECTORY, &changing, &renamed, &error), &error);
+    assert_status(BOLE_CORRUPT, bl_version_set_look_again(view, &changed, &error), &error);
+    changing = current;
+    changing.manifest_id
+        .bytes[0] ^= 1; /* as a writer does that begins a new one with the number of an old one */
+    assert_ok(bl_current_write(disk, STORE_DIRECTORY, &changing, &renamed, &error), &error);
+    assert_ok(bl_version_set_look_again(view, &changed, &error), &error);
+    assert_true(changed);
+    assert_ok(bl_current_write(disk, STORE_DIRECTORY, &current, &renamed, &error), &error);
+    bl_store_path(path, STORE_DIRECTORY, BL_FILE_MANIFEST, current.manifest_number);
+    assert_ok(disk->remove(disk, path, &error), &error);
+    assert_ok(bl_version_set_look_again(view, &changed, &error), &error);
+    assert_true(changed);
+    bl_version_set_destroy(view);
+    bl_version_set_destroy(set);
+    bole_vfs_destroy(failing);
+    bole_vfs_destroy(disk);
+}
+
 /* ---- Exports ---- */
 
 /* Goal: an export is a store of its own: same tables, segments and numbers, its own id and log; CURRENT comes
@@ -794,6 +848,7 @@ int main(void)
 #endif
         cmocka_unit_test(edits_take_turns_and_readers_are_safe_in_an_epoch),
         cmocka_unit_test(a_read_only_open_beside_a_writer_finds_a_whole_state),
+        cmocka_unit_test(a_second_look_that_fails_is_told),
         cmocka_unit_test(an_export_is_a_store_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, end_world);

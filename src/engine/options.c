@@ -4,8 +4,9 @@
 
 #include "base/status.h"
 
-/* The number that the field holds for a value of the setting: the inverse of what open reads from the options. */
-static void store(bole_options *options, bl_setting setting, uint64_t value)
+/* The number that the field holds for a value of the setting: the inverse of what open reads from the options. False:
+ * the setting has no field. */
+static bool store(bole_options *options, bl_setting setting, uint64_t value)
 {
     switch (setting) {
     case BL_SETTING_MEMORY_LIMIT: options->memory_limit = value; break;
@@ -35,8 +36,9 @@ static void store(bole_options *options, bl_setting setting, uint64_t value)
     case BL_SETTING_ENTRY_CHECKSUMS: options->entry_checksums = value == 0 ? UINT32_MAX : 1; break;
     case BL_SETTING_LOG_LEVEL: options->log_level = (bole_log_level)value; break;
     case BL_SETTING_EVENTS_BYTES:
-    case BL_SETTINGS: break;
+    case BL_SETTINGS: return false;
     }
+    return true;
 }
 
 BOLE_API bole_status bole_options_set(bole_options *options, const char *name, const char *value,
@@ -51,8 +53,7 @@ BOLE_API bole_status bole_options_set(bole_options *options, const char *name, c
     if (status != BOLE_OK)
         return status;
     bl_setting setting = bl_config_find(name);
-    if (setting == BL_SETTING_EVENTS_BYTES)
+    if (!store(options, setting, config.asked[setting]))
         return bl_fail(error, BOLE_INVALID, "%s has no field in bole_options: set it in bole.conf", name);
-    store(options, setting, config.asked[setting]);
     return BOLE_OK;
 }

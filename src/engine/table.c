@@ -105,8 +105,7 @@ static bole_status begin_change(bole_db *db, bole_error *error)
     bole_status status = BOLE_OK;
     if (db->log_failed)
         status = bl_rotate(db, 0, error);
-    if (status == BOLE_OK && !db->writing)
-        status = bl_begin_writing(db, error);
+    bl_assert(status != BOLE_OK || db->writing); /* the sync saw to that */
     if (status == BOLE_OK && db->failed)
         status = bl_fail(error, BOLE_FAILED, "store %s refuses writes after an earlier failure", db->path);
     return status;
