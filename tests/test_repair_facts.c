@@ -511,6 +511,56 @@ static void logs_speak_for_themselves(void **state)
     bole_vfs_destroy(disk);
 }
 
+/* Goal: a log whose records segments hold, or what came after them, brings nothing back. Method: the log that a flush
+ * removed is there again, and the manifest is lost. */
+static void a_log_that_was_flushed_is_not_used(void **state)
+{
+    (void)state;
+    bole_vfs *disk, *before;
+    bole_db *db;
+    damage_files files, old;
+    bole_repair_report report;
+    error = (bole_error)BOLE_ERROR_INIT;
+    assert_ok(bole_vfs_memory_create(1, &disk), NULL);
+    bole_options options = damage_options(disk);
+    options.flags = BOLE_CREATE;
+    assert_ok(bole_open(DAMAGE_STORE, &options, &db, &error), &error);
+    assert_ok(bole_put(db, NULL, BOLE_STR("a"), BOLE_STR("1")), NULL);
+    assert_ok(bole_delete(db, NULL, BOLE_STR("a")), NULL);
+    assert_ok(bole_put(db, NULL, BOLE_STR("b"), BOLE_STR("1")), NULL);
+    assert_ok(bole_vfs_memory_crash(disk, BOLE_CRASH_KEEP_ALL, 1, &before), NULL);
+    assert_ok(bole_flush(db, &error), &error);
+    assert_ok(bole_put(db, NULL, BOLE_STR("c"), BOLE_STR("1")), NULL); /* and what came after it */
+    assert_ok(bole_flush(db, &error), &error);
+    assert_ok(bole_close(db, &error), &error);
+    damage_files_read(before, &old);
+    damage_files_read(disk, &files);
+    uint32_t back = 0;
+    for (uint32_t i = 0; i < old.count; i++) {
+        bool is_there = old.file[i].kind != BL_FILE_LOG;
+        for (uint32_t j = 0; j < files.count; j++)
+            is_there = is_there || strcmp(files.file[j].name, old.file[i].name) == 0;
+        if (!is_there)
+            damage_write_file(disk, old.file[i].name, old.file[i].bytes, old.file[i].size);
+        back += !is_there;
+    }
+    assert_int_equal(back, 1);
+    for (uint32_t i = 0; i < files.count; i++) {
+        char path[128];
+        snprintf(path, sizeof path, DAMAGE_STORE "/%s", files.file[i].name);
+        if (files.file[i].kind == BL_FILE_MANIFEST || files.file[i].kind == BL_FILE_CURRENT)
+            assert_ok(disk->remove(disk, path, &error), &error);
+    }
+    assert_ok(dry(disk, &report), &error);
+    assert_said("segments hold what came after it");
+    assert_int_equal(report.entries, 2);
+    every_allocation_may_fail(disk);
+    damage_files_free(&files);
+    damage_files_free(&old);
+    bole_vfs_destroy(before);
+    bole_vfs_destroy(disk);
+}
+
 /* Goal: what stands behind a torn end counts when it says that it was synced, and not otherwise. */
 static void a_torn_log_ends_the_next_unless_that_was_synced(void **state)
 {
@@ -548,6 +598,7 @@ int main(void)
         cmocka_unit_test(arguments_that_cannot_be_are_refused),
         cmocka_unit_test(files_that_are_nothing_are_told),
         cmocka_unit_test(logs_speak_for_themselves),
+        cmocka_unit_test(a_log_that_was_flushed_is_not_used),
         cmocka_unit_test(a_torn_log_ends_the_next_unless_that_was_synced),
         cmocka_unit_test(what_a_newer_version_wrote_is_left_alone),
     };

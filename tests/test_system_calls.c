@@ -26,6 +26,8 @@
 #include <time.h>
 
 #include "base/sanitizer.h"
+#include "core/write_batch.h"
+#include "log/write_ahead_log.h"
 #include "platform/epoch.h"
 #include "platform/map_guard.h"
 #include "platform/page_arena.h"
@@ -960,6 +962,107 @@ static void bus_errors_that_are_not_ours_go_where_they_went(void **state)
 #endif
 }
 
+/* ---- logs in a map that fails ---- */
+
+static bl_write_ahead_log *make_log(bole_vfs *vfs, uint64_t number)
+{
+    bole_error error = BOLE_ERROR_INIT;
+    bl_log_parameters parameters = { .vfs = vfs,
+                                     .directory = directory.path,
+                                     .number = number,
+                                     .store_id = { { 1 } },
+                                     .bytes = 1 << 20,
+                                     .way = BL_LOG_MAPPED };
+    bl_write_ahead_log *log;
+    assert_ok(bl_log_create(&parameters, &log, &error), &error);
+    bl_log_activate(log);
+    return log;
+}
+
+static void append(bl_write_ahead_log *log, size_t size)
+{
+    uint64_t position;
+    uint8_t *payload = bl_log_reserve(log, size, &position);
+    assert_non_null(payload);
+    memset(payload, BL_RECORD_BATCH, size);
+    bl_log_finish(log, payload, size, position, 0);
+}
+
+/* A file system that keeps no shared map, and a process that cannot guard one: the log is written. */
+static void a_log_is_written_where_it_cannot_be_mapped(void **state)
+{
+    (void)state;
+    other_kind = NFS_SUPER_MAGIC;
+    bl_write_ahead_log *log = make_log(posix, 1);
+    other_kind = 0;
+    assert_int_equal(bl_log_way_of(log), BL_LOG_WRITTEN);
+    append(log, 100);
+    assert_ok(bl_log_publish(log, NULL), NULL);
+    assert_ok(bl_log_sync(log, bl_log_end(log), NULL), NULL);
+    bl_log_close(log);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        other_kind = TMPFS_MAGIC; /* which can be mapped, wherever this test runs */
+        plan(CALL_SIGACTION, 0, 1000, EINVAL);
+        log = make_log(posix, 2);
+        bool good = bl_log_way_of(log) == BL_LOG_WRITTEN;
+        append(log, 100);
+        good = good && bl_log_publish(log, NULL) == BOLE_OK;
+        bl_log_close(log);
+        _exit(good ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+#if !defined(BL_ADDRESS_SANITIZER) && !defined(BL_THREAD_SANITIZER)
+static bl_write_ahead_log *failing_log;
+
+static void lose_the_file(bl_write_ahead_log *log) { assert_int_equal(truncate(bl_log_path(log), 8192), 0); }
+
+/* Its map fails while it is synced: another thread appended. */
+static bole_status sync_and_lose(bole_file *file, bole_error *error)
+{
+    bole_status status = posix->sync(file, error);
+    lose_the_file(failing_log);
+    append(failing_log, 50000);
+    return status;
+}
+
+/* What may not be in the file is not called synced, wherever the map's failure is seen. */
+static void a_log_whose_map_fails_is_never_synced_again(void **state)
+{
+    (void)state;
+    for (int during = 0; during < 2; during++) {
+        bole_error error = BOLE_ERROR_INIT;
+        bole_vfs vfs = *posix;
+        other_kind = TMPFS_MAGIC; /* which can be mapped, wherever this test runs */
+        bl_write_ahead_log *log = failing_log = make_log(&vfs, 10 + (uint64_t)during);
+        other_kind = 0;
+        assert_int_equal(bl_log_way_of(log), BL_LOG_MAPPED);
+        append(log, 100);
+        assert_ok(bl_log_publish(log, &error), &error);
+        uint64_t published = bl_log_published(log);
+        if (!during) {
+            lose_the_file(log);
+            append(log, 50000);
+            assert_false(bl_log_touch_ahead(log));
+        } else {
+            vfs.sync = sync_and_lose;
+        }
+        told(BOLE_IO, 0, "map", bl_log_sync(log, published, &error), &error);
+        assert_true(bl_log_synced(log) < published);
+        assert_int_equal(bl_log_state_of(log), BL_LOG_FAILED);
+        assert_status(BOLE_IO, bl_log_sync(log, published, &error), &error);
+        assert_status(BOLE_IO, bl_log_publish(log, &error), &error);
+        bl_log_close(log);
+    }
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -984,6 +1087,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_process_without_a_limit_of_files_has_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_sleep_that_is_interrupted_goes_on, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_fails_with_maps_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_log_is_written_where_it_cannot_be_mapped, set_up, tear_down),
+#if !defined(BL_ADDRESS_SANITIZER) && !defined(BL_THREAD_SANITIZER)
+        cmocka_unit_test_setup_teardown(a_log_whose_map_fails_is_never_synced_again, set_up, tear_down),
+#endif
     };
     return cmocka_run_group_tests_name("system_calls", tests, NULL, NULL);
 }

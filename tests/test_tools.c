@@ -6,6 +6,7 @@
 #include <bole/bole_inspect.h>
 
 #include "base/alloc.h"
+#include "engine/log_structured_store.h"
 
 typedef struct fixture {
     bole_vfs *disk;
@@ -417,6 +418,79 @@ static void a_verification_that_cannot_be_done_finds_no_problem(void **state)
     assert_ok(bole_table_open(f->db, "second", &f->second, &f->error), &f->error);
 }
 
+static bool find_text(void *context, const char *text)
+{
+    const char **wanted = context;
+    wanted[1] = strstr(text, wanted[0]) != NULL ? text : wanted[1];
+    return true;
+}
+
+/* Goal: long keys are cut, records that are no operations are told, and a file is found by its name alone. */
+static void a_dump_shows_what_it_can(void **state)
+{
+    fixture *f = *state;
+    static char key[300];
+    bole_db *db;
+    bole_options options = f->options;
+    bole_error error = BOLE_ERROR_INIT;
+    test_directory directory = test_directory_make();
+    options.vfs = NULL;
+    options.simulation_seed = 0;
+    options.flags = BOLE_CREATE;
+    memset(key, 'k', sizeof key);
+    assert_ok(bole_open(test_path(&directory, "store"), &options, &db, &error), &error);
+    assert_ok(bole_put(db, NULL, BOLE_SLICE(key, sizeof key), BOLE_STR("1")), NULL);
+    char here[1000];
+    assert_non_null(getcwd(here, sizeof here));
+    assert_int_equal(chdir(test_path(&directory, "store")), 0);
+    const char *current[] = { "manifest", NULL }, *cut[] = { "kkkk...", NULL },
+               *strange[] = { "is no operation", NULL };
+    bole_status status = bole_inspect_dump(NULL, "CURRENT", find_text, current, &error);
+    assert_int_equal(chdir(here), 0);
+    assert_ok(status, &error);
+    assert_non_null(current[1]);
+    bl_commit_lock(db);
+    uint64_t position;
+    uint8_t *payload = bl_log_reserve(db->log, 2, &position);
+    payload[0] = BL_RECORD_BATCH, payload[1] = 200;
+    bl_log_finish(db->log, payload, 2, position, 0);
+    assert_ok(bl_log_publish(db->log, &error), &error);
+    bl_commit_unlock(db);
+    const char *path = bl_log_path(db->log);
+    assert_ok(bole_inspect_dump(bole_vfs_posix(), path, find_text, cut, &error), &error);
+    assert_non_null(cut[1]);
+    assert_ok(bole_inspect_dump(NULL, path, find_text, strange, &error), &error);
+    assert_non_null(strange[1]);
+    assert_ok(bole_close(db, &error), &error);
+}
+
+static bool note_verdict(void *context, const bole_inspect_probe *probe)
+{
+    const char **wanted = context;
+    wanted[1] = strcmp(probe->verdict, wanted[0]) == 0 ? probe->verdict : wanted[1];
+    return true;
+}
+
+/* Goal: a key that is not there, where no filter says so, is looked for and called absent. */
+static void a_key_that_is_absent_is_called_so(void **state)
+{
+    fixture *f = *state;
+    bole_db *db;
+    bole_options options = f->options;
+    const char *absent[] = { "absent", NULL }, *found[] = { "found", NULL };
+    options.flags = BOLE_CREATE;
+    options.filter_bits_per_key = UINT32_MAX;
+    assert_ok(bole_open("other", &options, &db, &f->error), &f->error);
+    assert_ok(bole_put(db, NULL, BOLE_STR("a"), BOLE_STR("1")), NULL);
+    assert_ok(bole_put(db, NULL, BOLE_STR("c"), BOLE_STR("1")), NULL);
+    assert_ok(bole_flush(db, &f->error), &f->error);
+    assert_ok(bole_inspect_get(db, NULL, BOLE_STR("b"), note_verdict, absent, &f->error), &f->error);
+    assert_non_null(absent[1]);
+    assert_ok(bole_inspect_get(db, NULL, BOLE_STR("c"), note_verdict, found, &f->error), &f->error);
+    assert_non_null(found[1]);
+    assert_ok(bole_close(db, &f->error), &f->error);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -429,6 +503,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_verification_that_cannot_be_done_finds_no_problem, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(verify_tells_each_problem, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_dump_shows_what_it_can, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_key_that_is_absent_is_called_so, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -701,7 +701,7 @@ static void a_read_only_open_beside_a_writer_finds_a_whole_state(void **state)
     bole_vfs_destroy(disk);
 }
 
-/* What a reader looks at again may be gone, of another store, or not be read: it is told, and never taken for unchanged. */
+/* What a reader looks at again may be gone, of another store, or unreadable: it is told, never taken for unchanged. */
 static void a_second_look_that_fails_is_told(void **state)
 {
     (void)state;
