@@ -137,6 +137,22 @@ void bl_merge_settle(bl_merge *merge)
     crown(merge, id);
 }
 
+uint32_t bl_merge_stretch_end(const bl_merge *merge, const bole_slice *upper)
+{
+    bl_cursor *current = merge->current;
+    bl_debug_assert(merge->forward && current->kind == BL_WINDOW_BLOCK);
+    uint32_t end = upper == NULL ? current->count : current->ops->window_bound(current, *upper);
+    for (uint32_t at = (merge->winner + merge->count) >> 1; at != 0; at >>= 1) {
+        const bl_merge_node *node = &merge->tree[at];
+        const bl_cursor *other = merge->cursors[node->cursor];
+        if (node->head != merge->bound || !other->valid) /* a higher head, a higher key */
+            continue;
+        uint32_t below = current->ops->window_bound(current, other->key);
+        end = below < end ? below : end;
+    }
+    return end;
+}
+
 /* Put every cursor but the current one on the other side of the current entry (MERGE-1). */
 static bool turn(bl_merge *merge)
 {

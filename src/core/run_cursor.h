@@ -37,8 +37,14 @@ typedef struct bl_cursor_ops {
     void (*next_window)(bl_cursor *cursor); /* to the first entry of the next window */
     void (*prev_window)(bl_cursor *cursor); /* to the last entry of the one before */
     void (*prepare_seek)(bl_cursor *cursor, bole_slice key); /* prefetch only; may be NULL */
+    /* In a BL_WINDOW_BLOCK: index of the first entry with key >= `key`, count when there is none. Moves nothing; NULL
+     * where no window is of that kind. */
+    uint32_t (*window_bound)(bl_cursor *cursor, bole_slice key);
     void (*close)(bl_cursor *cursor);       /* frees the cursor too */
 } bl_cursor_ops;
+
+/* What decoding may write behind a key. */
+enum { BL_CURSOR_KEY_SLACK = 16 };
 
 typedef enum bl_window_kind { BL_WINDOW_BLOCK, BL_WINDOW_ENTRIES } bl_window_kind;
 
@@ -57,11 +63,12 @@ struct bl_cursor {
     uint32_t head_offset;  /* set by the merge before the first seek: common prefix of its whole key range */
     /* BL_WINDOW_BLOCK */
     uint32_t prefix_bytes;
+    uint32_t stride;        /* bytes of each record, whose keys are of one size and values, too; 0: `offsets` tells */
     const void *heads;
     const void *offsets;
     const uint8_t *tags;    /* count x u64, NULL: every tag is BL_TAG(0, BL_KIND_PUT) */
     const uint8_t *records;
-    uint8_t *key_buffer;    /* at least prefix + 8 + the longest key rest of the block */
+    uint8_t *key_buffer;    /* room for the block's longest key and BL_CURSOR_KEY_SLACK more */
     /* BL_WINDOW_ENTRIES */
     const bl_entry *entries;
     /* all */
@@ -74,14 +81,41 @@ struct bl_cursor {
 /* Where record `index` of a block begins. */
 static inline const uint8_t *bl_cursor_record(const bl_cursor *cursor, uint32_t index)
 {
+    if (cursor->stride != 0)
+        return cursor->records + (size_t)cursor->stride * index;
     return cursor->records + (cursor->wide_offsets ? bl_get_u32((const uint8_t *)cursor->offsets + 4 * (size_t)index)
                                                    : bl_get_u16((const uint8_t *)cursor->offsets + 2 * (size_t)index));
 }
 
+/* The key of a block's entry behind the prefix: its head, and the tail that begins at `in`. Returns the tail's end. */
+static inline const uint8_t *bl_cursor_put_key(bl_cursor *cursor, uint32_t index, size_t rest, const uint8_t *in,
+                                               size_t value_bytes)
+{
+    uint8_t *out = cursor->key_buffer + cursor->prefix_bytes;
+    size_t width;
+    if (cursor->wide_heads) {
+        uint64_t head = __builtin_bswap64(bl_get_u64((const uint8_t *)cursor->heads + 8 * (size_t)index));
+        memcpy(out, &head, 8);
+        width = 8;
+    } else {
+        uint32_t head = __builtin_bswap32(bl_get_u32((const uint8_t *)cursor->heads + 4 * (size_t)index));
+        memcpy(out, &head, 4);
+        width = 4;
+    }
+    if (rest <= width)
+        return in;
+    size_t tail = rest - width;
+    if (__builtin_expect(tail <= BL_CURSOR_KEY_SLACK && tail + value_bytes >= BL_CURSOR_KEY_SLACK, 1))
+        memcpy(out + width, in, BL_CURSOR_KEY_SLACK); /* no call; what is too much is of the record, too */
+    else
+        memcpy(out + width, in, tail);
+    return in + tail;
+}
+
 /* Record of a block: varint rest (key bytes behind the block's prefix), varint value bytes, then the rest's bytes
  * that the head does not hold, then the value. The block's checksum was verified and its structure validated when
- * it was loaded, so decoding trusts it. */
-static inline void bl_cursor_decode(bl_cursor *cursor)
+ * it was loaded, so decoding trusts it. All but the head. */
+static inline void bl_cursor_decode_entry(bl_cursor *cursor)
 {
     if (cursor->kind == BL_WINDOW_ENTRIES) {
         const bl_entry *entry = &cursor->entries[cursor->index];
@@ -94,26 +128,37 @@ static inline void bl_cursor_decode(bl_cursor *cursor)
         uint64_t rest, value_bytes;
         in = bl_get_varint(in, in + BL_VARINT_BYTES_MAX, &rest);
         in = bl_get_varint(in, in + BL_VARINT_BYTES_MAX, &value_bytes);
-        uint8_t *out = cursor->key_buffer + cursor->prefix_bytes;
-        size_t width;
-        if (cursor->wide_heads) {
-            uint64_t head = __builtin_bswap64(bl_get_u64((const uint8_t *)cursor->heads + 8 * (size_t)i));
-            memcpy(out, &head, 8);
-            width = 8;
-        } else {
-            uint32_t head = __builtin_bswap32(bl_get_u32((const uint8_t *)cursor->heads + 4 * (size_t)i));
-            memcpy(out, &head, 4);
-            width = 4;
-        }
-        if (rest > width) {
-            memcpy(out + width, in, rest - width);
-            in += rest - width;
-        }
         cursor->key = bl_slice(cursor->key_buffer, cursor->prefix_bytes + rest);
-        cursor->value = bl_slice(in, value_bytes);
+        cursor->value = bl_slice(bl_cursor_put_key(cursor, i, rest, in, value_bytes), value_bytes);
         cursor->tag = cursor->tags == NULL ? BL_TAG(0, BL_KIND_PUT) : bl_get_u64(cursor->tags + 8 * (size_t)i);
     }
+}
+
+static inline void bl_cursor_decode(bl_cursor *cursor)
+{
+    bl_cursor_decode_entry(cursor);
     cursor->head = cursor->heads_off ? 0 : bl_head64(cursor->key.data, cursor->key.size, cursor->head_offset);
+}
+
+/* In a block, which must have a next entry: to that, all but its head. */
+static inline void bl_cursor_step(bl_cursor *cursor)
+{
+    cursor->index++;
+    if (__builtin_expect(cursor->stride == 0 || cursor->tags != NULL, 0)) {
+        bl_cursor_decode_entry(cursor);
+        return;
+    }
+    /* keys and values are as long as the one's before: the next tail lies where its value ends, behind two lengths */
+    size_t rest = cursor->key.size - cursor->prefix_bytes, width = cursor->wide_heads ? 8 : 4;
+    const uint8_t *in = (const uint8_t *)cursor->value.data + cursor->stride - (rest > width ? rest - width : 0);
+    cursor->value.data = bl_cursor_put_key(cursor, cursor->index, rest, in, cursor->value.size);
+}
+
+/* Is each entry of the window a put without a sequence? Then everybody sees it, nothing older lies below it, and its
+ * key is no other entry's. */
+static inline bool bl_cursor_is_plain(const bl_cursor *cursor)
+{
+    return cursor->kind == BL_WINDOW_BLOCK && cursor->tags == NULL;
 }
 
 /* In a block: is there a next entry, and has it another head behind the block's prefix? */

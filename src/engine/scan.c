@@ -4,8 +4,11 @@
  * The merge shows every version in internal order (key rising, newest first). The iterator shows, per key, the newest
  * version seen at its position, unless that is a tombstone. Forward, the shown entry is the merge's current one, in
  * place. Backward, versions come oldest first, so the candidate is copied and shown when the key changes; the merge
- * then stands before it. Over a single run whose entries all are plain puts (the last level after compaction) both
- * directions show in place: one inline step an entry.
+ * then stands before it. Over a single run whose entries all are plain puts (the last level after compaction) this
+ * direction shows in place, too.
+ * Most entries of a scan lie in the last level, whose blocks have no tags, and between two entries of the other sources
+ * there are many of them. Such a stretch is measured once, with a search of the block for the key at which the next
+ * source stands, and then walked without comparing anything: one inline step an entry.
  * Where the shown version is a pointer its value is fetched when the iterator comes to stand there, and held until it
  * moves: so a failure is a status, never a missing value.
  *
@@ -43,6 +46,10 @@ struct bole_iterator {
     bole_status status;
     bole_error *error;
     uint64_t skipped, steps;
+    /* Entries behind the shown one, in the window of the merge's current cursor, that are shown as they come: puts that
+     * everybody sees, each of another key, before whatever other sources have and within the bounds. */
+    uint32_t left;
+    bool stretch_known; /* `left` has been found out since the merge moved */
 };
 
 /* ---- making one ---- */
@@ -371,8 +378,15 @@ static bool settle_backward(bole_iterator *iterator)
     return end_here(iterator);
 }
 
+static inline void leave_stretch(bole_iterator *iterator)
+{
+    iterator->left = 0;
+    iterator->stretch_known = false;
+}
+
 static bool ready(bole_iterator *iterator)
 {
+    leave_stretch(iterator);
     if (!bl_db_is_ours(iterator->db))
         return fail_here(iterator, bl_forked(iterator->error));
     iterator->status = BOLE_OK;
@@ -453,12 +467,37 @@ BOLE_API bool bole_iterator_seek_for_prev(bole_iterator *iterator, bole_slice ke
     return settle_backward(iterator);
 }
 
+/* `left`, for the place where the merge stands. */
+static void find_stretch(bole_iterator *iterator)
+{
+    const bl_cursor *cursor = iterator->merge.current;
+    iterator->stretch_known = true;
+    if (!bl_cursor_is_plain(cursor) || cursor->heads_off || iterator->sequence == 0 ||
+        cursor->index + 1 >= cursor->count || cursor->head >= iterator->merge.bound)
+        return;
+    bole_slice upper = upper_of(iterator);
+    uint32_t end = bl_merge_stretch_end(&iterator->merge, iterator->has_upper ? &upper : NULL);
+    bl_debug_assert(end > cursor->index);
+    iterator->left = end - cursor->index - 1;
+}
+
+static inline bool step_in_stretch(bole_iterator *iterator)
+{
+    bl_cursor *cursor = iterator->merge.current;
+    iterator->left--;
+    iterator->steps++;
+    bl_cursor_step(cursor);
+    return true;
+}
+
 /* Forward: has the next entry surely another key than the current one? Another cursor that stands at the key, has its
  * head, too; in the current one the key may go on, unless that is a memtable's, which shows the newest version of each
  * key, or the next entry of its block has another head. */
 static inline bool next_is_other(const bl_merge *merge)
 {
     const bl_cursor *cursor = merge->current;
+    if (bl_cursor_is_plain(cursor))
+        return true;
     if (cursor->heads_off || cursor->head >= merge->bound)
         return false;
     return cursor->kind == BL_WINDOW_ENTRIES || bl_cursor_next_differs(cursor);
@@ -466,16 +505,18 @@ static inline bool next_is_other(const bl_merge *merge)
 
 BOLE_API bool bole_iterator_next(bole_iterator *iterator)
 {
+    if (bl_likely(iterator->left != 0))
+        return step_in_stretch(iterator);
     if (iterator->shows == SHOWN_NOTHING)
         return false;
-    iterator->steps++;
-    bl_merge *merge = &iterator->merge;
-    if (bl_likely(iterator->forward && iterator->plain)) {
-        bl_merge_next(merge);
-        if (bl_likely(merge->current != NULL && !iterator->has_upper))
-            return true;
-        return settle_forward(iterator, false);
+    if (iterator->forward && !iterator->stretch_known) {
+        find_stretch(iterator);
+        if (iterator->left != 0)
+            return step_in_stretch(iterator);
     }
+    iterator->steps++;
+    iterator->stretch_known = false;
+    bl_merge *merge = &iterator->merge;
     if (!iterator->forward) { /* the merge stands before the shown entry, or on it */
         if (iterator->shows == SHOWN_IN_PLACE && !save_key(iterator, merge->current->key))
             return false;
@@ -495,6 +536,7 @@ BOLE_API bool bole_iterator_prev(bole_iterator *iterator)
     if (iterator->shows == SHOWN_NOTHING)
         return false;
     iterator->steps++;
+    leave_stretch(iterator);
     bl_merge *merge = &iterator->merge;
     if (iterator->forward) {
         if (!save_key(iterator, merge->current->key))

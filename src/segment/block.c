@@ -12,7 +12,6 @@
  * NOT HERE    From file bytes to a frame: block_load.c. */
 #include "segment/block.h"
 
-#include "base/alloc.h"
 #include "base/assert.h"
 #include "segment/head_search.h"
 
@@ -252,53 +251,19 @@ uint32_t bl_block_lower_bound(const bl_block_view *view, bl_comparator *comparat
     return first_not_before(view, key, UINT64_MAX, at, run_end(view, head, at));
 }
 
-void bl_block_offsets_deinit(bl_block_offsets *scratch)
+void bl_block_window(const bl_block_view *view, bl_cursor *cursor)
 {
-    bl_free(scratch->offsets);
-    *scratch = (bl_block_offsets){ NULL, 0, 0, 0 };
-}
-
-/* Make scratch hold 0, stride, 2 * stride ... for `count` records. */
-static bool fill_offsets(bl_block_offsets *scratch, uint32_t count, uint32_t stride)
-{
-    if (bl_unlikely(count > scratch->capacity)) {
-        uint32_t capacity = count < 64 ? 64 : count + count / 2;
-        uint32_t *moved = bl_realloc(scratch->offsets, (size_t)capacity * sizeof *moved);
-        if (moved == NULL)
-            return false;
-        scratch->offsets = moved;
-        scratch->capacity = capacity;
-    }
-    if (scratch->stride != stride) {
-        scratch->stride = stride;
-        scratch->filled = 0;
-    }
-    for (uint32_t i = scratch->filled; i < count; i++)
-        scratch->offsets[i] = i * stride;
-    if (scratch->filled < count)
-        scratch->filled = count;
-    return true;
-}
-
-bool bl_block_window(const bl_block_view *view, bl_block_offsets *scratch, bl_cursor *cursor)
-{
-    const void *offsets = view->offsets;
-    if (offsets == NULL) {
-        if (!fill_offsets(scratch, view->count, view->stride))
-            return false;
-        offsets = scratch->offsets;
-    }
     cursor->kind = BL_WINDOW_BLOCK;
     cursor->index = 0;
     cursor->count = view->count;
     cursor->wide_heads = view->wide_heads;
-    cursor->wide_offsets = view->offsets == NULL || view->wide_offsets;
+    cursor->wide_offsets = view->wide_offsets;
     cursor->prefix_bytes = view->prefix_bytes;
+    cursor->stride = view->offsets == NULL ? view->stride : 0;
     cursor->heads = view->heads;
-    cursor->offsets = offsets;
+    cursor->offsets = view->offsets;
     cursor->tags = view->tags;
     cursor->records = view->records;
     if (view->prefix_bytes != 0)
         memcpy(cursor->key_buffer, view->prefix, view->prefix_bytes);
-    return true;
 }

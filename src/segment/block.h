@@ -17,7 +17,7 @@
  *   heads    count x u32 (WIDE_HEADS: u64), aligned to their size: the key's bytes behind the prefix,
  *            big-endian in value, zero-padded where the key ends.
  *   offsets  count x u16 (WIDE_OFFSETS: u32): of each record, from the records' start. Left out (UNIFORM)
- *            when all records are of one size: record i then starts at i * (record bytes / count).
+ *            when all keys are of one size and all values, too: record i then starts at i * (record bytes / count).
  *   tags     count x u64, aligned to 8. Left out (without TAGS) when every tag is BL_TAG(0, BL_KIND_PUT).
  *   records  without gaps: varint rest (key bytes behind the prefix), varint value bytes, the rest's bytes
  *            that the head does not hold, the value. bl_cursor_decode (core/run_cursor.h) reads them.
@@ -165,16 +165,9 @@ bole_slice bl_block_value(const bl_block_view *view, uint32_t index);
 
 /* ---- A cursor's window ---- */
 
-/* Offsets of uniform records, written out for bl_cursor_decode: one a cursor, zeroed at first, reused from
- * block to block (a run of uniform blocks fills it once). */
-typedef struct bl_block_offsets {
-    uint32_t *offsets;
-    uint32_t capacity, filled, stride;
-} bl_block_offsets;
-void bl_block_offsets_deinit(bl_block_offsets *scratch);
-/* Make `cursor` show the block: kind, index 0, count, prefix, heads, offsets, tags, records; copies the
- * prefix into cursor->key_buffer, which has room for view->longest_key + 8 bytes. Sets no entry: set index
- * and decode. False when out of memory (only for a uniform block, when scratch must grow). */
-BOLE_CHECKED bool bl_block_window(const bl_block_view *view, bl_block_offsets *scratch, bl_cursor *cursor);
+/* Make `cursor` show the block: kind, index 0, count, prefix, heads, stride or offsets, tags, records; copies the prefix
+ * into cursor->key_buffer, which has room for view->longest_key + BL_CURSOR_KEY_SLACK bytes. Sets no entry: set index
+ * and decode. */
+void bl_block_window(const bl_block_view *view, bl_cursor *cursor);
 
 #endif

@@ -143,7 +143,7 @@ static bole_status check_records(const uint8_t *frame, const layout *parts, cons
 {
     const uint8_t *in = frame + parts->records, *end = frame + parts->end;
     size_t stride = (parts->end - parts->records) / header->count;
-    uint64_t longest = 0;
+    uint64_t longest = 0, first_rest = 0, first_value_bytes = 0;
     for (uint32_t i = 0; i < header->count; i++) {
         uint64_t rest = 0, value_bytes = 0;
         bool fits = begins_at(frame, parts, i, stride, (size_t)(in - frame));
@@ -156,6 +156,11 @@ static bole_status check_records(const uint8_t *frame, const layout *parts, cons
             fits = bytes <= (uint64_t)(end - in) && head_is_padded(frame, parts, i, rest);
             in += fits ? bytes : 0;
         }
+        if (i == 0) {
+            first_rest = rest;
+            first_value_bytes = value_bytes;
+        }
+        fits = fits && (parts->has_offsets || (rest == first_rest && value_bytes == first_value_bytes));
         if (!fits)
             return bl_corrupt(error, file, offset, "entry %u of a block of %u does not fit", i,
                               header->count);

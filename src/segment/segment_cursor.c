@@ -58,7 +58,6 @@ typedef struct segment_cursor {
     uint64_t ahead_first, ahead_end; /* ordinals of whole blocks in the buffer; equal: none */
     uint8_t *long_key;               /* when a key does not fit short_key */
     size_t key_capacity;
-    bl_block_offsets scratch;
     /* how it moves */
     bool forward;
     uint32_t moves; /* from block to block, in this direction */
@@ -268,7 +267,7 @@ static void prefetch_records(const segment_cursor *cursor, uint32_t index)
 
 static bole_status reserve_key(segment_cursor *cursor)
 {
-    size_t bytes = (size_t)cursor->view.longest_key + 8;
+    size_t bytes = (size_t)cursor->view.longest_key + BL_CURSOR_KEY_SLACK;
     if (bl_likely(bytes <= cursor->key_capacity))
         return BOLE_OK;
     uint8_t *buffer = bl_realloc(cursor->long_key, bytes);
@@ -298,12 +297,11 @@ static bool show(segment_cursor *cursor, uint64_t ordinal)
         bl_block_view_init(&cursor->view, bytes);
         status = reserve_key(cursor);
     }
-    if (status == BOLE_OK && !bl_block_window(&cursor->view, &cursor->scratch, &cursor->base))
-        status = no_memory(cursor, (size_t)cursor->view.count * sizeof(uint32_t));
     if (status != BOLE_OK) {
         stop(cursor, status);
         return false;
     }
+    bl_block_window(&cursor->view, &cursor->base);
     cursor->ordinal = ordinal;
     prefetch_neighbour(cursor);
     return true;
@@ -491,6 +489,12 @@ static void seek_before(bl_cursor *base, bole_slice key)
         prev_window(base);
 }
 
+static uint32_t window_bound(bl_cursor *base, bole_slice key)
+{
+    const segment_cursor *cursor = own(base);
+    return bl_block_lower_bound(&cursor->view, cursor->segments[cursor->at]->comparator, key);
+}
+
 /* Find the block, ask for its lines, and remember it for the seek; what is not in memory is left to that. */
 static void prepare_seek(bl_cursor *base, bole_slice key)
 {
@@ -530,7 +534,6 @@ static void close_cursor(bl_cursor *base)
     bl_free(cursor->ahead);
     bl_free(cursor->long_key);
     bl_free(cursor->base.error);
-    bl_block_offsets_deinit(&cursor->scratch);
     for (uint32_t i = 0; cursor->own_segments != NULL && i < cursor->count; i++)
         bl_segment_unref(cursor->own_segments[i]);
     bl_free(cursor->own_segments);
@@ -548,6 +551,7 @@ bole_status bl_segment_cursor(bl_segment *const *segments, uint32_t count,
         .next_window = next_window,
         .prev_window = prev_window,
         .prepare_seek = prepare_seek,
+        .window_bound = window_bound,
         .close = close_cursor,
     };
     *out = NULL;
