@@ -250,10 +250,23 @@ void bl_merge_seek_last(bl_merge *merge)
     build(merge);
 }
 
+void bl_merge_init_at(bl_merge *merge, bl_cursor **cursors, uint32_t count, bl_comparator *comparator,
+                      uint32_t head_offset, bl_merge_node *tree)
+{
+    *merge = (bl_merge){ .comparator = comparator, .forward = true };
+    for (uint32_t i = 0; i < count; i++) {
+        cursors[i]->head_offset = head_offset;
+        cursors[i]->heads_off = comparator != NULL;
+    }
+    merge->cursors = cursors;
+    merge->tree = tree;
+    merge->count = count;
+}
+
 bole_status bl_merge_init(bl_merge *merge, bl_cursor **cursors, uint32_t count, bl_comparator *comparator,
                           uint32_t head_offset)
 {
-    *merge = (bl_merge){ .comparator = comparator, .forward = true };
+    *merge = (bl_merge){ .forward = true };
     bl_merge_node *tree = bl_alloc_array((size_t)count + 1, sizeof(tree[0]) + sizeof(bl_cursor *));
     bl_cursor **own = (bl_cursor **)(void *)(tree + count + 1);
     if (tree == NULL) {
@@ -261,14 +274,10 @@ bole_status bl_merge_init(bl_merge *merge, bl_cursor **cursors, uint32_t count, 
             bl_cursor_close(cursors[i]);
         return BOLE_NO_MEMORY;
     }
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         own[i] = cursors[i];
-        own[i]->head_offset = head_offset;
-        own[i]->heads_off = comparator != NULL;
-    }
-    merge->cursors = own;
-    merge->tree = tree;
-    merge->count = count;
+    bl_merge_init_at(merge, own, count, comparator, head_offset, tree);
+    merge->own_memory = tree;
     return BOLE_OK;
 }
 
@@ -276,6 +285,6 @@ void bl_merge_deinit(bl_merge *merge)
 {
     for (uint32_t i = 0; i < merge->count; i++)
         bl_cursor_close(merge->cursors[i]);
-    bl_free(merge->tree); /* the cursors' list lies behind it */
+    bl_free(merge->own_memory);
     *merge = (bl_merge){ .current = NULL };
 }

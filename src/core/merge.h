@@ -31,6 +31,7 @@ typedef struct bl_merge {
     uint32_t winner;
     bl_comparator *comparator;
     bl_merge_node *tree; /* node i has the children 2i and 2i + 1; cursor c is leaf count + c; node 0 is not used */
+    void *own_memory;    /* of the tree and the cursors' list; NULL: the caller's */
 } bl_merge;
 
 /* Takes the cursors (not the array); they are closed with the merge. On failure (BOLE_NO_MEMORY) they are closed
@@ -38,6 +39,9 @@ typedef struct bl_merge {
  * ignored with a user's comparator. The merge stands nowhere: seek first. */
 BOLE_CHECKED bole_status bl_merge_init(bl_merge *merge, bl_cursor **cursors, uint32_t count,
                                        bl_comparator *comparator, uint32_t head_offset);
+/* The same with memory of the caller's: the array of cursors and `tree`, of count + 1, stay until bl_merge_deinit. */
+void bl_merge_init_at(bl_merge *merge, bl_cursor **cursors, uint32_t count, bl_comparator *comparator, uint32_t head_offset,
+                      bl_merge_node *tree);
 /* Accepts a merge of zeros. */
 void bl_merge_deinit(bl_merge *merge);
 void bl_merge_seek_first(bl_merge *merge);

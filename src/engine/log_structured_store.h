@@ -59,6 +59,7 @@ typedef struct bl_counters {
     _Alignas(64) _Atomic uint64_t puts;
     _Atomic uint64_t deletes, gets, get_hits, get_memtable_hits, multi_gets, seeks, nexts, skipped, user_bytes,
         views_opened, views_released;
+    _Atomic(void *) spare_iterator; /* memory of one that was destroyed: scan.c */
 } bl_counters;
 
 struct bole_snapshot {

@@ -280,6 +280,8 @@ static void free_all(bole_db *db)
         bl_mutex_deinit(&db->sync_mutex);
         bl_scheduler_destroy(db->scheduler);
     }
+    for (uint32_t i = 0; i < BL_COUNTER_STRIPES; i++)
+        bl_free(atomic_load_explicit(&db->counters[i].spare_iterator, memory_order_relaxed));
     bl_free(db->pending_removals);
     bl_free(db->default_table.name);
     bl_free(db->path);

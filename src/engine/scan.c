@@ -23,7 +23,7 @@
 #include "core/merge.h"
 #include "engine/value_read.h"
 
-enum { CURSORS_FEW = 32 };
+enum { ALIGNMENT = 16, SPARE_BYTES_MAX = 32 * 1024 };
 
 typedef enum shown { SHOWN_NOTHING, SHOWN_IN_PLACE, SHOWN_COPY } shown;
 
@@ -32,8 +32,8 @@ struct bole_iterator {
     bole_table *table;
     bl_read_state *state;
     uint64_t sequence;
+    size_t memory_bytes; /* of all that lies here and behind */
     bl_merge merge;
-    bool has_merge;
     bool plain; /* one run, and every entry of it is a put without sequence: each is a key of its own */
     bool has_lower, has_upper, empty; /* empty: the bounds leave nothing */
     bool forward;
@@ -118,39 +118,53 @@ static bole_status set_bounds(bole_iterator *iterator, const bole_read_options *
     return BOLE_OK;
 }
 
-static uint32_t count_runs(const bl_version_table *table)
+/* One piece of memory holds an iterator and, behind it, the list of its cursors, the merge's tree, and the cursors. */
+static size_t aligned(size_t bytes) { return (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1); }
+
+typedef struct sources {
+    uint32_t memtables, runs;
+} sources;
+
+/* At most: a memtable may have nothing of the table, as far as one can tell now. */
+static sources count_sources(const bl_read_state *state, const bl_version_table *table)
 {
-    uint32_t count = 0;
+    sources count = { state->memtable_count, 0 };
     for (uint32_t level = 0; table != NULL && level < BOLE_LEVELS_MAX; level++)
-        count += table->levels[level].run_count;
+        count.runs += table->levels[level].run_count;
     return count;
 }
 
-static bole_status open_cursors(bole_iterator *iterator, const bl_version_table *table, bl_cursor **cursors,
-                                uint32_t *count, bole_error *error)
+static size_t bytes_for(sources count)
 {
-    bl_read_state *state = iterator->state;
-    bole_status status = BOLE_OK;
-    for (uint32_t i = 0; i < state->memtable_count && status == BOLE_OK; i++) {
-        const bl_memtable_tree *tree = bl_memtable_find_tree(state->memtables[i], iterator->table->number);
-        if (tree == NULL)
-            continue;
-        status = bl_memtable_cursor(state->memtables[i], tree, BL_VERSIONS_NEWEST, iterator->sequence,
-                                    &cursors[*count]);
-        if (status == BOLE_OK)
-            (*count)++;
-        else
-            (void)bl_fail(error, status, "cursor of a memtable");
+    size_t all = (size_t)count.memtables + count.runs;
+    return aligned(sizeof(bole_iterator)) + aligned(all * sizeof(bl_cursor *)) +
+           aligned((all + 1) * sizeof(bl_merge_node)) +
+           count.memtables * aligned(bl_memtable_cursor_bytes(BL_VERSIONS_NEWEST)) +
+           count.runs * aligned(bl_segment_cursor_bytes());
+}
+
+/* The memory of this thread's last iterator, if it is enough, or new one; all of it is written before it is read. */
+static bole_iterator *take_memory(bole_db *db, size_t bytes)
+{
+    bole_iterator *spare = atomic_exchange_explicit(&bl_my_counters(db)->spare_iterator, NULL,
+                                                    memory_order_acquire);
+    if (spare == NULL || spare->memory_bytes < bytes) {
+        bl_free(spare);
+        spare = bl_alloc(bytes);
+    } else {
+        bytes = spare->memory_bytes;
     }
-    bl_segment_cursor_options options = { .fill_cache = false, .read_ahead = true, .segments_stay = true };
-    for (uint32_t level = 0; table != NULL && level < BOLE_LEVELS_MAX && status == BOLE_OK; level++)
-        for (uint32_t run = 0; run < table->levels[level].run_count && status == BOLE_OK; run++) {
-            const bl_run *here = &table->levels[level].runs[run];
-            status = bl_segment_cursor(here->segments, here->count, &options, &cursors[*count], error);
-            if (status == BOLE_OK)
-                (*count)++;
-        }
-    return status;
+    if (spare != NULL)
+        *spare = (bole_iterator){ .memory_bytes = bytes };
+    return spare;
+}
+
+static void give_memory(bole_db *db, bole_iterator *iterator)
+{
+    void *last = iterator;
+    if (iterator->memory_bytes <= SPARE_BYTES_MAX)
+        last = atomic_exchange_explicit(&bl_my_counters(db)->spare_iterator, iterator, memory_order_acq_rel);
+    bl_free(last);
 }
 
 /* Is there one run, and of the kind whose entries are seen by everybody? Then it is the one cursor, if there is one
@@ -163,31 +177,34 @@ static bool is_plain(const bole_iterator *iterator, const bl_version_table *tabl
     return false;
 }
 
-static bole_status open_merge(bole_iterator *iterator, bole_error *error)
+static void open_merge(bole_iterator *iterator, sources count)
 {
-    bl_cursor *few[CURSORS_FEW], **cursors = few;
-    const bl_version_table *table = bl_version_table_by_number(iterator->state->version,
-                                                               iterator->table->number);
-    uint32_t capacity = iterator->state->memtable_count + count_runs(table), count = 0;
-    iterator->version_table = table;
-    if (capacity > CURSORS_FEW)
-        cursors = bl_alloc_array(capacity, sizeof(cursors[0]));
-    if (cursors == NULL)
-        return bl_fail(error, BOLE_NO_MEMORY, "iterator");
-    bole_status status = open_cursors(iterator, table, cursors, &count, error);
-    if (status == BOLE_OK) {
-        status = bl_merge_init(&iterator->merge, cursors, count, iterator->table->comparator, 0);
-        if (status != BOLE_OK)
-            (void)bl_fail(error, status, "merge of %u runs", count);
-        iterator->has_merge = status == BOLE_OK;
-        iterator->plain = count == 1 && is_plain(iterator, table);
-    } else {
-        for (uint32_t i = 0; i < count; i++)
-            bl_cursor_close(cursors[i]);
+    static const bl_segment_cursor_options options = { .read_ahead = true, .segments_stay = true };
+    const bl_read_state *state = iterator->state;
+    const bl_version_table *table = iterator->version_table;
+    uint32_t all = count.memtables + count.runs, at = 0;
+    uint8_t *memory = (uint8_t *)iterator + aligned(sizeof *iterator);
+    bl_cursor **cursors = (bl_cursor **)(void *)memory;
+    memory += aligned(all * sizeof(bl_cursor *));
+    bl_merge_node *tree = (bl_merge_node *)(void *)memory;
+    memory += aligned((all + (size_t)1) * sizeof(bl_merge_node));
+    for (uint32_t i = 0; i < state->memtable_count; i++) {
+        const bl_memtable_tree *mine = bl_memtable_find_tree(state->memtables[i], iterator->table->number);
+        if (mine == NULL)
+            continue;
+        cursors[at++] = bl_memtable_cursor_at(memory, state->memtables[i], mine, BL_VERSIONS_NEWEST,
+                                              iterator->sequence);
+        memory += aligned(bl_memtable_cursor_bytes(BL_VERSIONS_NEWEST));
     }
-    if (cursors != few)
-        bl_free(cursors);
-    return status;
+    for (uint32_t level = 0; table != NULL && level < BOLE_LEVELS_MAX; level++)
+        for (uint32_t run = 0; run < table->levels[level].run_count; run++) {
+            const bl_run *here = &table->levels[level].runs[run];
+            cursors[at++] = bl_segment_cursor_at(memory, here->segments, here->count, &options);
+            memory += aligned(bl_segment_cursor_bytes());
+        }
+    bl_assert(at <= all);
+    bl_merge_init_at(&iterator->merge, cursors, at, iterator->table->comparator, 0, tree);
+    iterator->plain = at == 1 && is_plain(iterator, table);
 }
 
 BOLE_API bole_status bole_iterator_create(bole_db *db, const bole_read_options *options, bole_iterator **out)
@@ -200,27 +217,29 @@ BOLE_API bole_status bole_iterator_create(bole_db *db, const bole_read_options *
     bole_status status = bl_read_begin(db, options, &table, &sequence, &pinned, &error);
     if (status != BOLE_OK)
         return status;
-    bole_iterator *iterator = bl_new(bole_iterator);
-    if (iterator == NULL)
-        return bl_fail(error, BOLE_NO_MEMORY, "iterator");
+    uint64_t visible;
+    bl_read_state *state = bl_read_hold_state(db, table, pinned, &visible);
+    const bl_version_table *version_table = bl_version_table_by_number(state->version, table->number);
+    sources count = count_sources(state, version_table);
+    bole_iterator *iterator = take_memory(db, bytes_for(count));
+    if (iterator == NULL) {
+        bl_read_state_unref(state);
+        return bl_fail(error, BOLE_NO_MEMORY, "iterator over %u runs", count.memtables + count.runs);
+    }
     iterator->db = db;
     iterator->table = table;
     iterator->error = error;
     iterator->forward = true;
-    bl_count(&db->iterators, 1);
-    status = set_bounds(iterator, options);
-    if (status != BOLE_OK)
-        goto fail;
-    uint64_t visible;
-    iterator->state = bl_read_hold_state(db, table, pinned, &visible);
+    iterator->state = state;
+    iterator->version_table = version_table;
     iterator->sequence = sequence == BL_SEQUENCE_MAX ? visible : sequence;
-    status = open_merge(iterator, error);
-    if (status != BOLE_OK)
-        goto fail;
-    *out = iterator;
-    return BOLE_OK;
-fail:
-    bole_iterator_destroy(iterator);
+    bl_count(&db->iterators, 1);
+    open_merge(iterator, count);
+    status = set_bounds(iterator, options);
+    if (status == BOLE_OK)
+        *out = iterator;
+    else
+        bole_iterator_destroy(iterator);
     return status;
 }
 
@@ -229,9 +248,9 @@ BOLE_API void bole_iterator_destroy(bole_iterator *iterator)
     if (iterator == NULL)
         return;
     bole_db *db = iterator->db;
-    if (bl_db_is_ours(db)) {
-        if (iterator->has_merge)
-            bl_merge_deinit(&iterator->merge);
+    bool is_ours = bl_db_is_ours(db);
+    if (is_ours) {
+        bl_merge_deinit(&iterator->merge);
         bl_held_value_release(&iterator->held);
         bl_read_state_unref(iterator->state);
         bl_counters *counters = bl_my_counters(db);
@@ -243,7 +262,10 @@ BOLE_API void bole_iterator_destroy(bole_iterator *iterator)
     bole_buffer_free(&iterator->upper);
     bole_buffer_free(&iterator->key);
     bole_buffer_free(&iterator->value);
-    bl_free(iterator);
+    if (is_ours)
+        give_memory(db, iterator);
+    else
+        bl_free(iterator);
 }
 
 /* ---- moving ---- */

@@ -47,10 +47,12 @@ typedef struct memtable_cursor {
     uint64_t sequence;
     uint32_t window, window_max; /* size of the next one, and of the largest */
     position low, high;
+    bool own_memory; /* else the caller's */
     bool has_ahead;
     uint8_t leaf_index; /* which of `leaves` is the present copy; the other one is ahead */
+    /* From here on nothing is read that was not written: a cursor begins with any bytes there. */
     bl_head_leaf leaves[2];
-    bl_entry *entries; /* window_max */
+    bl_entry entries[]; /* window_max */
 } memtable_cursor;
 
 static inline bl_head_leaf *present(memtable_cursor *cursor) { return &cursor->leaves[cursor->leaf_index]; }
@@ -344,8 +346,8 @@ static void cursor_close(bl_cursor *base)
 {
     memtable_cursor *cursor = (memtable_cursor *)base;
     bl_memtable_unref(cursor->memtable);
-    bl_free(cursor->entries);
-    bl_free(cursor);
+    if (cursor->own_memory)
+        bl_free(cursor);
 }
 
 static const bl_cursor_ops cursor_ops = {
@@ -359,20 +361,22 @@ static const bl_cursor_ops cursor_ops = {
     .close = cursor_close,
 };
 
-bole_status bl_memtable_cursor(bl_memtable *memtable, const bl_memtable_tree *tree,
-                               bl_memtable_versions versions, uint64_t sequence, bl_cursor **out)
+static uint32_t window_max_of(bl_memtable_versions versions)
 {
-    *out = NULL;
-    memtable_cursor *cursor = bl_new(memtable_cursor);
-    uint32_t window_max = versions == BL_VERSIONS_NEWEST ? WINDOW_READS : WINDOW_WALKS;
-    bl_entry *entries = bl_new_array(bl_entry, window_max);
-    if (cursor == NULL || entries == NULL) {
-        bl_free(cursor);
-        bl_free(entries);
-        return BOLE_NO_MEMORY;
-    }
-    cursor->entries = entries;
-    cursor->window_max = window_max;
+    return versions == BL_VERSIONS_NEWEST ? WINDOW_READS : WINDOW_WALKS;
+}
+
+size_t bl_memtable_cursor_bytes(bl_memtable_versions versions)
+{
+    return sizeof(memtable_cursor) + window_max_of(versions) * sizeof(bl_entry);
+}
+
+bl_cursor *bl_memtable_cursor_at(void *place, bl_memtable *memtable, const bl_memtable_tree *tree,
+                                 bl_memtable_versions versions, uint64_t sequence)
+{
+    memtable_cursor *cursor = place;
+    memset(cursor, 0, offsetof(memtable_cursor, leaves));
+    cursor->window_max = window_max_of(versions);
     bl_memtable_ref(memtable);
     cursor->memtable = memtable;
     cursor->tree = tree;
@@ -381,6 +385,17 @@ bole_status bl_memtable_cursor(bl_memtable *memtable, const bl_memtable_tree *tr
     cursor->base.ops = &cursor_ops;
     cursor->base.kind = BL_WINDOW_ENTRIES;
     cursor->base.heads_off = tree->heads.comparator != NULL;
-    *out = &cursor->base;
+    return &cursor->base;
+}
+
+bole_status bl_memtable_cursor(bl_memtable *memtable, const bl_memtable_tree *tree,
+                               bl_memtable_versions versions, uint64_t sequence, bl_cursor **out)
+{
+    *out = NULL;
+    void *place = bl_alloc(bl_memtable_cursor_bytes(versions));
+    if (place == NULL)
+        return BOLE_NO_MEMORY;
+    *out = bl_memtable_cursor_at(place, memtable, tree, versions, sequence);
+    ((memtable_cursor *)(void *)*out)->own_memory = true;
     return BOLE_OK;
 }

@@ -63,8 +63,9 @@ typedef struct segment_cursor {
     uint32_t moves; /* from block to block, in this direction */
     /* what prepare_seek found out for the seek that follows */
     uint32_t prepared_at;
-    uint64_t prepared_ordinal; /* NOT_PREPARED: nothing */
-    uint8_t short_key[SHORT_KEY_BYTES];
+    uint64_t prepared_ordinal;          /* NOT_PREPARED: nothing */
+    bool own_memory;                    /* else the caller's */
+    uint8_t short_key[SHORT_KEY_BYTES]; /* last: nothing is read of it that was not written */
 } segment_cursor;
 
 static segment_cursor *own(bl_cursor *cursor) { return (segment_cursor *)(void *)cursor; }
@@ -537,11 +538,14 @@ static void close_cursor(bl_cursor *base)
     for (uint32_t i = 0; cursor->own_segments != NULL && i < cursor->count; i++)
         bl_segment_unref(cursor->own_segments[i]);
     bl_free(cursor->own_segments);
-    bl_free(cursor);
+    if (cursor->own_memory)
+        bl_free(cursor);
 }
 
-bole_status bl_segment_cursor(bl_segment *const *segments, uint32_t count,
-                              const bl_segment_cursor_options *options, bl_cursor **out, bole_error *error)
+size_t bl_segment_cursor_bytes(void) { return sizeof(segment_cursor); }
+
+bl_cursor *bl_segment_cursor_at(void *place, bl_segment *const *segments, uint32_t count,
+                                const bl_segment_cursor_options *options)
 {
     static const bl_cursor_ops ops = {
         .seek_first = seek_first,
@@ -554,6 +558,25 @@ bole_status bl_segment_cursor(bl_segment *const *segments, uint32_t count,
         .window_bound = window_bound,
         .close = close_cursor,
     };
+    segment_cursor *cursor = place;
+    bl_assert(options->segments_stay);
+    memset(cursor, 0, offsetof(segment_cursor, short_key));
+    cursor->base.ops = &ops;
+    cursor->base.kind = BL_WINDOW_BLOCK;
+    cursor->base.heads_off = count != 0 && segments[0]->comparator != NULL;
+    cursor->options = *options;
+    cursor->segments = segments;
+    cursor->count = count;
+    cursor->ahead_segment = UINT32_MAX;
+    cursor->prepared_ordinal = NOT_PREPARED;
+    cursor->base.key_buffer = cursor->short_key;
+    cursor->key_capacity = sizeof cursor->short_key;
+    return &cursor->base;
+}
+
+bole_status bl_segment_cursor(bl_segment *const *segments, uint32_t count,
+                              const bl_segment_cursor_options *options, bl_cursor **out, bole_error *error)
+{
     *out = NULL;
     segment_cursor *cursor = bl_new(segment_cursor);
     bl_segment **list = options->segments_stay ? NULL : bl_new_array(bl_segment *, count == 0 ? 1 : count);
@@ -562,21 +585,14 @@ bole_status bl_segment_cursor(bl_segment *const *segments, uint32_t count,
         bl_free(list);
         return bl_fail(error, BOLE_NO_MEMORY, "cursor over %u segments", count);
     }
-    cursor->base.ops = &ops;
-    cursor->base.kind = BL_WINDOW_BLOCK;
-    cursor->base.heads_off = count != 0 && segments[0]->comparator != NULL;
-    cursor->options = *options;
-    cursor->segments = list != NULL ? list : segments;
-    cursor->own_segments = list;
-    cursor->count = count;
-    cursor->ahead_segment = UINT32_MAX;
-    cursor->prepared_ordinal = NOT_PREPARED;
-    cursor->base.key_buffer = cursor->short_key;
-    cursor->key_capacity = sizeof cursor->short_key;
+    bl_segment_cursor_options staying = *options;
+    staying.segments_stay = true;
     for (uint32_t i = 0; list != NULL && i < count; i++) {
         list[i] = segments[i];
         bl_segment_ref(list[i]);
     }
-    *out = &cursor->base;
+    *out = bl_segment_cursor_at(cursor, list != NULL ? list : segments, count, &staying);
+    cursor->own_memory = true;
+    cursor->own_segments = list;
     return BOLE_OK;
 }
