@@ -44,7 +44,7 @@ typedef struct bl_cursor_ops {
 } bl_cursor_ops;
 
 /* What decoding may write behind a key. */
-enum { BL_CURSOR_KEY_SLACK = 16 };
+enum { BL_CURSOR_TAIL_BYTES = 16, BL_CURSOR_KEY_SLACK = 8 + BL_CURSOR_TAIL_BYTES };
 
 typedef enum bl_window_kind { BL_WINDOW_BLOCK, BL_WINDOW_ENTRIES } bl_window_kind;
 
@@ -105,8 +105,8 @@ static inline const uint8_t *bl_cursor_put_key(bl_cursor *cursor, uint32_t index
     if (rest <= width)
         return in;
     size_t tail = rest - width;
-    if (__builtin_expect(tail <= BL_CURSOR_KEY_SLACK && tail + value_bytes >= BL_CURSOR_KEY_SLACK, 1))
-        memcpy(out + width, in, BL_CURSOR_KEY_SLACK); /* no call; what is too much is of the record, too */
+    if (__builtin_expect(tail <= BL_CURSOR_TAIL_BYTES && tail + value_bytes >= BL_CURSOR_TAIL_BYTES, 1))
+        memcpy(out + width, in, BL_CURSOR_TAIL_BYTES); /* no call; what is too much is of the record, too */
     else
         memcpy(out + width, in, tail);
     return in + tail;
@@ -143,15 +143,24 @@ static inline void bl_cursor_decode(bl_cursor *cursor)
 /* In a block, which must have a next entry: to that, all but its head. */
 static inline void bl_cursor_step(bl_cursor *cursor)
 {
-    cursor->index++;
-    if (__builtin_expect(cursor->stride == 0 || cursor->tags != NULL, 0)) {
+    size_t rest = cursor->key.size - cursor->prefix_bytes, width = cursor->wide_heads ? 8 : 4;
+    size_t tail = rest > width ? rest - width : 0;
+    uint32_t i = ++cursor->index;
+    if (__builtin_expect(cursor->stride == 0 || cursor->tags != NULL || tail > BL_CURSOR_TAIL_BYTES ||
+                             tail + cursor->value.size < BL_CURSOR_TAIL_BYTES,
+                         0)) {
         bl_cursor_decode_entry(cursor);
         return;
     }
-    /* keys and values are as long as the one's before: the next tail lies where its value ends, behind two lengths */
-    size_t rest = cursor->key.size - cursor->prefix_bytes, width = cursor->wide_heads ? 8 : 4;
-    const uint8_t *in = (const uint8_t *)cursor->value.data + cursor->stride - (rest > width ? rest - width : 0);
-    cursor->value.data = bl_cursor_put_key(cursor, cursor->index, rest, in, cursor->value.size);
+    /* Keys and values are as long as the one's before: the next tail lies where its value ends, behind two lengths. */
+    const uint8_t *in = (const uint8_t *)cursor->value.data + cursor->stride - tail;
+    uint8_t *out = cursor->key_buffer + cursor->prefix_bytes;
+    if (cursor->wide_heads)
+        bl_put_u64(out, __builtin_bswap64(bl_get_u64((const uint8_t *)cursor->heads + 8 * (size_t)i)));
+    else
+        bl_put_u32(out, __builtin_bswap32(bl_get_u32((const uint8_t *)cursor->heads + 4 * (size_t)i)));
+    memcpy(out + width, in, BL_CURSOR_TAIL_BYTES);
+    cursor->value.data = in + tail;
 }
 
 /* Is each entry of the window a put without a sequence? Then everybody sees it, nothing older lies below it, and its

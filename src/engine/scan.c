@@ -525,10 +525,9 @@ static inline bool next_is_other(const bl_merge *merge)
     return cursor->kind == BL_WINDOW_ENTRIES || bl_cursor_next_differs(cursor);
 }
 
-BOLE_API bool bole_iterator_next(bole_iterator *iterator)
+/* Not in a stretch, as far as is known. */
+static __attribute__((noinline)) bool next_slow(bole_iterator *iterator)
 {
-    if (bl_likely(iterator->left != 0))
-        return step_in_stretch(iterator);
     if (iterator->shows == SHOWN_NOTHING)
         return false;
     if (iterator->forward && !iterator->stretch_known) {
@@ -551,6 +550,11 @@ BOLE_API bool bole_iterator_next(bole_iterator *iterator)
         return false;
     bl_merge_next(merge);
     return settle_forward(iterator, !other);
+}
+
+BOLE_API bool bole_iterator_next(bole_iterator *iterator)
+{
+    return bl_likely(iterator->left != 0) ? step_in_stretch(iterator) : next_slow(iterator);
 }
 
 BOLE_API bool bole_iterator_prev(bole_iterator *iterator)
