@@ -263,6 +263,12 @@ static int64_t list_rank(const model *m, const shown *list, bole_slice key)
     return at;
 }
 
+static void seek_in_steps(bl_cursor *cursor, bole_slice key, bool before)
+{
+    for (uint32_t step = 0; !cursor->ops->seek_step(cursor, key, before, step); step++)
+        assert_true(step < 8);
+}
+
 static int64_t seek_somewhere(const model *m, bl_cursor *cursor, const shown *list, bl_prng *prng, shape kind)
 {
     uint8_t room[KEY_ROOM + 1];
@@ -272,11 +278,9 @@ static int64_t seek_somewhere(const model *m, bl_cursor *cursor, const shown *li
     switch (bl_prng_below(prng, 6)) {
     case 0: cursor->ops->seek_first(cursor); return 0;
     case 1: cursor->ops->seek_last(cursor); return (int64_t)list->count - 1;
-    case 2:
-    case 3:
-        cursor->ops->prepare_seek(cursor, key);
-        cursor->ops->seek(cursor, key);
-        return list_rank(m, list, key);
+    case 2: seek_in_steps(cursor, key, false); return list_rank(m, list, key);
+    case 3: seek_in_steps(cursor, key, true); return list_rank(m, list, key) - 1;
+    case 4: cursor->ops->seek(cursor, key); return list_rank(m, list, key);
     default: cursor->ops->seek_before(cursor, key); return list_rank(m, list, key) - 1;
     }
 }

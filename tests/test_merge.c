@@ -16,7 +16,7 @@ typedef struct array_cursor {
     bl_comparator *comparator;
     int *calls_left; /* window calls until one fails; NULL: never */
     bool *closed;
-    unsigned *prepared;
+    uint32_t steps; /* that a seek takes, when it is taken in steps */
 } array_cursor;
 
 static bool fails_now(array_cursor *cursor)
@@ -72,10 +72,18 @@ static void array_next_window(bl_cursor *cursor)
     stand_at(of(cursor), (int64_t)of(cursor)->start + cursor->count);
 }
 static void array_prev_window(bl_cursor *cursor) { stand_at(of(cursor), (int64_t)of(cursor)->start - 1); }
-static void array_prepare(bl_cursor *cursor, bole_slice key)
+/* In which order cursors took their steps: a step and the steps of a seek, a digit each. */
+static char steps_taken[64];
+static bool array_seek_step(bl_cursor *cursor, bole_slice key, bool before, uint32_t step)
 {
-    (void)key;
-    ++*of(cursor)->prepared;
+    uint32_t steps = of(cursor)->steps;
+    size_t length = strlen(steps_taken);
+    assert_true(step < steps);
+    if (length + 3 < sizeof steps_taken)
+        snprintf(steps_taken + length, sizeof steps_taken - length, "%u%u ", steps, step);
+    if (step + 1 == steps)
+        (before ? array_seek_before : array_seek)(cursor, key);
+    return step + 1 == steps;
 }
 static void array_close(bl_cursor *cursor)
 {
@@ -91,11 +99,9 @@ static const bl_cursor_ops array_ops = {
     .seek_before = array_seek_before,
     .next_window = array_next_window,
     .prev_window = array_prev_window,
-    .prepare_seek = array_prepare,
+    .seek_step = array_seek_step,
     .close = array_close,
 };
-
-static unsigned prepared_count;
 
 static bl_cursor *array_cursor_make(const bl_entry *all, uint32_t total, uint32_t window,
                                     bl_comparator *comparator, int *calls_left)
@@ -108,7 +114,7 @@ static bl_cursor *array_cursor_make(const bl_entry *all, uint32_t total, uint32_
     cursor->window = window;
     cursor->comparator = comparator;
     cursor->calls_left = calls_left;
-    cursor->prepared = &prepared_count;
+    cursor->steps = 1 + total % 4;
     return &cursor->base;
 }
 
@@ -383,21 +389,30 @@ static void cursors_are_closed_also_without_memory(void **state)
     }
 }
 
-/* Goal: all runs are asked to prefetch before the first is searched; a single run is not asked. */
-static void a_seek_in_several_runs_prefetches_first(void **state)
+/* Goal: runs take the steps of a seek in turns, the last run first, until each has ended; a single one seeks at once. */
+static void a_seek_in_several_runs_takes_steps_in_turns(void **state)
 {
     (void)state;
     bl_entry entries[] = { { BOLE_STR("a"), BOLE_STR(""), BL_TAG(1, 1) },
                            { BOLE_STR("b"), BOLE_STR(""), BL_TAG(2, 1) } };
     for (uint32_t runs = 1; runs <= 2; runs++) {
         bl_cursor *cursors[2];
-        for (uint32_t i = 0; i < runs; i++)
+        for (uint32_t i = 0; i < runs; i++) {
             cursors[i] = array_cursor_make(&entries[i], 1, 1, NULL, NULL);
+            ((array_cursor *)(void *)cursors[i])->steps = 3 - i;
+        }
         bl_merge merge;
         assert_int_equal(BOLE_OK, bl_merge_init(&merge, cursors, runs, NULL, 0));
-        prepared_count = 0;
-        bl_merge_seek(&merge, BOLE_STR("a"));
-        assert_int_equal(runs == 1 ? 0 : 2, prepared_count);
+        for (int before = 0; before < 2; before++) {
+            steps_taken[0] = 0;
+            if (before)
+                bl_merge_seek_before(&merge, BOLE_STR("b"));
+            else
+                bl_merge_seek(&merge, BOLE_STR("a"));
+            assert_string_equal(runs == 1 ? "" : "20 30 21 31 32 ", steps_taken);
+            assert_non_null(merge.current);
+            assert_true(bl_slice_equal(merge.current->key, BOLE_STR("a")));
+        }
         bl_merge_deinit(&merge);
     }
 }
@@ -410,7 +425,7 @@ int main(void)
         cmocka_unit_test(a_failed_cursor_is_never_the_end_of_data),
         cmocka_unit_test(no_run_shows_nothing),
         cmocka_unit_test(cursors_are_closed_also_without_memory),
-        cmocka_unit_test(a_seek_in_several_runs_prefetches_first),
+        cmocka_unit_test(a_seek_in_several_runs_takes_steps_in_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

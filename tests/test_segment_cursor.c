@@ -99,6 +99,12 @@ static void walk_both_ways(test_run *run, bl_cursor *cursor)
     assert_at(cursor, &run->entries, SIZE_MAX);
 }
 
+static void seek_in_steps(bl_cursor *cursor, bole_slice key, bool before)
+{
+    for (uint32_t step = 0; !cursor->ops->seek_step(cursor, key, before, step); step++)
+        assert_true(step < 8);
+}
+
 /* Seeks to keys there and not there, then some steps forward and back, changing direction anywhere. */
 static void wander(test_run *run, bl_cursor *cursor, bl_prng *prng, unsigned family, uint64_t spread,
                    unsigned rounds)
@@ -112,14 +118,12 @@ static void wander(test_run *run, bl_cursor *cursor, bl_prng *prng, unsigned fam
             key = bl_slice(random.data, random.size);
         }
         size_t at = test_entries_lower_bound(entries, run->comparator, key);
+        bool before = bl_prng_chance(prng, 2);
+        at -= before; /* before the first: SIZE_MAX, nowhere */
         if (bl_prng_chance(prng, 2))
-            cursor->ops->prepare_seek(cursor, key);
-        if (bl_prng_chance(prng, 2)) {
-            cursor->ops->seek(cursor, key);
-        } else {
-            cursor->ops->seek_before(cursor, key);
-            at--; /* before the first: SIZE_MAX, nowhere */
-        }
+            seek_in_steps(cursor, key, before);
+        else
+            (before ? cursor->ops->seek_before : cursor->ops->seek)(cursor, key);
         assert_at(cursor, entries, at);
         uint64_t turn = 1 + bl_prng_below(prng, 30);
         bool forward = bl_prng_chance(prng, 2);
@@ -212,7 +216,8 @@ static void empty_run_has_no_entries(void **state)
     assert_at(cursor, &run.entries, 0);
     cursor->ops->seek_last(cursor);
     assert_at(cursor, &run.entries, 0);
-    cursor->ops->prepare_seek(cursor, bl_slice("x", 1));
+    seek_in_steps(cursor, bl_slice("x", 1), false);
+    assert_at(cursor, &run.entries, 0);
     cursor->ops->seek(cursor, bl_slice("x", 1));
     assert_at(cursor, &run.entries, 0);
     cursor->ops->seek_before(cursor, bl_slice("x", 1));
@@ -284,7 +289,9 @@ static void unknown_order_is_walked_and_not_searched(void **state)
     const char *keys[] = { "0000000000000005", "zzz", "" };
     for (int i = 0; i < 3; i++) {
         bole_slice key = bl_slice(keys[i], strlen(keys[i]));
-        cursor->ops->prepare_seek(cursor, key);
+        seek_in_steps(cursor, key, false);
+        assert_false(cursor->valid);
+        assert_status(BOLE_COMPARATOR, cursor->status, cursor->error);
         cursor->ops->seek(cursor, key);
         assert_false(cursor->valid);
         assert_status(BOLE_COMPARATOR, cursor->status, cursor->error);

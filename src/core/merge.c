@@ -204,35 +204,33 @@ void bl_merge_prev_slow(bl_merge *merge)
     }
 }
 
-/* Several runs: bring the first lines of all of them, then search each. */
-static void prepare(bl_merge *merge, bole_slice key)
+/* All cursors to `key`. Those that can take their steps in turns, the largest runs first: they are the coldest. */
+static void seek_all(bl_merge *merge, bole_slice key, bool before)
 {
-    if (merge->count < 2)
-        return;
+    uint32_t left = 0;
+    merge->forward = !before;
     for (uint32_t i = 0; i < merge->count; i++) {
         bl_cursor *cursor = merge->cursors[i];
-        if (cursor->ops->prepare_seek != NULL)
-            cursor->ops->prepare_seek(cursor, key);
+        cursor->seeking = merge->count > 1 && cursor->ops->seek_step != NULL;
+        left += cursor->seeking;
+        if (!cursor->seeking)
+            (before ? cursor->ops->seek_before : cursor->ops->seek)(cursor, key);
     }
-}
-
-void bl_merge_seek(bl_merge *merge, bole_slice key)
-{
-    prepare(merge, key);
-    merge->forward = true;
-    for (uint32_t i = 0; i < merge->count; i++)
-        merge->cursors[i]->ops->seek(merge->cursors[i], key);
+    for (uint32_t step = 0; left != 0; step++) {
+        for (uint32_t i = merge->count; i-- > 0;) {
+            bl_cursor *cursor = merge->cursors[i];
+            if (!cursor->seeking || !cursor->ops->seek_step(cursor, key, before, step))
+                continue;
+            cursor->seeking = false;
+            left--;
+        }
+    }
     build(merge);
 }
 
-void bl_merge_seek_before(bl_merge *merge, bole_slice key)
-{
-    prepare(merge, key);
-    merge->forward = false;
-    for (uint32_t i = 0; i < merge->count; i++)
-        merge->cursors[i]->ops->seek_before(merge->cursors[i], key);
-    build(merge);
-}
+void bl_merge_seek(bl_merge *merge, bole_slice key) { seek_all(merge, key, false); }
+
+void bl_merge_seek_before(bl_merge *merge, bole_slice key) { seek_all(merge, key, true); }
 
 void bl_merge_seek_first(bl_merge *merge)
 {

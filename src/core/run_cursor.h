@@ -36,7 +36,10 @@ typedef struct bl_cursor_ops {
     void (*seek_before)(bl_cursor *cursor, bole_slice key);
     void (*next_window)(bl_cursor *cursor); /* to the first entry of the next window */
     void (*prev_window)(bl_cursor *cursor); /* to the last entry of the one before */
-    void (*prepare_seek)(bl_cursor *cursor, bole_slice key); /* prefetch only; may be NULL */
+    /* A seek (with `before`: seek_before) in steps, counted from 0, each of which asks for what the next one looks at; so
+     * those of several cursors, taken in turns, wait for memory together. True: the last step, the cursor stands as after
+     * the seek. Nothing else is called between the steps. May be NULL. */
+    bool (*seek_step)(bl_cursor *cursor, bole_slice key, bool before, uint32_t step);
     /* In a BL_WINDOW_BLOCK: index of the first entry with key >= `key`, count when there is none. Moves nothing; NULL
      * where no window is of that kind. */
     uint32_t (*window_bound)(bl_cursor *cursor, bole_slice key);
@@ -45,6 +48,8 @@ typedef struct bl_cursor_ops {
 
 /* What decoding may write behind a key. */
 enum { BL_CURSOR_TAIL_BYTES = 16, BL_CURSOR_KEY_SLACK = 8 + BL_CURSOR_TAIL_BYTES };
+/* Records whose first lines are on their way while one is shown. */
+enum { BL_CURSOR_RECORDS_AHEAD = 16 };
 
 typedef enum bl_window_kind { BL_WINDOW_BLOCK, BL_WINDOW_ENTRIES } bl_window_kind;
 
@@ -55,6 +60,7 @@ struct bl_cursor {
     uint64_t tag;
     uint64_t head; /* bl_head64(key, head_offset); 0 when heads are off */
     bool valid;
+    bool seeking;         /* the merge's: it has not taken the last step yet */
     bool heads_off;       /* a user's comparator */
     bool wide_heads;      /* block: heads are u64, not u32 */
     bool wide_offsets;    /* block: offsets are u32, not u16 */
@@ -155,6 +161,7 @@ static inline void bl_cursor_step(bl_cursor *cursor)
     /* Keys and values are as long as the one's before: the next tail lies where its value ends, behind two lengths. */
     const uint8_t *in = (const uint8_t *)cursor->value.data + cursor->stride - tail;
     uint8_t *out = cursor->key_buffer + cursor->prefix_bytes;
+    __builtin_prefetch((const void *)((uintptr_t)in + (size_t)BL_CURSOR_RECORDS_AHEAD * cursor->stride));
     if (cursor->wide_heads)
         bl_put_u64(out, __builtin_bswap64(bl_get_u64((const uint8_t *)cursor->heads + 8 * (size_t)i)));
     else

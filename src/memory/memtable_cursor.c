@@ -314,33 +314,39 @@ static void cursor_seek_last(bl_cursor *base)
     backward(cursor);
 }
 
-static void cursor_seek(bl_cursor *base, bole_slice key)
+static bool cursor_seek_step(bl_cursor *base, bole_slice key, bool before, uint32_t step)
 {
     memtable_cursor *cursor = (memtable_cursor *)base;
-    bl_head_leaf *leaf = present(cursor);
-    uint32_t slot = cursor->tree->heads.paths->seek(&cursor->tree->heads, key, false, leaf);
-    start(cursor, slot, WINDOW_FIRST);
-    prefetch_records(cursor, leaf, slot,
-                     slot + WINDOW_FIRST < leaf->count ? slot + WINDOW_FIRST : leaf->count);
-    forward(cursor);
+    if (step == 0) { /* the leaf; and ask for the records of the first window */
+        bl_head_leaf *leaf = present(cursor);
+        uint32_t slot = cursor->tree->heads.paths->seek(&cursor->tree->heads, key, before, leaf);
+        uint32_t first = !before ? slot : slot > WINDOW_FIRST ? slot - WINDOW_FIRST : 0;
+        start(cursor, slot, WINDOW_FIRST);
+        prefetch_records(cursor, leaf, first,
+                         first + WINDOW_FIRST < leaf->count ? first + WINDOW_FIRST : leaf->count);
+        return false;
+    }
+    if (before)
+        backward(cursor);
+    else
+        forward(cursor);
+    return true;
+}
+
+static void cursor_seek(bl_cursor *base, bole_slice key)
+{
+    (void)cursor_seek_step(base, key, false, 0);
+    (void)cursor_seek_step(base, key, false, 1);
 }
 
 static void cursor_seek_before(bl_cursor *base, bole_slice key)
 {
-    memtable_cursor *cursor = (memtable_cursor *)base;
-    uint32_t slot = cursor->tree->heads.paths->seek(&cursor->tree->heads, key, true, present(cursor));
-    start(cursor, slot, WINDOW_FIRST);
-    backward(cursor);
+    (void)cursor_seek_step(base, key, true, 0);
+    (void)cursor_seek_step(base, key, true, 1);
 }
 
 static void cursor_next_window(bl_cursor *base) { forward((memtable_cursor *)base); }
 static void cursor_prev_window(bl_cursor *base) { backward((memtable_cursor *)base); }
-
-static void cursor_prepare_seek(bl_cursor *base, bole_slice key)
-{
-    const memtable_cursor *cursor = (const memtable_cursor *)base;
-    cursor->tree->heads.paths->prefetch(&cursor->tree->heads, &key, 1);
-}
 
 static void cursor_close(bl_cursor *base)
 {
@@ -357,7 +363,7 @@ static const bl_cursor_ops cursor_ops = {
     .seek_before = cursor_seek_before,
     .next_window = cursor_next_window,
     .prev_window = cursor_prev_window,
-    .prepare_seek = cursor_prepare_seek,
+    .seek_step = cursor_seek_step,
     .close = cursor_close,
 };
 

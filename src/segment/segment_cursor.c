@@ -32,8 +32,7 @@ enum { SEQUENTIAL_MOVES = 2, AHEAD_BYTES = 256 * 1024, LINE_BYTES = 64 };
 /* Lines of the next block that are fetched while this one is shown: what a step into it touches first, or when the
  * walk goes on and on all of a usual block. */
 enum { LINES_PREFETCHED = 4, LINES_SEQUENTIAL = 64 };
-enum { RECORDS_PREFETCHED = 16, SHORT_KEY_BYTES = 128 };
-#define NOT_PREPARED UINT64_MAX
+enum { SHORT_KEY_BYTES = 128 };
 /* A block in the read-ahead buffer lies as it lies in the file, modulo this. */
 enum { ALIGNMENT = 8 };
 
@@ -60,11 +59,9 @@ typedef struct segment_cursor {
     size_t key_capacity;
     /* how it moves */
     bool forward;
-    uint32_t moves; /* from block to block, in this direction */
-    /* what prepare_seek found out for the seek that follows */
-    uint32_t prepared_at;
-    uint64_t prepared_ordinal;          /* NOT_PREPARED: nothing */
-    bool own_memory;                    /* else the caller's */
+    uint32_t moves;  /* from block to block, in this direction */
+    uint64_t sought; /* between the steps of a seek: where it is in the index, then the block's ordinal */
+    bool own_memory; /* else the caller's */
     uint8_t short_key[SHORT_KEY_BYTES]; /* last: nothing is read of it that was not written */
 } segment_cursor;
 
@@ -231,16 +228,15 @@ static bole_status bring(segment_cursor *cursor, uint64_t ordinal, const uint8_t
 
 /* ---- Showing a block --------------------------------------------------------------------------------- */
 
-static void prefetch_block(const bl_unit *unit, uint64_t ordinal, uint32_t lines_max)
+static void prefetch_block(const bl_unit *unit, uint64_t ordinal, uint32_t count)
 {
     const bl_frame *value = atomic_load_explicit(bl_block_index_slot(&unit->index, ordinal),
                                                  memory_order_relaxed);
-    const char *lines = (const char *)((uintptr_t)value & ~BL_SLOT_TAGS);
-    uint32_t count = unit->index.frame_bytes[ordinal] / LINE_BYTES;
-    if (lines == NULL)
+    uintptr_t lines = (uintptr_t)value & ~BL_SLOT_TAGS;
+    if (lines == 0)
         return;
-    for (uint32_t i = 0; i < lines_max && i <= count; i++)
-        __builtin_prefetch(lines + (size_t)i * LINE_BYTES);
+    for (uint32_t i = 0; i < count; i++) /* how long the frame is would be one line more to wait for */
+        __builtin_prefetch((const void *)(lines + (size_t)i * LINE_BYTES));
 }
 
 static void prefetch_neighbour(const segment_cursor *cursor)
@@ -257,10 +253,10 @@ static void prefetch_records(const segment_cursor *cursor, uint32_t index)
     const bl_cursor *base = &cursor->base;
     uint32_t first = index, end = base->count;
     if (cursor->forward)
-        end = end - first > RECORDS_PREFETCHED ? first + RECORDS_PREFETCHED : end;
+        end = end - first > BL_CURSOR_RECORDS_AHEAD ? first + BL_CURSOR_RECORDS_AHEAD : end;
     else {
         end = first + 1;
-        first = end > RECORDS_PREFETCHED ? end - RECORDS_PREFETCHED : 0;
+        first = end > BL_CURSOR_RECORDS_AHEAD ? end - BL_CURSOR_RECORDS_AHEAD : 0;
     }
     for (uint32_t i = first; i < end; i++)
         __builtin_prefetch(bl_cursor_record(base, i));
@@ -424,99 +420,89 @@ static uint32_t segment_for(const segment_cursor *cursor, bole_slice key)
     return low;
 }
 
-/* Show the block in which the first entry with a key not below `key` is, or would be; *index is its place
- * there, count when it is the first of the next block. False: stopped, with an error or because no entry is
- * that high (*past). */
-static bool show_bound(segment_cursor *cursor, bole_slice key, uint32_t *index, bool *past)
+/* Step 0: the segment, and the place in its index. False: the seek has ended. */
+static bool find_segment(segment_cursor *cursor, bole_slice key, bool before)
 {
-    *past = false;
+    begin_seek(cursor, !before);
     if (cursor->count == 0)
         return false;
-    uint64_t ordinal = cursor->prepared_ordinal;
-    uint32_t at = ordinal != NOT_PREPARED ? cursor->prepared_at : segment_for(cursor, key);
-    cursor->prepared_ordinal = NOT_PREPARED;
-    if (!enter_segment(cursor, at < cursor->count ? at : cursor->count - 1))
+    uint32_t at = segment_for(cursor, key);
+    bool past = at == cursor->count;
+    if (!enter_segment(cursor, past ? at - 1 : at))
         return false;
     if (!cursor->unit->ordered) { /* only the file knows that its order is a stranger's */
         stop(cursor, bl_fail(story(cursor), BOLE_COMPARATOR, "the comparator of %s is not known",
                              cursor->segments[cursor->at]->path));
         return false;
     }
-    *past = at == cursor->count;
-    if (*past)
-        return false;
-    bl_comparator *comparator = cursor->segments[at]->comparator;
-    if (ordinal == NOT_PREPARED)
-        ordinal = bl_block_index_search(&cursor->unit->index, comparator, key);
-    if (ordinal == cursor->unit->index.count) {
-        stop(cursor, bl_corrupt(story(cursor), cursor->segments[at]->path, BL_NO_OFFSET,
-                                "the index ends below the segment's largest key"));
+    if (past) {
+        if (before)
+            seek_last(&cursor->base);
         return false;
     }
-    if (!show(cursor, ordinal))
-        return false;
-    *index = bl_block_lower_bound(&cursor->view, comparator, key);
+    cursor->sought = bl_block_index_search_begin(&cursor->unit->index, cursor->segments[at]->comparator, key);
     return true;
 }
 
-static void seek(bl_cursor *base, bole_slice key)
+/* Step 1: the block in which the first entry with a key not below `key` is, or would be. */
+static bool find_block(segment_cursor *cursor, bole_slice key)
 {
-    segment_cursor *cursor = own(base);
-    begin_seek(cursor, true);
-    uint32_t index;
-    bool past;
-    if (!show_bound(cursor, key, &index, &past))
-        return;
-    if (index < base->count)
+    const bl_segment *segment = cursor->segments[cursor->at];
+    const bl_unit *unit = cursor->unit;
+    cursor->sought = bl_block_index_search_end(&unit->index, segment->comparator, key, cursor->sought);
+    if (cursor->sought == unit->index.count) {
+        stop(cursor, bl_corrupt(story(cursor), segment->path, BL_NO_OFFSET,
+                                "the index ends below the segment's largest key"));
+        return false;
+    }
+    prefetch_block(unit, cursor->sought, LINES_PREFETCHED);
+    return true;
+}
+
+/* Step 3, step 2 has shown the block: its entry, or the neighbour's where it has none. */
+static void find_entry(segment_cursor *cursor, bole_slice key, bool before)
+{
+    bl_cursor *base = &cursor->base;
+    uint32_t index = bl_block_lower_bound(&cursor->view, cursor->segments[cursor->at]->comparator, key);
+    if (before && index > 0)
+        stand_on(cursor, index - 1);
+    else if (before)
+        prev_window(base);
+    else if (index < base->count)
         stand_on(cursor, index);
     else
         next_window(base);
 }
 
-static void seek_before(bl_cursor *base, bole_slice key)
+static bool seek_step(bl_cursor *base, bole_slice key, bool before, uint32_t step)
 {
     segment_cursor *cursor = own(base);
-    begin_seek(cursor, false);
-    uint32_t index;
-    bool past;
-    if (!show_bound(cursor, key, &index, &past)) {
-        if (past)
-            seek_last(base);
-        return;
+    switch (step) {
+    case 0: return !find_segment(cursor, key, before);
+    case 1: return !find_block(cursor, key);
+    case 2:
+        if (!show(cursor, cursor->sought))
+            return true;
+        if (!base->heads_off)
+            bl_block_prefetch(&cursor->view, key);
+        return false;
+    default: find_entry(cursor, key, before); return true;
     }
-    if (index > 0)
-        stand_on(cursor, index - 1);
-    else
-        prev_window(base);
 }
+
+static void seek_at_once(segment_cursor *cursor, bole_slice key, bool before)
+{
+    if (find_segment(cursor, key, before) && find_block(cursor, key) && show(cursor, cursor->sought))
+        find_entry(cursor, key, before);
+}
+
+static void seek(bl_cursor *base, bole_slice key) { seek_at_once(own(base), key, false); }
+static void seek_before(bl_cursor *base, bole_slice key) { seek_at_once(own(base), key, true); }
 
 static uint32_t window_bound(bl_cursor *base, bole_slice key)
 {
     const segment_cursor *cursor = own(base);
     return bl_block_lower_bound(&cursor->view, cursor->segments[cursor->at]->comparator, key);
-}
-
-/* Find the block, ask for its lines, and remember it for the seek; what is not in memory is left to that. */
-static void prepare_seek(bl_cursor *base, bole_slice key)
-{
-    segment_cursor *cursor = own(base);
-    cursor->prepared_ordinal = NOT_PREPARED;
-    uint32_t at = segment_for(cursor, key);
-    if (at == cursor->count)
-        return;
-    const bl_segment *segment = cursor->segments[at];
-    bl_epoch_enter();
-    const bl_unit_node *node = atomic_load_explicit(&segment->unit, memory_order_acquire);
-    if (node != NULL && bl_unit_of(node)->ordered) {
-        const bl_unit *unit = bl_unit_of(node);
-        uint64_t ordinal = bl_block_index_search(&unit->index, segment->comparator, key);
-        if (ordinal < unit->index.count) {
-            prefetch_block(unit, ordinal, LINES_PREFETCHED);
-            cursor->prepared_at = at;
-            cursor->prepared_ordinal = ordinal;
-        }
-    }
-    bl_epoch_leave();
 }
 
 /* ---- Opening and closing ----------------------------------------------------------------------------- */
@@ -554,7 +540,7 @@ bl_cursor *bl_segment_cursor_at(void *place, bl_segment *const *segments, uint32
         .seek_before = seek_before,
         .next_window = next_window,
         .prev_window = prev_window,
-        .prepare_seek = prepare_seek,
+        .seek_step = seek_step,
         .window_bound = window_bound,
         .close = close_cursor,
     };
@@ -568,7 +554,6 @@ bl_cursor *bl_segment_cursor_at(void *place, bl_segment *const *segments, uint32
     cursor->segments = segments;
     cursor->count = count;
     cursor->ahead_segment = UINT32_MAX;
-    cursor->prepared_ordinal = NOT_PREPARED;
     cursor->base.key_buffer = cursor->short_key;
     cursor->key_capacity = sizeof cursor->short_key;
     return &cursor->base;
