@@ -54,8 +54,9 @@ static const struct {
 };
 enum { ENGINES = sizeof engines / sizeof engines[0], ROUNDS_MAX = 15 };
 enum { EXIT_USAGE = 2, LIMIT_LEAST_MIB = 32, LIMITED_SECONDS = 5 };
-/* Of a limit for all, in percent: an engine's own budget. The rest is for the process and the page cache. RocksDB and
- * bole were fastest with it (30, 60 and 85 were tried); LevelDB and LMDB read through maps and use the page cache. */
+/* Of a limit for all, in percent: an engine's own budget. The rest is for the process and the page cache. RocksDB was
+ * fastest with it (30, 60 and 85 were tried); LevelDB and LMDB read through maps and use the page cache; bole's share
+ * is its own (engine_bole.c). */
 enum { LIMIT_BUDGET = 60 };
 
 static volatile sig_atomic_t interrupted;

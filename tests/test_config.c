@@ -85,6 +85,35 @@ static void defaults_are_those_of_the_manual(void **state)
     assert_int_equal(bl_config_u64(&config, BL_SETTING_SCRUB_RATE), 0);
     assert_int_equal(bl_config_u64(&config, BL_SETTING_RESERVE_BYTES), 64 * BL_MIB);
     assert_int_equal(bl_config_u64(&config, BL_SETTING_ENTRY_CHECKSUMS), 0);
+    assert_int_equal(bl_config_u64(&config, BL_SETTING_DIRECT_READS), 0);
+}
+
+/* Where the store has more than half of the memory, the system's cache has less than the store's: it is passed by. */
+static void direct_reads_follow_from_the_memory_limit(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *limit, *given;
+        uint64_t memory, direct;
+    } cases[] = {
+        { "8GiB", NULL, 16 * BL_GIB, 0 },   { "9GiB", NULL, 16 * BL_GIB, 1 },
+        { "9GiB", "off", 16 * BL_GIB, 0 },  { "1GiB", "on", 16 * BL_GIB, 1 },
+        { "1GiB", NULL, 1200 * BL_MIB, 1 }, { "1GiB", NULL, 0, 0 },
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        bole_error error = BOLE_ERROR_INIT;
+        bl_config config;
+        bl_config_init(&config);
+        set(&config, "memory_limit", cases[i].limit, BL_ORIGIN_FILE);
+        if (cases[i].given != NULL)
+            set(&config, "direct_reads", cases[i].given, BL_ORIGIN_FILE);
+        assert_ok(bl_config_resolve(&config, &(bl_config_machine){ cases[i].memory, 0 }, &error), &error);
+        assert_int_equal(bl_config_u64(&config, BL_SETTING_DIRECT_READS), cases[i].direct);
+        bl_config_entry entry;
+        bl_config_describe(&config, BL_SETTING_DIRECT_READS, &entry);
+        assert_int_equal(entry.origin, cases[i].given != NULL ? BL_ORIGIN_FILE : BL_ORIGIN_DERIVED);
+        assert_string_equal(entry.text, cases[i].direct != 0 ? "on" : "off");
+    }
 }
 
 /* A small machine must open a store too: the limit has a floor, and memtables shrink with it. */
@@ -685,6 +714,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_those_of_the_manual),
         cmocka_unit_test(small_memory_shrinks_memtables),
+        cmocka_unit_test(direct_reads_follow_from_the_memory_limit),
         cmocka_unit_test(capped_memtable_keeps_what_was_asked_for),
         cmocka_unit_test(unknown_machine_needs_a_memory_limit),
         cmocka_unit_test(later_origin_wins_in_any_order),

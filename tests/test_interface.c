@@ -371,6 +371,8 @@ static void settings_are_taken_as_text(void **state)
     assert_int_equal(o.large_value_bytes, 64 << 10);
     assert_ok(bole_options_set(&o, "large_value_bytes", "0", &f->error), &f->error);
     assert_true(o.large_value_bytes == UINT64_MAX);
+    assert_ok(bole_options_set(&o, "direct_reads", "off", &f->error), &f->error);
+    assert_int_equal(o.direct_reads, UINT32_MAX);
     assert_ok(bole_options_set(&o, "scrub_rate", "off", &f->error), &f->error);
     assert_true(o.scrub_rate == UINT64_MAX);
     refused(f, BOLE_INVALID, bole_options_set(&o, "memory_limits", "1MiB", &f->error), "memory_limit");

@@ -930,7 +930,7 @@ static void idle_file_is_closed_before_another_is_opened(void **state)
     test_store store;
     test_store_begin(&store, TEST_MEMORY_AMPLE);
     bl_descriptor_cache *cache;
-    assert_ok(bl_descriptor_cache_create(store.fault, store.scheduler, 2, &cache, NULL), NULL);
+    assert_ok(bl_descriptor_cache_create(store.fault, store.scheduler, 0, 2, &cache, NULL), NULL);
     const char *paths[4] = { "store/a", "store/b", "store/c", "store/d" };
     bl_descriptor descriptors[4] = { { NULL, 0, false, NULL, NULL } };
     bole_file *file, *again;

@@ -213,6 +213,8 @@ typedef struct bole_options {
     uint32_t entry_checksums;       /* 1: entries carry one in memory, from put to segment; default, UINT32_MAX: off */
     uint64_t large_value_bytes;     /* values from this size on are kept apart from keys, and merges do not copy them;
                                        default 4 KiB; UINT64_MAX: never */
+    uint32_t direct_reads;          /* 1: segments are read past the system's cache, UINT32_MAX: through it; default:
+                                       past it where memory_limit is above half of the machine's (cgroup's) memory */
 } bole_options;
 #define BOLE_OPTIONS_INIT ((bole_options){ .size = sizeof(bole_options) })
 

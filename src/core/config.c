@@ -335,7 +335,7 @@ static uint64_t cap_of(const bl_config *config, bl_setting setting)
     return UINT64_MAX;
 }
 
-static uint64_t derive(bl_setting setting, const bl_config_machine *machine)
+static uint64_t derive(bl_setting setting, uint64_t limit, const bl_config_machine *machine)
 {
     const setting_row *row = &table[setting];
     switch (setting) {
@@ -344,6 +344,8 @@ static uint64_t derive(bl_setting setting, const bl_config_machine *machine)
         uint64_t files = machine->open_files != 0 ? machine->open_files : OPEN_FILES_UNKNOWN;
         return clamp(row, files - files / 4);
     }
+    /* then the store's own cache holds more than the system's could */
+    case BL_SETTING_DIRECT_READS: return limit > machine->memory_bytes / 2 && machine->memory_bytes != 0;
     default: return row->fallback;
     }
 }
@@ -355,7 +357,7 @@ bole_status bl_config_resolve(bl_config *config, const bl_config_machine *machin
     for (unsigned i = 0; i < BL_SETTINGS; i++) { /* memory_limit is first: caps follow from it */
         uint64_t value = config->asked[i];
         if (value == BL_DERIVED) {
-            value = derive((bl_setting)i, machine);
+            value = derive((bl_setting)i, bl_config_u64(config, BL_SETTING_MEMORY_LIMIT), machine);
             if (config->origins[i] <= BL_ORIGIN_DERIVED)
                 config->origins[i] = table[i].fallback == BL_DERIVED ? BL_ORIGIN_DERIVED : BL_ORIGIN_DEFAULT;
         }

@@ -81,7 +81,9 @@ typedef enum bl_setting_applies {
     X(RESERVE_BYTES, reserve_bytes, BYTES, 64 * BL_MIB, 64 * BL_KIB, 1 * BL_TIB, nothing, NOW,               \
       "room kept for a full disk, at most; small stores keep less; none: deletes fail on a full disk, too")    \
     X(ENTRY_CHECKSUMS, entry_checksums, SWITCH, 0, 0, 1, toggle, NEW_FILES,                                  \
-      "each entry carries a checksum in memory, from the call that puts it to its segment, and in merges")
+      "each entry carries a checksum in memory, from the call that puts it to its segment, and in merges")  \
+    X(DIRECT_READS, direct_reads, SWITCH, BL_DERIVED, 0, 1, toggle, OPEN,                                    \
+      "read segments past the system's cache; default: on where memory_limit is above half of the memory")
 
 typedef enum bl_setting {
 #define BL_SETTING_ENUM(symbol, name, type, fallback, min, max, words, applies, meaning) BL_SETTING_##symbol,

@@ -227,6 +227,7 @@ static const options_field fields[] = {
     FIELD(RESERVE_BYTES, reserve_bytes, U64),
     FIELD(ENTRY_CHECKSUMS, entry_checksums, U32),
     FIELD(LARGE_VALUE_BYTES, large_value_bytes, U64),
+    FIELD(DIRECT_READS, direct_reads, U32),
 };
 #undef FIELD
 _Static_assert(sizeof(bole_durability) == 4 && sizeof(bole_compression) == 4 && sizeof(bole_log_level) == 4,
@@ -252,7 +253,7 @@ static bool zero_is_a_choice(bl_setting setting)
 {
     return setting == BL_SETTING_FILTER_BITS_PER_KEY || setting == BL_SETTING_SCRUB_RATE ||
            setting == BL_SETTING_RESERVE_BYTES || setting == BL_SETTING_ENTRY_CHECKSUMS ||
-           setting == BL_SETTING_LARGE_VALUE_BYTES;
+           setting == BL_SETTING_LARGE_VALUE_BYTES || setting == BL_SETTING_DIRECT_READS;
 }
 
 /* The part of `options` that both sides know, the rest zero. */

@@ -184,6 +184,7 @@ static bole_status make_parts(bole_db *db, const bole_options *options, bole_err
         .budget = &db->budget,
         .read_only = db->read_only,
         .open_files_max = (uint32_t)bl_config_u64(&db->config, BL_SETTING_OPEN_FILES_MAX),
+        .open_flags = bl_config_u64(&db->config, BL_SETTING_DIRECT_READS) != 0 ? BOLE_VFS_DIRECT : 0,
         .file_due = segment_file_due,
         .context = db,
     };

@@ -10,6 +10,7 @@
 typedef struct bl_posix_file {
     bole_file file; /* first: bole_file is what others see */
     int descriptor;
+    bool direct_reads, drop_synced; /* BOLE_VFS_DIRECT */
     dev_t device;
     ino_t inode;
     struct bl_posix_file *next_parked; /* closed by its owner, kept open until the inode's last lock goes */

@@ -7,6 +7,9 @@
  * INVARIANTS  (POSIX-1) An interrupted or short call is carried on; what a caller sees is all or a failure.
  *             (POSIX-2) A failed sync is told and not repeated: the kernel forgets what it could not write.
  *             (POSIX-3) allocate leaves no hole in its range, so a store to a map of it finds its block.
+ * DIRECT      A file that is only read is opened with O_DIRECT where the file system has it: whole pages go from the
+ *             device to the caller, or through a buffer of pages where place, size or memory are not the device's.
+ *             One that is written is written through the system's cache, and dropped from it when it was synced.
  * THREADS     Any; a bole_file has no changing state here.
  * NOT HERE    Locks: posix_lock.c.   Memory and file system kinds: posix_machine.c.   SIGBUS: map_guard.c. */
 #include "base/alloc.h"
@@ -29,6 +32,10 @@
 #include <unistd.h>
 
 enum { ZEROS_BYTES = 64 * 1024, IO_BYTES_MAX = 1 << 30, WRITE_OUT_BYTES = 512 * 1024 };
+enum {
+    DIRECT_BYTES = 4096,
+    DIRECT_STACK_BYTES = 24 * 1024
+}; /* what O_DIRECT moves: whole ones, at whole places */
 
 static bl_posix_file *posix_file(bole_file *file) { return (bl_posix_file *)file; }
 
@@ -72,6 +79,15 @@ static bole_status open_failed(int system_errno, const char *path, bole_error *e
     return bl_fail_system(error, system_errno, "open", path);
 }
 
+static int open_descriptor(const char *path, int flags)
+{
+    int descriptor;
+    do
+        descriptor = open(path, flags, 0600);
+    while (descriptor < 0 && errno == EINTR);
+    return descriptor;
+}
+
 static bole_status posix_open(bole_vfs *vfs, const char *path, uint32_t flags, bole_file **out,
                               bole_error *error)
 {
@@ -84,9 +100,14 @@ static bole_status posix_open(bole_vfs *vfs, const char *path, uint32_t flags, b
         return bl_fail(error, BOLE_NO_MEMORY, "out of memory for the file handle of %s", path);
     file->file.vfs = vfs;
     memcpy(file->path, path, path_size);
-    do
-        file->descriptor = open(path, system_flags(flags), 0600);
-    while (file->descriptor < 0 && errno == EINTR);
+    file->descriptor = -1;
+    file->drop_synced = (flags & BOLE_VFS_DIRECT) != 0 && (flags & BOLE_VFS_WRITE) != 0;
+    if ((flags & BOLE_VFS_DIRECT) != 0 && !file->drop_synced)
+        file->descriptor = open_descriptor(path, system_flags(flags) | O_DIRECT);
+    file->direct_reads = file->descriptor >= 0;
+    if (file->descriptor <
+        0) /* also where the file system has no direct reads; what else failed fails again */
+        file->descriptor = open_descriptor(path, system_flags(flags));
     if (file->descriptor < 0) {
         bole_status status = open_failed(errno, path, error);
         bl_free(file);
@@ -124,6 +145,74 @@ static bole_status posix_close(bole_file *base, bole_error *error)
 
 /* ---- Bytes --------------------------------------------------------------------------------------------- */
 
+/* Reads until `length` bytes or the end of the file. 0 or errno; *got says how many in any case. */
+static int read_all(int descriptor, uint64_t offset, void *data, size_t length, size_t *got)
+{
+    *got = 0;
+    while (*got < length) {
+        size_t part = length - *got < IO_BYTES_MAX ? length - *got : IO_BYTES_MAX;
+        ssize_t result = pread(descriptor, (char *)data + *got, part, (off_t)(offset + *got));
+        if (result == 0)
+            break;
+        if (result > 0)
+            *got += (size_t)result;
+        else if (errno != EINTR)
+            return errno;
+    }
+    return 0;
+}
+
+/* The same, in whole pages: `offset`, `data` and `length` are such. A part of a page is the end of the file. */
+static int read_pages(int descriptor, uint64_t offset, void *data, size_t length, size_t *got)
+{
+    *got = 0;
+    while (*got < length && *got % DIRECT_BYTES == 0) {
+        size_t part = length - *got < IO_BYTES_MAX ? length - *got : IO_BYTES_MAX;
+        ssize_t result = pread(descriptor, (char *)data + *got, part, (off_t)(offset + *got));
+        if (result == 0)
+            break;
+        if (result > 0)
+            *got += (size_t)result;
+        else if (errno == EINVAL) /* it wants more than pages: through the cache, from now on */
+            return fcntl(descriptor, F_SETFL, O_NONBLOCK) == 0
+                       ? read_all(descriptor, offset, data, length, got)
+                       : errno;
+        else if (errno != EINTR)
+            return errno;
+    }
+    return 0;
+}
+
+/* The pages that [offset, offset + length) lies in go through `pages`. */
+static int read_through(int descriptor, uint64_t offset, void *data, size_t length, uint8_t *pages,
+                        size_t *got)
+{
+    size_t skipped = offset % DIRECT_BYTES;
+    size_t all = (skipped + length + DIRECT_BYTES - 1) / DIRECT_BYTES * DIRECT_BYTES;
+    int failure = read_pages(descriptor, offset - skipped, pages, all, got);
+    *got = *got > skipped ? *got - skipped : 0;
+    *got = *got < length ? *got : length;
+    memcpy(data, pages + skipped, *got);
+    return failure;
+}
+
+static int read_direct(int descriptor, uint64_t offset, void *data, size_t length, size_t *got)
+{
+    if (((offset | (uintptr_t)data | length) % DIRECT_BYTES) == 0)
+        return read_pages(descriptor, offset, data, length, got);
+    if (length <= DIRECT_STACK_BYTES - 2 * DIRECT_BYTES) {
+        _Alignas(DIRECT_BYTES) uint8_t pages[DIRECT_STACK_BYTES];
+        return read_through(descriptor, offset, data, length, pages, got);
+    }
+    *got = 0;
+    uint8_t *pages = bl_alloc_aligned(DIRECT_BYTES, (length / DIRECT_BYTES + 3) * DIRECT_BYTES);
+    if (pages == NULL)
+        return ENOMEM;
+    int failure = read_through(descriptor, offset, data, length, pages, got);
+    bl_free(pages);
+    return failure;
+}
+
 static bole_status posix_read(bole_file *base, uint64_t offset, void *data, size_t length, size_t *got,
                               bole_error *error)
 {
@@ -131,20 +220,14 @@ static bole_status posix_read(bole_file *base, uint64_t offset, void *data, size
     *got = 0;
     if (!fits(offset, length))
         return out_of_range(file, offset, error);
-    size_t done = 0;
-    while (done < length) {
-        size_t part = length - done < IO_BYTES_MAX ? length - done : IO_BYTES_MAX;
-        ssize_t result = pread(file->descriptor, (char *)data + done, part, (off_t)(offset + done));
-        if (result == 0)
-            break;
-        if (result > 0) {
-            done += (size_t)result;
-        } else if (errno != EINTR) {
-            bole_status status = file_failed(file, errno, "read", error);
-            if (error != NULL)
-                error->offset = offset + done;
-            return status;
-        }
+    size_t done;
+    int failure = file->direct_reads ? read_direct(file->descriptor, offset, data, length, &done)
+                                     : read_all(file->descriptor, offset, data, length, &done);
+    if (failure != 0) {
+        bole_status status = file_failed(file, failure, "read", error);
+        if (error != NULL)
+            error->offset = offset + done;
+        return status;
     }
     *got = done;
     return BOLE_OK;
@@ -201,6 +284,8 @@ static bole_status posix_sync(bole_file *base, bole_error *error)
     bl_posix_file *file = posix_file(base);
     if (fdatasync(file->descriptor) != 0) /* EINTR too: nothing says that the data is there */
         return file_failed(file, errno, "sync", error);
+    if (file->drop_synced)
+        (void)posix_fadvise(file->descriptor, 0, 0, POSIX_FADV_DONTNEED);
     return BOLE_OK;
 }
 

@@ -34,8 +34,8 @@ enum { BLOCK_LINES_PREFETCHED = 4, LINE_BYTES = 64 };
 
 bole_status bl_segment_environment_init(bl_segment_environment *environment, bole_error *error)
 {
-    return bl_descriptor_cache_create(environment->vfs, environment->scheduler, environment->open_files_max,
-                                      &environment->descriptors, error);
+    return bl_descriptor_cache_create(environment->vfs, environment->scheduler, environment->open_flags,
+                                      environment->open_files_max, &environment->descriptors, error);
 }
 
 void bl_segment_environment_deinit(bl_segment_environment *environment)

@@ -30,6 +30,7 @@ typedef struct bl_segment_environment {
     bl_id store_id;
     bool read_only;                 /* never remove files */
     uint32_t open_files_max;        /* descriptors; least recently used ones are closed */
+    uint32_t open_flags;            /* of segments, beside those that say what is done: BOLE_VFS_DIRECT or 0 */
     struct bl_descriptor_cache *descriptors; /* segment_descriptor.c's; made by bl_segment_environment_init */
     /* The last reference to an obsolete segment went: its file may go (the engine removes it, now or when no
      * reader of another process needs it). Never called with a lock of this layer held. NULL: the file is

@@ -19,6 +19,7 @@
 
 struct bl_descriptor_cache {
     bole_vfs *vfs;
+    uint32_t open_flags;
     bl_mutex lock;
     bl_condition opened;
     uint32_t open_max;
@@ -26,14 +27,15 @@ struct bl_descriptor_cache {
     bl_descriptor *oldest, *newest;
 };
 
-bole_status bl_descriptor_cache_create(bole_vfs *vfs, bl_scheduler *scheduler, uint32_t open_files_max,
-                                       bl_descriptor_cache **out, bole_error *error)
+bole_status bl_descriptor_cache_create(bole_vfs *vfs, bl_scheduler *scheduler, uint32_t open_flags,
+                                       uint32_t open_files_max, bl_descriptor_cache **out, bole_error *error)
 {
     *out = NULL;
     bl_descriptor_cache *cache = bl_new(bl_descriptor_cache);
     if (cache == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "cache of descriptors");
     cache->vfs = vfs;
+    cache->open_flags = BOLE_VFS_READ | open_flags;
     cache->open_max = open_files_max == 0 ? 1 : open_files_max;
     bl_mutex_init(&cache->lock, scheduler);
     bl_condition_init(&cache->opened, scheduler);
@@ -97,7 +99,7 @@ static bole_status open_file(bl_descriptor_cache *cache, const char *path, bole_
 {
     bole_error story = BOLE_ERROR_INIT;
     for (;;) {
-        bole_status status = cache->vfs->open(cache->vfs, path, BOLE_VFS_READ, out, &story);
+        bole_status status = cache->vfs->open(cache->vfs, path, cache->open_flags, out, &story);
         bole_file *victim = NULL;
         if (status != BOLE_OK && (story.system_errno == EMFILE || story.system_errno == ENFILE)) {
             bl_mutex_lock(&cache->lock);

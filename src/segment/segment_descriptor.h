@@ -17,7 +17,7 @@ typedef struct bl_descriptor {
 } bl_descriptor;
 
 /* `open_files_max` 0 counts as 1. It may be passed while more files than that are in use at one moment. */
-BOLE_CHECKED bole_status bl_descriptor_cache_create(bole_vfs *vfs, bl_scheduler *scheduler,
+BOLE_CHECKED bole_status bl_descriptor_cache_create(bole_vfs *vfs, bl_scheduler *scheduler, uint32_t open_flags,
                                                     uint32_t open_files_max, bl_descriptor_cache **out,
                                                     bole_error *error);
 void bl_descriptor_cache_destroy(bl_descriptor_cache *cache); /* every descriptor was closed */

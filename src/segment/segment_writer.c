@@ -196,7 +196,9 @@ static bole_status make_file(bl_segment_writer *writer, bole_error *error)
     bl_segment_meta *meta = &writer->footer.meta;
     bole_status status = vfs->random(vfs, meta->id.bytes, BL_ID_BYTES, error);
     if (status == BOLE_OK)
-        status = vfs->open(vfs, writer->path_temporary, BOLE_VFS_WRITE | BOLE_VFS_CREATE | BOLE_VFS_TRUNCATE,
+        status = vfs->open(vfs, writer->path_temporary,
+                           writer->environment->open_flags | BOLE_VFS_WRITE | BOLE_VFS_CREATE |
+                               BOLE_VFS_TRUNCATE,
                            &writer->file, error);
     if (status != BOLE_OK)
         return status;
