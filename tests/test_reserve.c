@@ -226,6 +226,78 @@ static void what_a_crash_left_of_it_is_mended(void **state)
     }
 }
 
+static uint64_t reserve_once(fixture *f, bool (*is)(uint64_t bytes))
+{
+    for (uint32_t i = 0; !is(stats_of(f).reserve_bytes); i++) {
+        assert_true(i < STEPS_MAX);
+        bole_vfs_memory_advance(f->disk, 1000);
+    }
+    return stats_of(f).reserve_bytes;
+}
+
+static bool is_large(uint64_t bytes) { return bytes >= 4 << 20; }
+static bool is_small(uint64_t bytes) { return bytes > 0 && bytes < 1 << 20; }
+
+static void open_with_large_logs(fixture *f)
+{
+    bole_options options = options_of(f);
+    options.memtable_bytes = 1 << 20;
+    options.compression = BOLE_COMPRESSION_NONE;
+    assert_ok(bole_open("store", &options, &f->db, &f->error), &f->error);
+}
+
+/* Where nothing waits for a flush there is little to keep room for: a share of the segments. Who writes next makes it
+ * whole again, a delete as well as a put. */
+static void it_rests_while_nothing_waits_for_a_flush(void **state)
+{
+    fixture *f = *state;
+    open_with_large_logs(f);
+    assert_ok(put(f, 0), &f->error);
+    uint64_t whole = reserve_once(f, is_large), small = 0;
+    for (uint32_t round = 0; round < 4; round++) {
+        for (uint32_t i = 0; i < 3000; i++)
+            assert_ok(put(f, round * 3000 + i), &f->error);
+        assert_ok(bole_flush(f->db, &f->error), &f->error);
+        small = reserve_once(f, is_small);
+        for (uint32_t i = 0; i < 3000; i++) { /* it stays so, whatever the tick does */
+            bole_vfs_memory_advance(f->disk, 1000);
+            assert_true(is_small(stats_of(f).reserve_bytes));
+        }
+        assert_int_equal(length_of(f, "store/reserve"), small);
+        assert_int_equal(stats_of(f).reserve_spent, 0);
+        assert_ok(round % 2 == 0 ? put(f, 0) : delete (f, 0), &f->error);
+        assert_int_equal(stats_of(f).reserve_bytes, whole);
+        assert_int_equal(length_of(f, "store/reserve"), whole);
+    }
+    assert_int_equal(f->made, 1);
+}
+
+/* The disk fills while it rests: no put is taken, deletes go on, more than the reserve could flush at once. */
+static void a_disk_that_fills_while_it_rests(void **state)
+{
+    fixture *f = *state;
+    open_with_large_logs(f);
+    for (uint32_t i = 0; i < 600; i++)
+        assert_ok(put(f, i), &f->error);
+    reserve_once(f, is_large);
+    assert_ok(bole_flush(f->db, &f->error), &f->error);
+    reserve_once(f, is_small);
+    bole_vfs_memory_capacity(f->disk, used_bytes(f));
+    assert_int_equal(put(f, 600), BOLE_NO_SPACE);
+    bole_statistics stats = stats_of(f);
+    assert_int_equal(stats.reserve_spent, 1);
+    assert_int_equal(stats.reserve_refused, 1);
+    uint64_t rotations = stats.log_rotations;
+    for (uint32_t i = 0; i < 20000; i++)
+        assert_ok(delete (f, i), &f->error);
+    assert_true(stats_of(f).log_rotations > rotations); /* the large log was left for small ones */
+    assert_ok(bole_flush(f->db, &f->error), &f->error);
+    bole_vfs_memory_capacity(f->disk, UINT64_MAX);
+    assert_ok(put(f, 7), &f->error); /* at once */
+    assert_int_equal(stats_of(f).reserve_spent, 0);
+    assert_true(is_large(stats_of(f).reserve_bytes));
+}
+
 /* ---- A full disk ------------------------------------------------------------------------------------------ */
 
 static void on_a_full_disk_only_deletes_go_on(void **state)
@@ -431,6 +503,8 @@ int main(void)
         TEST(it_is_made_behind_the_first_write_and_stays),
         TEST(its_size_is_the_settings),
         TEST(what_a_crash_left_of_it_is_mended),
+        TEST(it_rests_while_nothing_waits_for_a_flush),
+        TEST(a_disk_that_fills_while_it_rests),
         TEST(on_a_full_disk_only_deletes_go_on),
         TEST(a_flush_goes_through_whatever_room_is_left),
         TEST(without_a_reserve_deletes_fail_too),

@@ -208,7 +208,7 @@ typedef struct bole_options {
     uint32_t sync_interval_ms;      /* background sync of process-durable writes; default 1000 */
     uint32_t open_files_max;        /* descriptors for segments; default 3/4 of RLIMIT_NOFILE */
     uint64_t scrub_rate;            /* bytes a second of checking in the background; default, and UINT64_MAX: off */
-    uint64_t reserve_bytes;         /* kept for a full disk, at most; default 64 MiB, less for small stores;
+    uint64_t reserve_bytes;         /* kept for a full disk, at most; default 64 MiB, less for small stores and at rest;
                                        UINT64_MAX: none */
     uint32_t entry_checksums;       /* 1: entries carry one in memory, from put to segment; default, UINT32_MAX: off */
     uint64_t large_value_bytes;     /* values from this size on are kept apart from keys, and merges do not copy them;

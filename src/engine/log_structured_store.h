@@ -121,7 +121,7 @@ struct bole_db {
     bool log_failed;           /* the active log is FAILED, or may have a successor (ROT-3): its memtable must reach
                                   segments first */
     uint64_t owed_flush;       /* number of a failed log, sealed, whose memtable is not in segments yet; 0: none */
-    _Atomic bool reserve_spent; /* written with the mutex (reserve.c) */
+    _Atomic uint32_t reserve_state; /* bl_reserve_state; written with the mutex (reserve.c) */
     uint64_t next_log_bytes;
     uint64_t pacing_owed_ns;
     _Atomic uint64_t commit_groups, log_bytes_written, log_rotations, delayed_ns;
@@ -263,6 +263,12 @@ void bl_scrub_stop_locked(bole_db *db); /* waits until it does not run */
 void bl_scrub_stats_locked(bole_db *db, bole_statistics *out);
 
 /* ---- reserve.c ---- */
+typedef enum bl_reserve_state {
+    BL_RESERVE_WHOLE, /* or there never was room for it */
+    BL_RESERVE_RESTS, /* nothing waits for a flush: it is small, and made whole before anything is written */
+    BL_RESERVE_SPENT, /* on a full disk */
+} bl_reserve_state;
+enum { BL_SPENT_LOG_BYTES = 64 * 1024 }; /* logs while it is spent */
 BOLE_CHECKED bole_status bl_reserve_create(bole_db *db, bole_error *error);
 void bl_reserve_destroy(bole_db *db);
 void bl_reserve_schedule_locked(bole_db *db); /* make it, or bring it to its size, if that is due */
@@ -270,8 +276,9 @@ void bl_reserve_stop_locked(bole_db *db);
 /* There is no space. True: now there is, until bl_reserve_done_locked: do the same again. Released inside. */
 bool bl_reserve_give_up_locked(bole_db *db);
 void bl_reserve_done_locked(bole_db *db);
-/* db->reserve_spent: make it again, before something is put. Commit lock held, mutex not. */
-BOLE_CHECKED bole_status bl_reserve_make_again(bole_db *db, bole_error *error);
+/* It rests, or is spent and the batch puts: make it whole, before anything is written. Else only deletes go on. Commit
+ * lock held, mutex not. */
+BOLE_CHECKED bole_status bl_reserve_make_again(bole_db *db, bool puts, bole_error *error);
 void bl_reserve_stats_locked(bole_db *db, bole_statistics *out);
 
 /* ---- open.c, refresh.c ---- */

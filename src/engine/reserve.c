@@ -3,35 +3,40 @@
  *
  * It has room for a small log, a flush and a small merge as logs are now: four times the largest log that there was,
  * and a little; at most the setting reserve_bytes. A job makes it behind the first write, and lets it grow with the
- * logs. When a rotation, flush, merge or drop of a table meets the end of the disk, the file is removed and the work is
- * done again at once. From then on the reserve is SPENT: batches that put something are refused (BOLE_NO_SPACE), those
- * of deletes alone go on in small logs, until the reserve is made again: the tick tries, and before a batch is refused
- * its leader.
+ * logs. Where nothing waits for a flush it RESTS at a share of what the segments take, as room for deletes in small
+ * logs and their merges, and who writes next makes it whole first. When a rotation, flush, merge or drop of a table
+ * meets the end of the disk, the file is removed and the work is done again at once. From then on the reserve is SPENT,
+ * as it is when it rests and cannot be made whole: batches that put something are refused (BOLE_NO_SPACE), those of
+ * deletes alone go on in small logs, until the reserve is made again: the tick tries, and before a batch is refused its
+ * leader.
  *
- *     none -> held -> spent -> held ...          none, too: reserve_bytes 0, or there never was room
+ *     none -> whole <-> resting -> spent -> whole ...      none, too: reserve_bytes 0, or there never was room
+ *             whole -> spent
  *
  * Nothing refers to the file, so it needs no sync, and whatever a crash leaves of it is brought to its size or removed
  * by the next life. A clean close leaves it: the room stays kept.
  *
- * INVARIANTS  (RESERVE-1) While spent nothing is acknowledged that puts.
+ * INVARIANTS  (RESERVE-1) While resting or spent nothing is acknowledged that puts.
  *             (RESERVE-2) While work that it was given up for runs it is made again only where as much stays free.
  * THREADS     One at a time makes or removes the file (`busy`), without the mutex; all state is the mutex', but
- *             db->reserve_spent is read by writers without it. */
+ *             db->reserve_state is read by writers without it. It becomes RESTS under the commit lock, too: no batch is
+ *             half-way then. */
 #include "engine/log_structured_store.h"
 
 #include "base/alloc.h"
 #include "base/assert.h"
 
-enum { LOGS = 4, OTHER_BYTES = 64 * 1024 };
+enum { LOGS = 4, OTHER_BYTES = 64 * 1024, RESTING_SHARE = 64 /* of what the segments take */ };
 
 struct bl_reserve {
     bl_job_node node;
     bool queued, busy;
-    bool looked;        /* what an earlier life left is known */
-    bool told;          /* that it cannot be made, since it last could */
-    uint32_t users;     /* that it was given up for */
-    uint64_t bytes;     /* of the file; 0: there is none, once looked */
-    uint64_t log_bytes; /* the largest log so far */
+    bool looked;         /* what an earlier life left is known */
+    bool told;           /* that it cannot be made, since it last could */
+    uint32_t users;      /* that it was given up for */
+    uint64_t bytes;      /* of the file; 0: there is none, once looked */
+    uint64_t log_bytes;  /* the largest log so far */
+    uint64_t told_bytes; /* made, and told of, since it was spent */
     uint64_t uses, refused;
 };
 
@@ -45,7 +50,17 @@ void bl_reserve_destroy(bole_db *db) { bl_free(db->reserve); }
 
 /* ---- the file ---- */
 
-static uint64_t wanted_locked(bole_db *db)
+static bl_reserve_state state_of(const bole_db *db)
+{
+    return (bl_reserve_state)atomic_load_explicit(&db->reserve_state, memory_order_relaxed);
+}
+
+static void set_state_locked(bole_db *db, bl_reserve_state state)
+{
+    atomic_store_explicit(&db->reserve_state, (uint32_t)state, memory_order_release);
+}
+
+static uint64_t whole_locked(bole_db *db)
 {
     uint64_t most = bl_config_u64(&db->config, BL_SETTING_RESERVE_BYTES);
     struct bl_reserve *reserve = db->reserve;
@@ -53,6 +68,33 @@ static uint64_t wanted_locked(bole_db *db)
         reserve->log_bytes = bl_log_file_bytes(db->log);
     uint64_t due = reserve->log_bytes > most / LOGS ? most : LOGS * reserve->log_bytes + OTHER_BYTES;
     return due < most ? due : most;
+}
+
+static uint64_t resting_locked(bole_db *db)
+{
+    uint64_t whole = whole_locked(db), bytes = 0;
+    const bl_version *version = bl_version_set_current(db->versions);
+    for (uint32_t i = 0; i < version->table_count; i++) {
+        bytes += version->tables[i].values.file_bytes;
+        for (uint32_t level = 0; level < BOLE_LEVELS_MAX; level++)
+            bytes += version->tables[i].levels[level].bytes;
+    }
+    bytes /= RESTING_SHARE;
+    if (bytes < LOGS * BL_SPENT_LOG_BYTES + OTHER_BYTES)
+        bytes = LOGS * BL_SPENT_LOG_BYTES + OTHER_BYTES;
+    return bytes < whole ? bytes : whole;
+}
+
+/* Does nothing wait for a flush? Exact with the commit lock. A reserve that is not whole yet is made whole first. */
+static bool may_rest_locked(const bole_db *db)
+{
+    return db->sealed_count == 0 && db->memtable != NULL && bl_memtable_entries(db->memtable) == 0 &&
+           db->reserve->bytes > 0 && db->reserve->users == 0 && state_of(db) != BL_RESERVE_SPENT;
+}
+
+static uint64_t wanted_locked(bole_db *db)
+{
+    return may_rest_locked(db) ? resting_locked(db) : whole_locked(db);
 }
 
 static void begin_locked(bole_db *db)
@@ -105,14 +147,14 @@ static bole_status remove_file(bole_db *db, const char *path, bole_error *error)
     return status;
 }
 
-/* Make, grow, cut or remove the file as is wanted now. Mutex held; released inside. */
-static bole_status make_locked(bole_db *db, bole_error *error)
+/* Make, grow, cut or remove the file: whole, or as it rests. Mutex held; released inside. */
+static bole_status make_locked(bole_db *db, bool rests, bole_error *error)
 {
     char path[BL_PATH_BYTES_MAX];
     struct bl_reserve *reserve = db->reserve;
     bool fits = bl_file_path(path, db->path, BL_FILE_RESERVE, 0);
     begin_locked(db);
-    uint64_t wanted = wanted_locked(db), before = reserve->bytes;
+    uint64_t wanted = rests ? resting_locked(db) : whole_locked(db), before = reserve->bytes;
     uint64_t leave = reserve->users > 0 ? wanted : 0; /* (RESERVE-2) */
     bole_status status = BOLE_OK;
     if (!fits)
@@ -133,7 +175,7 @@ static bole_status make_locked(bole_db *db, bole_error *error)
     }
 out:
     if (status == BOLE_OK)
-        atomic_store_explicit(&db->reserve_spent, false, memory_order_release);
+        set_state_locked(db, rests ? BL_RESERVE_RESTS : BL_RESERVE_WHOLE);
     end_locked(db);
     return status;
 }
@@ -141,12 +183,14 @@ out:
 static void tell_locked(bole_db *db, bole_status status, const bole_error *error)
 {
     struct bl_reserve *reserve = db->reserve;
-    if (status == BOLE_OK)
+    if (status == BOLE_OK && reserve->bytes > reserve->told_bytes)
         bl_event_log_add(db->events, BOLE_LOG_INFO, "reserve_made",
                          (bl_event_field[]){ BL_EVENT_U64("bytes", reserve->bytes) }, 1);
-    else if (!reserve->told)
+    else if (status != BOLE_OK && !reserve->told)
         bl_event_log_add(db->events, BOLE_LOG_WARN, "reserve_not_made",
                          (bl_event_field[]){ BL_EVENT_TEXT("message", error->message) }, 1);
+    if (status == BOLE_OK && reserve->bytes > reserve->told_bytes)
+        reserve->told_bytes = reserve->bytes;
     reserve->told = status != BOLE_OK;
 }
 
@@ -155,7 +199,7 @@ static void tell_locked(bole_db *db, bole_status status, const bole_error *error
 static bool is_due_locked(bole_db *db)
 {
     return (wanted_locked(db) != db->reserve->bytes || !db->reserve->looked ||
-            atomic_load_explicit(&db->reserve_spent, memory_order_relaxed)) &&
+            state_of(db) == BL_RESERVE_SPENT) &&
            db->writing && !db->closing;
 }
 
@@ -164,8 +208,16 @@ static void reserve_job(void *context)
     bole_db *db = context;
     bole_error error = BOLE_ERROR_INIT;
     bl_mutex_lock(&db->mutex);
-    if (is_due_locked(db))
-        tell_locked(db, make_locked(db, &error), &error);
+    if (is_due_locked(db)) {
+        bool rests = may_rest_locked(db) && bl_commit_try_lock(db);
+        if (rests) {
+            rests = may_rest_locked(db);
+            if (rests)
+                set_state_locked(db, BL_RESERVE_RESTS); /* from now on who writes waits for it */
+            bl_commit_unlock(db);
+        }
+        tell_locked(db, make_locked(db, rests, &error), &error);
+    }
     db->reserve->queued = false;
     bl_condition_wake_all(&db->changed);
     bl_mutex_unlock(&db->mutex);
@@ -208,10 +260,10 @@ bool bl_reserve_give_up_locked(bole_db *db)
         BL_MARK("the reserve is given up");
         bl_event_log_add(db->events, BOLE_LOG_WARN, "reserve_used",
                          (bl_event_field[]){ BL_EVENT_U64("bytes", reserve->bytes) }, 1);
-        reserve->bytes = 0;
+        reserve->bytes = reserve->told_bytes = 0;
         reserve->uses++;
         reserve->users++;
-        atomic_store_explicit(&db->reserve_spent, true, memory_order_release);
+        set_state_locked(db, BL_RESERVE_SPENT);
     }
     end_locked(db);
     return got;
@@ -223,16 +275,17 @@ void bl_reserve_done_locked(bole_db *db)
     db->reserve->users--;
 }
 
-bole_status bl_reserve_make_again(bole_db *db, bole_error *error)
+bole_status bl_reserve_make_again(bole_db *db, bool puts, bole_error *error)
 {
     bole_error story = BOLE_ERROR_INIT;
     bl_mutex_lock(&db->mutex);
-    bole_status status = make_locked(db, &story);
+    bole_status status = make_locked(db, false, &story);
     if (status == BOLE_OK)
         tell_locked(db, status, &story);
     else
-        db->reserve->refused++;
-    uint64_t wanted = wanted_locked(db);
+        set_state_locked(db, BL_RESERVE_SPENT);
+    db->reserve->refused += status != BOLE_OK && puts;
+    uint64_t wanted = whole_locked(db);
     bl_mutex_unlock(&db->mutex);
     if (status == BOLE_OK)
         return BOLE_OK;
@@ -248,5 +301,5 @@ void bl_reserve_stats_locked(bole_db *db, bole_statistics *out)
     out->reserve_bytes = db->reserve->bytes;
     out->reserve_uses = db->reserve->uses;
     out->reserve_refused = db->reserve->refused;
-    out->reserve_spent = atomic_load_explicit(&db->reserve_spent, memory_order_relaxed);
+    out->reserve_spent = state_of(db) == BL_RESERVE_SPENT;
 }

@@ -18,7 +18,6 @@
 
 enum { SEALED_MAX = 4 };
 static const uint64_t FIRST_LOG_BYTES = UINT64_C(1) << 20;
-static const uint64_t SPENT_LOG_BYTES = UINT64_C(64) << 10; /* on a full disk, from the reserve */
 
 typedef struct pair { /* a log and a memtable that are not the store's yet */
     bl_write_ahead_log *log;
@@ -45,8 +44,8 @@ static uint64_t log_bytes_for(bole_db *db, uint64_t record_bytes)
     uint64_t most = bl_config_u64(&db->config, BL_SETTING_MEMTABLE_BYTES);
     if (bytes > most)
         bytes = most;
-    if (atomic_load_explicit(&db->reserve_spent, memory_order_relaxed))
-        bytes = bytes < SPENT_LOG_BYTES ? bytes : SPENT_LOG_BYTES;
+    if (atomic_load_explicit(&db->reserve_state, memory_order_relaxed) == BL_RESERVE_SPENT)
+        bytes = bytes < BL_SPENT_LOG_BYTES ? bytes : BL_SPENT_LOG_BYTES;
     else
         db->next_log_bytes = bytes * 2;
     return bytes < record_bytes ? record_bytes : bytes;

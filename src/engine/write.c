@@ -85,6 +85,27 @@ static bool only_deletes(const bl_write_request *request)
     return request->kind == BL_KIND_DELETE;
 }
 
+/* A batch that puts waits for a whole reserve, or is refused (RESERVE-1). Deletes go on without, in logs of which the
+ * reserve can pay the flush: a large one that is there already is left for a small one. */
+__attribute__((noinline, cold)) static bole_status on_a_small_reserve(bole_db *db, bl_write_request *request,
+                                                                      bool group_has_records)
+{
+    bool puts = !only_deletes(request);
+    if (puts || atomic_load_explicit(&db->reserve_state, memory_order_relaxed) == BL_RESERVE_RESTS) {
+        bole_status status = bl_reserve_make_again(db, puts, puts ? request->error : NULL);
+        if (puts || status == BOLE_OK)
+            return status;
+    }
+    if (bl_log_end(db->log) - bl_log_start(db->log) < BL_SPENT_LOG_BYTES ||
+        bl_log_file_bytes(db->log) < 4 * BL_SPENT_LOG_BYTES)
+        return BOLE_OK;
+    if (group_has_records)
+        return BOLE_BUSY;
+    BL_MARK("a large log is left for a small one");
+    (void)!bl_rotate(db, BL_LOG_RECORD_HEADER_BYTES + request->payload_bytes, NULL); /* else on in this one */
+    return BOLE_OK;
+}
+
 /* Room for the request in log and memtable, rotating when there is none. */
 static bole_status make_room(bole_db *db, bl_write_request *request, bool group_has_records)
 {
@@ -95,9 +116,8 @@ static bole_status make_room(bole_db *db, bl_write_request *request, bool group_
         return bl_fail(request->error, BOLE_TOO_LARGE,
                        "batch of %llu bytes is above a quarter of the memory that the limit leaves (%llu)",
                        (unsigned long long)record_bytes, (unsigned long long)limit);
-    if (bl_unlikely(atomic_load_explicit(&db->reserve_spent, memory_order_acquire)) &&
-        !only_deletes(request)) {
-        bole_status status = bl_reserve_make_again(db, request->error); /* (RESERVE-1) */
+    if (bl_unlikely(atomic_load_explicit(&db->reserve_state, memory_order_acquire) != BL_RESERVE_WHOLE)) {
+        bole_status status = on_a_small_reserve(db, request, group_has_records);
         if (status != BOLE_OK)
             return status;
     }
