@@ -79,7 +79,7 @@ typedef enum bl_setting_applies {
     X(SCRUB_RATE, scrub_rate, BYTES, 0, 1 * BL_KIB, 16 * BL_GIB, off, NOW,                                   \
       "bytes a second at which all segments are read and checked in the background, over and over")          \
     X(RESERVE_BYTES, reserve_bytes, BYTES, 64 * BL_MIB, 64 * BL_KIB, 1 * BL_TIB, nothing, NOW,               \
-      "room kept for a full disk, at most; less for small stores and at rest; none: deletes fail on a full disk, too")    \
+      "room kept for a full disk, at most; less at rest; none: deletes fail on a full disk, too")            \
     X(ENTRY_CHECKSUMS, entry_checksums, SWITCH, 0, 0, 1, toggle, NEW_FILES,                                  \
       "each entry carries a checksum in memory, from the call that puts it to its segment, and in merges")  \
     X(DIRECT_READS, direct_reads, SWITCH, BL_DERIVED, 0, 1, toggle, OPEN,                                    \
