@@ -155,16 +155,21 @@ static void only_the_right_pointer_finds_a_value(void **state)
             assert_int_equal(find_value(segment, &pointers[i], k, true, value), BL_FIND_FOUND);
             assert_ok(bl_segment_hold_value(segment, &pointers[i], k, &held, NULL, &error), &error);
             assert_true(bl_slice_equal(held.value, value));
-            bl_value_pointer wrong[] = { pointers[i], pointers[i], pointers[i], pointers[i], pointers[i] };
+            bl_value_pointer wrong[7];
+            for (size_t j = 0; j < 7; j++)
+                wrong[j] = pointers[i];
             wrong[0].block = i == 0 ? 1 : i - 1;
             wrong[1].block = VALUES;
             wrong[2].offset++;
             wrong[3].bytes++;
+            wrong[4].bytes--;
+            wrong[5].bytes -=
+                9; /* of an empty one: with its varint and a byte it comes to that record's size again */
             const bole_slice other[] = {
-                k, k, k, k, BOLE_STR("key-9999"), BOLE_STR("key"), BOLE_STR("key-00001")
+                k, k, k, k, k, k, BOLE_STR("key-9999"), BOLE_STR("key"), BOLE_STR("key-00001")
             };
-            for (size_t j = 0; j < 7; j++) {
-                const bl_value_pointer *pointer = &wrong[j < 4 ? j : 4];
+            for (size_t j = 0; j < 9; j++) {
+                const bl_value_pointer *pointer = &wrong[j < 6 ? j : 6];
                 error = (bole_error)BOLE_ERROR_INIT;
                 assert_int_equal(find_value(segment, pointer, other[j], false, value), BL_FIND_ABSENT);
                 assert_status(BOLE_CORRUPT,

@@ -3,6 +3,7 @@
 #include "segment/value_pointer.h"
 
 #include "base/alloc.h"
+#include "base/assert.h"
 
 size_t bl_value_pointer_encode(const bl_value_pointer *pointer, uint8_t out[BL_VALUE_POINTER_BYTES_MAX])
 {
@@ -12,15 +13,31 @@ size_t bl_value_pointer_encode(const bl_value_pointer *pointer, uint8_t out[BL_V
     return (size_t)(bl_put_varint(at, pointer->bytes) - out);
 }
 
+/* bl_get_varint, in place for the sizes that fields of pointers have: each read of a value decodes four of them. */
+static inline const uint8_t *next_field(const uint8_t *in, const uint8_t *end, uint64_t *out)
+{
+    enum { BITS_MAX = 4 * 7 };
+    uint64_t value = 0;
+    const uint8_t *at = in;
+#pragma GCC unroll 4
+    for (unsigned shift = 0; shift < BITS_MAX && at < end; shift += 7, at++) {
+        value |= (uint64_t)(*at & 0x7F) << shift;
+        if (*at < 0x80) {
+            *out = value;
+            return bl_likely(*at != 0 || shift == 0) ? at + 1 : NULL; /* NULL: not the shortest form */
+        }
+    }
+    return bl_get_varint_slow(in, end, out);
+}
+
 bool bl_value_pointer_decode(bole_slice bytes, bl_value_pointer *out)
 {
     const uint8_t *at = bytes.data, *end = at + bytes.size;
-    uint64_t *const fields[] = { &out->segment, &out->block, &out->offset, &out->bytes };
     *out = (bl_value_pointer){ 0 };
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
-        if (at == end || (at = bl_get_varint(at, end, fields[i])) == NULL)
-            return false;
-    return at == end && out->segment != 0;
+    return bytes.size != 0 && (at = next_field(at, end, &out->segment)) != NULL &&
+           (at = next_field(at, end, &out->block)) != NULL &&
+           (at = next_field(at, end, &out->offset)) != NULL && next_field(at, end, &out->bytes) == end &&
+           out->segment != 0;
 }
 
 /* ---- Uses ---- */
