@@ -230,7 +230,7 @@ static void print_bytes(bole_buffer *out, uint64_t bytes)
 static void print_pick(bole_buffer *out, const bl_version *version, const bl_pick *pick)
 {
     static const char *const reasons[] = { "nothing", "level0_runs", "level_size", "tombstones",
-                                           "idle",    "manual",      "values" };
+                                           "idle",    "manual",      "values",     "pointers" };
     assert_true(bl_buffer_append_format(out, "%s", reasons[pick->reason]));
     if (pick->reason != BL_PICK_NOTHING) {
         assert_true(bl_buffer_append_format(out, ": %s to L%u", pick->trivial_move ? "move" : "merge",

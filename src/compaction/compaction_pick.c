@@ -8,8 +8,8 @@
  *                      when both ratios are the same
  *             LAST     at most one run
  * ORDER       what is most over its size first (level 0 by runs, the middle by bytes); then segments dense with
- *             tombstones; then last-level segments that point into value segments of which half is dead; then, when
- *             idle, all of it down to one run.
+ *             tombstones; then last-level segments that point into value segments of which half is dead; then all of
+ *             it down to one run: when idle, and where keys are few bytes beside the values that flushes set apart.
  * A JOB       is a span of keys on the level map (level_map.h): of all spans that begin and end where no target
  *             segment is cut, the one that rewrites the fewest bytes for each byte it brings down, dearer by what it
  *             exceeds two job_bytes. Segments that overlap nothing move without a merge. Level-0 runs too small to be
@@ -31,6 +31,7 @@ static const uint64_t TOMBSTONES_MIN = 128; /* fewer never hurt a scan */
 static const uint32_t GARBAGE_SHARE = 2;    /* of a value segment's bytes: half of it is dead */
 static const uint32_t GARBAGE_SHARE_MANUAL = 8;
 static const uint64_t GARBAGE_DEAR = 8; /* key bytes that may be rewritten for a dead byte */
+static const uint64_t VALUES_DEAR = 8;  /* of a value's bytes that flush has set apart, one in so many */
 static const uint32_t DEAR = 2;         /* rewriting over this many times last_level_ratio is not worth it */
 static const uint32_t IDLE_DEAR = 4;    /* the same when idle, and the last level is not small */
 
@@ -441,6 +442,27 @@ static bole_status pick_values(bl_picker *p, bl_pick *out, bole_error *error)
     return rewrite_values(p, GARBAGE_SHARE, out, error);
 }
 
+/* About the bytes of the values that level 0 points to. */
+static uint64_t level0_value_bytes(const bl_version_table *table)
+{
+    const bl_level *level = &table->levels[0];
+    uint64_t pointers = 0;
+    bl_value_use use;
+    for (uint32_t i = 0; i < level->run_count; i++)
+        for (uint32_t j = 0; j < level->runs[i].count; j++)
+            for (bole_slice uses = bl_segment_meta_of(level->runs[i].segments[j])->value_uses;
+                 bl_value_uses_next(&uses, &use);)
+                pointers += use.pointers;
+    return pointers == 0 ? 0 : pointers * (table->values.raw_bytes / table->values.entries);
+}
+
+/* Is one run instead of level 0's worth rewriting all keys? It costs a small part of what the flushes wrote. */
+static bool keys_are_cheap(const bl_version_table *table)
+{
+    uint64_t keys = bytes_above_last(table) + bytes_of(table, BL_LEVEL_LAST);
+    return table->levels[0].run_count >= 2 && keys <= level0_value_bytes(table) / VALUES_DEAR;
+}
+
 /* ---- Idle, manual ---- */
 
 /* Everything above the last level into it, best job first. */
@@ -510,7 +532,7 @@ static bole_status attempt_on(const attempt *at, const bl_pick_policy *policy,
     static const pick_function functions[] = {
         [BL_PICK_LEVEL0_RUNS] = pick_level0,    [BL_PICK_LEVEL_SIZE] = pick_middle,
         [BL_PICK_TOMBSTONES] = pick_tombstones, [BL_PICK_IDLE] = pick_down,
-        [BL_PICK_VALUES] = pick_values,
+        [BL_PICK_VALUES] = pick_values,         [BL_PICK_POINTERS] = pick_down,
     };
     bl_picker p;
     bole_status status = bl_picker_init(&p, at->table, policy, busy, context, error);
@@ -543,7 +565,7 @@ static bool has_dense_segment(const bl_version_table *table, const bl_pick_polic
 static void add_attempts(const bl_version_table *table, const bl_pick_policy *policy, attempt *attempts,
                          uint32_t *count)
 {
-    attempt found[5];
+    attempt found[6];
     uint32_t n = 0;
     double runs = (double)table->levels[0].run_count / policy->level0_runs;
     if (runs >= 1)
@@ -558,6 +580,8 @@ static void add_attempts(const bl_version_table *table, const bl_pick_policy *po
         found[n++] = (attempt){ table, BL_PICK_TOMBSTONES, 0.5 };
     if (has_garbage(table))
         found[n++] = (attempt){ table, BL_PICK_VALUES, 0.4 };
+    if (keys_are_cheap(table))
+        found[n++] = (attempt){ table, BL_PICK_POINTERS, 0.3 };
     if (policy->idle && bytes_above_last(table) != 0 && idle_pays(table, policy))
         found[n++] = (attempt){ table, BL_PICK_IDLE, 0.25 };
     for (uint32_t i = 0; i < n; i++) {
@@ -574,7 +598,7 @@ bole_status bl_compaction_pick(const bl_version *version, const bl_pick_policy *
 {
     *out = (bl_pick){ .reason = BL_PICK_NOTHING };
     bl_pick_policy policy = complete(given);
-    attempt *attempts = bl_alloc_array(5 * (size_t)version->table_count + 1, sizeof(attempts[0]));
+    attempt *attempts = bl_alloc_array(6 * (size_t)version->table_count + 1, sizeof(attempts[0]));
     if (attempts == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "list of possible compactions");
     uint32_t count = 0;

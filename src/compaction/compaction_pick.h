@@ -32,7 +32,8 @@ typedef enum bl_pick_reason {
     BL_PICK_TOMBSTONES,  /* a segment that is a quarter or more tombstones, none of which a snapshot needs */
     BL_PICK_IDLE,
     BL_PICK_MANUAL,
-    BL_PICK_VALUES, /* value segments of which half is dead: what lives in them is written anew */
+    BL_PICK_VALUES,   /* value segments of which half is dead: what lives in them is written anew */
+    BL_PICK_POINTERS, /* all keys are few bytes beside the values that level 0 points to: merged down to one run */
 } bl_pick_reason;
 
 typedef struct bl_pick {
