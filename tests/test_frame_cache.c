@@ -586,6 +586,40 @@ static void threads_read_true_bytes_under_constant_eviction(void **state)
     end(&it);
 }
 
+/* ---- Hints ------------------------------------------------------------------------------------------- */
+
+/* Goal: there are no hints until they are made, once, charged to the index; then a key's hint keeps what was noted
+ * last, and what it follows, nothing or what is gone, is never read. */
+static void a_hint_keeps_what_was_noted_last(void **state)
+{
+    (void)state;
+    fixture it;
+    begin(&it, 4096);
+    const bl_value_hints *hints = bl_frame_cache_hints(it.cache);
+    assert_null(bl_value_hint_of(hints, 1));
+    bl_frame_cache_make_hints(it.cache);
+    uint64_t charged = bl_memory_budget_used(&it.budget, BL_MEMORY_INDEX);
+    assert_in_range(charged, 64 * sizeof(bl_value_hint), 4096 * PAGE / 128);
+    bl_frame_cache_make_hints(it.cache);
+    assert_int_equal(bl_memory_budget_used(&it.budget, BL_MEMORY_INDEX), charged);
+    _Atomic(bl_frame *) slots[2] = { (bl_frame *)(16 * PAGE), (bl_frame *)(64 * PAGE) };
+    for (uint64_t i = 0; i < 1000; i++) { /* any number of keys has a place */
+        uint64_t hash = i * UINT64_C(0x123456789ABCDEF);
+        bl_value_hint *hint = bl_value_hint_of(hints, hash);
+        const bl_frame *frame = slots[i % 2];
+        bl_value_hint_follow(hint, hash);
+        bl_value_hint_note(hint, hash, (void *)(uintptr_t)(0x7654321000 + i), &slots[i % 2], frame,
+                           (const char *)frame + 100 * 64);
+        assert_ptr_equal(bl_value_hint_of(hints, hash), hint);
+        assert_int_equal(hint->record, (hash & 0xFFFF) << 48 | (0x7654321000 + i));
+        assert_int_equal(hint->value, UINT64_C(99) << 48 | (i % 2 == 0 ? 16 : 64) * PAGE);
+        assert_int_equal(hint->slot, (uintptr_t)&slots[i % 2]);
+        bl_value_hint_follow(hint, hash);
+        bl_value_hint_follow(hint, hash + 1);
+    }
+    end(&it);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -605,6 +639,7 @@ int main(void)
         cmocka_unit_test(used_unit_outlives_an_unused_one),
         cmocka_unit_test(filled_slot_holds_its_unit),
         cmocka_unit_test(forced_unit_is_charged_over_the_limit),
+        cmocka_unit_test(a_hint_keeps_what_was_noted_last),
         cmocka_unit_test(threads_read_true_bytes_under_constant_eviction),
     };
     return cmocka_run_group_tests_name("frame_cache", tests, NULL, NULL);

@@ -101,8 +101,10 @@ static void look_run_by_run(const bl_version_table *table, const bl_lookup *look
 }
 
 /* The oldest candidate is in the lowest level, which holds most of what there is: its index is searched while the
- * filters' lines are on their way, those of the others only when their filter has passed. */
-static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uint32_t table_number, look *out)
+ * filters' lines are on their way, those of the others only when their filter has passed. `hint`: of where a large value
+ * was; or NULL. */
+static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uint32_t table_number,
+                        const bl_value_hint *hint, look *out)
 {
     out->find = BL_FIND_ABSENT;
     out->memtable = NULL;
@@ -116,6 +118,8 @@ static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uin
         bl_segment_prefetch_filter(list.segments[i], lookup);
     if (list.count > 0)
         spot = bl_segment_approach(list.segments[list.count - 1], lookup);
+    if (bl_unlikely(hint != NULL))
+        bl_value_hint_follow(hint, lookup->hash);
     if (in_memory && look_in_memtables(state, lookup, table_number, out))
         return;
     if (bl_unlikely(!fits)) {
@@ -170,9 +174,10 @@ static bole_status get_uncached(bole_db *db, const bole_table *table, const bl_l
 }
 
 /* The look found a pointer: go on to where the value stands. */
-static bole_status follow_pointer(const bl_version *version, uint32_t table_number, bole_slice key,
-                                  look *seen, bole_error *error)
+static bole_status follow_pointer(const bl_version *version, uint32_t table_number, const bl_lookup *lookup,
+                                  bl_value_hint *hint, look *seen, bole_error *error)
 {
+    bole_slice key = lookup->key;
     const bl_version_table *table = bl_version_table_by_number(version, table_number);
     bl_value_pointer pointer;
     bl_found found;
@@ -182,6 +187,9 @@ static bole_status follow_pointer(const bl_version *version, uint32_t table_numb
     seen->find = bl_segment_find_value(seen->segment, &pointer, key, &found);
     if (bl_unlikely(seen->find == BL_FIND_ABSENT))
         return bl_segment_wrong_value(seen->segment, &pointer, error);
+    if (hint != NULL && seen->find == BL_FIND_FOUND)
+        bl_value_hint_note(hint, lookup->hash, seen->found.value.data, found.slot, found.frame,
+                           (const char *)found.value.data + found.value.size);
     seen->found.value = found.value;
     seen->found.frame = found.frame;
     seen->found.block = found.block;
@@ -213,6 +221,7 @@ bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pin
                         bole_buffer *value, bole_view *view, bool *from_memtable, bole_error *error)
 {
     bl_lookup lookup = *given;
+    bl_value_hint *hint = bl_value_hint_of(bl_frame_cache_hints(db->environment.cache), lookup.hash);
     for (uint32_t loads = 0;; loads++) {
         look seen;
         bl_epoch_enter();
@@ -222,11 +231,11 @@ bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pin
 #endif
         if (given->sequence == BL_SEQUENCE_MAX)
             lookup.sequence = bl_position_visible(db); /* after the state: STORE-4 */
-        look_inside(state, &lookup, table->number, &seen);
+        look_inside(state, &lookup, table->number, hint, &seen);
         if (seen.find == BL_FIND_FOUND &&
             bl_unlikely(bl_tag_kind(seen.found.tag) == BL_KIND_PUT_WITH_VALUE_POINTER) &&
             (value != NULL || view != NULL)) {
-            bole_status status = follow_pointer(state->version, table->number, lookup.key, &seen, error);
+            bole_status status = follow_pointer(state->version, table->number, &lookup, hint, &seen, error);
             if (bl_unlikely(status != BOLE_OK)) {
                 bl_epoch_leave();
                 *from_memtable = false;

@@ -60,6 +60,7 @@ typedef struct limbo_batch {
 
 struct bl_frame_cache {
     bl_frame_cache_stripe stripes[BL_COUNT_STRIPES]; /* first: bl_frame_cache_hit */
+    bl_value_hints hints;                            /* published once; then constant */
     /* constant */
     bl_memory_budget *budget;
     bl_page_arena *arena;
@@ -122,6 +123,45 @@ static void empty_limbo(bl_frame_cache *cache)
     bl_mutex_unlock(&cache->lock);
 }
 
+/* ---- Hints ---- */
+
+/* One for each so many bytes of the limit, about as many as values of 4 KiB find room. */
+enum { HINT_SHARE = 8 * 1024, HINTS_MIN = 64 };
+
+static size_t hints_bytes(const bl_frame_cache *cache)
+{
+    return ((size_t)1 << (64 - cache->hints.shift)) * sizeof(bl_value_hint);
+}
+
+void bl_frame_cache_make_hints(bl_frame_cache *cache)
+{
+    if (atomic_load_explicit(&cache->hints.all, memory_order_relaxed) != NULL)
+        return;
+    bl_mutex_lock(&cache->lock);
+    if (atomic_load_explicit(&cache->hints.all, memory_order_relaxed) == NULL) {
+        uint64_t wanted = bl_memory_budget_share(cache->budget) / HINT_SHARE;
+        unsigned bits = wanted < HINTS_MIN ? 6 : 63 - (unsigned)__builtin_clzll(wanted);
+        cache->hints.shift = 64 - bits;
+        bl_value_hint *all = bl_region_alloc(hints_bytes(cache));
+        if (all != NULL) { /* else reads are as fast as without */
+            bl_memory_budget_force(cache->budget, BL_MEMORY_INDEX, hints_bytes(cache));
+            atomic_store_explicit(&cache->hints.all, all, memory_order_release);
+        }
+    }
+    bl_mutex_unlock(&cache->lock);
+}
+
+bl_value_hints *bl_frame_cache_hints(bl_frame_cache *cache) { return &cache->hints; }
+
+static void free_hints(bl_frame_cache *cache)
+{
+    bl_value_hint *all = atomic_load_explicit(&cache->hints.all, memory_order_relaxed);
+    if (all == NULL)
+        return;
+    bl_memory_budget_release(cache->budget, BL_MEMORY_INDEX, hints_bytes(cache));
+    bl_region_free(all, hints_bytes(cache));
+}
+
 void bl_frame_cache_destroy(bl_frame_cache *cache)
 {
     if (cache == NULL)
@@ -134,6 +174,7 @@ void bl_frame_cache_destroy(bl_frame_cache *cache)
         bl_memory_budget_release(cache->budget, BL_MEMORY_INDEX, CARD_CHUNK_BYTES);
     }
     bl_free(cache->chunks);
+    free_hints(cache);
     bl_page_arena_destroy(cache->arena);
     for (uint32_t i = 0; i < cache->queues_made; i++) {
         bl_condition_deinit(&cache->queues[i].done);

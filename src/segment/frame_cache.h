@@ -131,6 +131,68 @@ static inline bl_frame *bl_slot_read(_Atomic(bl_frame *) *slot)
     return frame;
 }
 
+/* ---- Hints of large values ---- */
+
+/* A get of a large value is a chain of misses: key block, record, slot, value. By the key's hash is remembered where
+ * these were the last time, so that all are asked for before the search begins. Nothing is read through a hint: it
+ * may be another key's, and what it names may be gone. */
+typedef struct bl_value_hint {
+    _Atomic uint64_t record; /* 16 bits of the hash | address */
+    _Atomic uint64_t value;  /* lines to the value's last one, 16 bits | address of the frame */
+    _Atomic uint64_t slot;
+    uint64_t unused; /* two hints a line */
+} bl_value_hint;
+typedef struct bl_value_hints {
+    _Atomic(bl_value_hint *) all; /* NULL: none yet */
+    unsigned shift;               /* of a hash, to a number of a hint */
+} bl_value_hints;
+/* There is a large value in a segment: make room for hints, as the memory limit allows. Outside an epoch. */
+void bl_frame_cache_make_hints(bl_frame_cache *cache);
+bl_value_hints *bl_frame_cache_hints(bl_frame_cache *cache);
+
+enum { BL_HINT_ADDRESS_BITS = 48, BL_HINT_LINE_BYTES = 64 };
+/* The hint for a key, or NULL. It is asked for: follow it some misses later. */
+static inline bl_value_hint *bl_value_hint_of(const bl_value_hints *hints, uint64_t hash)
+{
+    bl_value_hint *all = atomic_load_explicit(&hints->all, memory_order_acquire);
+    if (__builtin_expect(all == (void *)0, 1))
+        return all;
+    bl_value_hint *hint = &all[(hash * UINT64_C(0x9E3779B97F4A7C15)) >> hints->shift];
+    __builtin_prefetch(hint);
+    return hint;
+}
+static inline void bl_value_hint_follow(const bl_value_hint *hint, uint64_t hash)
+{
+    uint64_t record = atomic_load_explicit(&hint->record, memory_order_relaxed);
+    if (record >> BL_HINT_ADDRESS_BITS != (hash & 0xFFFF))
+        return;
+    uint64_t value = atomic_load_explicit(&hint->value, memory_order_relaxed),
+             address = (UINT64_C(1) << BL_HINT_ADDRESS_BITS) - 1;
+    uintptr_t at = (uintptr_t)(record & address), block = at & ~((uintptr_t)BL_PAGE_BYTES - 1);
+    for (uintptr_t line = 0; line < 4; line++)
+        __builtin_prefetch((const void *)(block + line * BL_HINT_LINE_BYTES));
+    __builtin_prefetch((const void *)at);
+    __builtin_prefetch((const void *)(uintptr_t)atomic_load_explicit(&hint->slot, memory_order_relaxed));
+    at = (uintptr_t)(value & address);
+    __builtin_prefetch((const void *)at);
+    __builtin_prefetch((const void *)(at + BL_HINT_LINE_BYTES));
+    __builtin_prefetch((const void *)(at + (uintptr_t)(value >> BL_HINT_ADDRESS_BITS) * BL_HINT_LINE_BYTES));
+}
+/* What has just been read: the record, the slot, the frame in it, and the end of the value in the frame. */
+static inline void bl_value_hint_note(bl_value_hint *hint, uint64_t hash, const void *record,
+                                      const _Atomic(bl_frame *) *slot, const bl_frame *frame, const void *end)
+{
+    uint64_t lines = ((uintptr_t)end - (uintptr_t)frame - 1) / BL_HINT_LINE_BYTES;
+    uint64_t value = (uint64_t)(uintptr_t)frame | (lines & 0xFFFF) << BL_HINT_ADDRESS_BITS;
+    uint64_t where = (uint64_t)(uintptr_t)record | (hash & 0xFFFF) << BL_HINT_ADDRESS_BITS;
+    if (atomic_load_explicit(&hint->value, memory_order_relaxed) == value &&
+        atomic_load_explicit(&hint->record, memory_order_relaxed) == where)
+        return;
+    atomic_store_explicit(&hint->record, where, memory_order_relaxed);
+    atomic_store_explicit(&hint->value, value, memory_order_relaxed);
+    atomic_store_explicit(&hint->slot, (uint64_t)(uintptr_t)slot, memory_order_relaxed);
+}
+
 /* ---- Units, as the cache sees them ---- */
 
 typedef struct bl_unit_node {

@@ -101,6 +101,7 @@ typedef struct bl_found {
     uint64_t tag;
     bole_slice value;  /* in the frame: good inside the epoch, or while `frame` is pinned */
     bl_frame *frame;   /* to pin; bl_frame_pin(found.frame) */
+    const _Atomic(bl_frame *) *slot; /* that it stands in; set by bl_segment_find_value alone */
     uint64_t block;    /* BL_FIND_MUST_LOAD: what to load (BL_SEGMENT_UNIT or a block's ordinal) */
     uint8_t filter;    /* bl_find_filter; ABSENT though it PASSED: a false positive */
 } bl_found;

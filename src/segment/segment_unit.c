@@ -180,6 +180,13 @@ static bole_status load(bl_segment *segment, bool private, bl_unit **out, bole_e
     return status;
 }
 
+static void publish(bl_segment *segment, bl_unit *unit)
+{
+    if (bl_segment_meta_holds_values(&segment->meta))
+        bl_frame_cache_make_hints(segment->cache);
+    bl_frame_cache_publish_unit(segment->cache, &unit->node, &segment->unit);
+}
+
 /* ---- Held -------------------------------------------------------------------------------------------- */
 
 bl_unit *bl_unit_hold_present(bl_segment *segment)
@@ -232,7 +239,7 @@ bole_status bl_unit_get(bl_segment *segment, bool force, bl_unit **out, bole_err
     bl_point(segment->environment->scheduler, "load index");
     bole_status status = load(segment, false, out, error);
     if (status == BOLE_OK)
-        bl_frame_cache_publish_unit(segment->cache, &(*out)->node, &segment->unit);
+        publish(segment, *out);
     end_load(segment);
     if (status == BOLE_MEMORY_PINNED && force)
         return bl_unit_load_private(segment, out, error);
@@ -285,7 +292,7 @@ bole_status bl_unit_build(bl_segment *segment, const bl_segment_built *built, bl
     }
     unit->ordered = true;
     bl_assert(unit->index.whole == (segment->comparator != NULL));
-    bl_frame_cache_publish_unit(segment->cache, node, &segment->unit);
+    publish(segment, unit);
     *out = unit;
     return BOLE_OK;
 }

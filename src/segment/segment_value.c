@@ -65,7 +65,8 @@ bl_find bl_segment_find_value(bl_segment *segment, const bl_value_pointer *point
     const bl_unit *unit = bl_unit_of(node);
     if (bl_unlikely(pointer->block >= unit->index.count))
         return BL_FIND_ABSENT;
-    bl_frame *frame = bl_slot_read(bl_block_index_slot(&unit->index, pointer->block));
+    _Atomic(bl_frame *) *slot = bl_block_index_slot(&unit->index, pointer->block);
+    bl_frame *frame = bl_slot_read(slot);
     if (bl_unlikely(frame == NULL)) {
         out->block = pointer->block;
         return BL_FIND_MUST_LOAD;
@@ -73,6 +74,7 @@ bl_find bl_segment_find_value(bl_segment *segment, const bl_value_pointer *point
     prefetch_value(frame, key.size, pointer->bytes);
     bl_frame_cache_hit(segment->cache);
     out->frame = frame;
+    out->slot = slot;
     return takes_value(unit, pointer, key, (const uint8_t *)frame, &out->value) ? BL_FIND_FOUND
                                                                                 : BL_FIND_ABSENT;
 }
