@@ -13,9 +13,9 @@
 #include "segment/block_reader.h"
 #include "segment/segment_state.h"
 
-/* Does the block hold one entry, of this key and with so many bytes of value? Its structure was checked: the record ends
- * where the frame does, and as the key is the prefix whole, it has nothing of it. So the header's line and the next one
- * tell all. */
+/* Does the block hold one entry, of this key and with so many bytes of value? Its structure was checked: the record
+ * ends where the frame does, and as the key is the prefix whole, it has nothing of it. So the header's line and the
+ * next one tell all. */
 static inline bool holds_value(const uint8_t *frame, bole_slice key, uint64_t bytes, bole_slice *value)
 {
     bl_block_view view;
