@@ -59,9 +59,10 @@ typedef struct segment_cursor {
     size_t key_capacity;
     /* how it moves */
     bool forward;
-    uint32_t moves;  /* from block to block, in this direction */
-    uint64_t sought; /* between the steps of a seek: where it is in the index, then the block's ordinal */
-    bool own_memory; /* else the caller's */
+    uint32_t moves;                     /* from block to block, in this direction */
+    bl_block_index_place place;         /* between the steps of a seek: where it is in the index */
+    uint64_t sought;                    /* then the ordinal of the block */
+    bool own_memory;                    /* else the caller's */
     uint8_t short_key[SHORT_KEY_BYTES]; /* last: nothing is read of it that was not written */
 } segment_cursor;
 
@@ -440,18 +441,17 @@ static bool find_segment(segment_cursor *cursor, bole_slice key, bool before)
             seek_last(&cursor->base);
         return false;
     }
-    cursor->sought = bl_block_index_search_begin(&cursor->unit->index, cursor->segments[at]->comparator, key);
+    cursor->place = bl_block_index_search_begin(&cursor->unit->index, cursor->segments[at]->comparator, key);
     return true;
 }
 
 /* Step 1: the block in which the first entry with a key not below `key` is, or would be. */
 static bool find_block(segment_cursor *cursor, bole_slice key)
 {
-    const bl_segment *segment = cursor->segments[cursor->at];
     const bl_unit *unit = cursor->unit;
-    cursor->sought = bl_block_index_search_end(&unit->index, segment->comparator, key, cursor->sought);
+    cursor->sought = bl_block_index_search_end(&unit->index, key, cursor->place);
     if (cursor->sought == unit->index.count) {
-        stop(cursor, bl_corrupt(story(cursor), segment->path, BL_NO_OFFSET,
+        stop(cursor, bl_corrupt(story(cursor), cursor->segments[cursor->at]->path, BL_NO_OFFSET,
                                 "the index ends below the segment's largest key"));
         return false;
     }
