@@ -120,18 +120,6 @@ bl_segment *bl_version_find_segment(const bl_version *version, uint32_t table, u
     return NULL;
 }
 
-/* How many of heads[0..count) are below `head`? */
-static uint32_t heads_below(const uint64_t *heads, uint32_t count, uint64_t head)
-{
-    const uint64_t *base = heads;
-    while (count > 1) {
-        uint32_t half = count / 2;
-        base = base[half - 1] < head ? base + half : base; /* a conditional move */
-        count -= half;
-    }
-    return (uint32_t)(base - heads) + (count == 1 && *base < head);
-}
-
 static uint32_t keys_below(const bl_run *run, bl_comparator *comparator, bole_slice key, uint32_t low,
                            uint32_t high)
 {
@@ -160,12 +148,19 @@ uint32_t bl_run_lower_bound(const bl_run *run, bl_comparator *comparator, bole_s
             return 0;
     }
     uint64_t head = bl_head64(key.data, key.size, prefix);
-    uint32_t low = heads_below(run->largest_heads, count, head);
+    uint32_t low = bl_run_heads_below(run->largest_heads, count, head);
     if (low == count || run->largest_heads[low] != head)
         return low;
-    uint32_t high = head == UINT64_MAX ? count
-                                       : low + heads_below(run->largest_heads + low, count - low, head + 1);
+    uint32_t high = head == UINT64_MAX
+                        ? count
+                        : low + bl_run_heads_below(run->largest_heads + low, count - low, head + 1);
     return keys_below(run, NULL, key, low, high);
+}
+
+bl_segment *bl_run_find_by_keys(const bl_run *run, bl_comparator *comparator, bole_slice key)
+{
+    uint32_t at = bl_run_lower_bound(run, comparator, key);
+    return at < run->count && bl_compare(comparator, run->smallest[at], key) <= 0 ? run->segments[at] : NULL;
 }
 
 /* ---- The rules ---- */
@@ -203,6 +198,8 @@ static bole_status check_run(const bl_version_table *table, const bl_run *run, b
         bl_debug_assert(
             table->comparator != NULL ||
             (meta->largest.size >= run->prefix_bytes &&
+             run->smallest_heads[i] ==
+                 bl_head64(meta->smallest.data, meta->smallest.size, run->prefix_bytes) &&
              run->largest_heads[i] == bl_head64(meta->largest.data, meta->largest.size, run->prefix_bytes)));
     }
     bl_assert(bytes == run->bytes && entries == run->entries && tombstones == run->tombstones);

@@ -12,6 +12,7 @@
 #ifndef BL_VERSION_VERSION_H
 #define BL_VERSION_VERSION_H
 
+#include "base/slice.h"
 #include "core/comparator.h"
 #include "segment/segment.h"
 
@@ -19,10 +20,10 @@ typedef struct bl_run {
     uint32_t number;        /* level 0: higher is newer */
     uint32_t count;
     bl_segment **segments;  /* in key order; references are the run's */
-    /* arrays beside them, for search without touching the segments: heads of the largest keys at prefix_bytes
-     * (the common prefix of all largest keys; 0, and heads of 0, with a user's order) */
+    /* arrays beside them, for search without touching the segments: heads of the bounds at prefix_bytes (what all keys of
+     * the run begin with; 0, and heads of 0, with a user's order) */
     uint32_t prefix_bytes;
-    uint64_t *largest_heads;
+    uint64_t *smallest_heads, *largest_heads;
     bole_slice *smallest, *largest; /* point into the segments' metas */
     uint64_t bytes, entries, tombstones;
     bool plain; /* every entry is a put of sequence 0: no key stands in the run twice, and everybody sees all */
@@ -87,22 +88,38 @@ void bl_version_each_segment(const bl_version *version,
 bl_segment *bl_version_find_segment(const bl_version *version, uint32_t table, uint64_t number,
                                     uint32_t *level, uint32_t *run);
 
-/* The segment of a run that may hold `key`, or NULL. */
-static inline bl_segment *bl_run_find(const bl_run *run, bl_comparator *comparator, bole_slice key);
 /* First with largest >= key; count when there is none. Branchless binary search over the heads; equal heads
  * are resolved by the keys. */
 uint32_t bl_run_lower_bound(const bl_run *run, bl_comparator *comparator, bole_slice key);
+/* How many of heads[0..count) are below `head`? */
+static inline uint32_t bl_run_heads_below(const uint64_t *heads, uint32_t count, uint64_t head)
+{
+    const uint64_t *base = heads;
+    while (count > 1) {
+        uint32_t half = count / 2;
+        base = base[half - 1] < head ? base + half : base; /* a conditional move */
+        count -= half;
+    }
+    return (uint32_t)(base - heads) + (count == 1 && *base < head);
+}
+/* bl_run_find where heads do not tell: by whole keys. */
+bl_segment *bl_run_find_by_keys(const bl_run *run, bl_comparator *comparator, bole_slice key);
 
+/* The segment of a run that may hold `key`, or NULL. */
 static inline bl_segment *bl_run_find(const bl_run *run, bl_comparator *comparator, bole_slice key)
 {
-    uint32_t at = bl_run_lower_bound(run, comparator, key);
+    uint32_t prefix = run->prefix_bytes;
+    if (comparator != NULL)
+        return bl_run_find_by_keys(run, comparator, key);
+    if (prefix != 0 && (key.size < prefix || bl_bytes_compare(key.data, run->largest[0].data, prefix) != 0))
+        return NULL;
+    uint64_t head = bl_head64(key.data, key.size, prefix);
+    uint32_t at = bl_run_heads_below(run->largest_heads, run->count, head);
     if (at == run->count)
         return NULL;
-    bole_slice smallest = run->smallest[at];
-    if (comparator != NULL ? comparator->compare(comparator->context, key, smallest) < 0
-                           : bl_slice_compare_short(key, smallest) < 0)
-        return NULL;
-    return run->segments[at];
+    if (run->largest_heads[at] == head || run->smallest_heads[at] == head)
+        return bl_run_find_by_keys(run, NULL, key);
+    return run->smallest_heads[at] < head ? run->segments[at] : NULL;
 }
 
 static inline uint32_t bl_version_values_find(const bl_version_values *values, uint64_t number)

@@ -108,7 +108,7 @@ static bool is_removed(const bl_version_change *change, const touched_range *tou
 /* Room for a run of `count`; segments are not filled in. */
 static bool make_body(uint32_t count, bl_run *run)
 {
-    size_t each = sizeof(bl_segment *) + sizeof(uint64_t) + 2 * sizeof(bole_slice);
+    size_t each = sizeof(bl_segment *) + 2 * (sizeof(uint64_t) + sizeof(bole_slice));
     uint8_t *memory = bl_alloc(sizeof(bl_run_body) + count * each);
     if (memory == NULL)
         return false;
@@ -116,7 +116,8 @@ static bool make_body(uint32_t count, bl_run *run)
     atomic_init(&run->body->references, 1);
     run->smallest = (bole_slice *)(void *)(memory + sizeof(bl_run_body));
     run->largest = run->smallest + count;
-    run->largest_heads = (uint64_t *)(void *)(run->largest + count);
+    run->smallest_heads = (uint64_t *)(void *)(run->largest + count);
+    run->largest_heads = run->smallest_heads + count;
     run->segments = (bl_segment **)(void *)(run->largest_heads + count);
     run->body->segments = run->segments;
     return true;
@@ -141,15 +142,18 @@ static void set_heads(bl_run *run, bl_comparator *comparator)
 {
     if (comparator != NULL)
         return;
-    size_t prefix = bl_slice_common_prefix(run->largest[0], run->largest[run->count - 1]);
-    for (uint32_t i = 0; i < run->count;
-         i++) { /* byte order is not checked yet: take no prefix for granted */
-        size_t shared = bl_slice_common_prefix(run->largest[0], run->largest[i]);
-        prefix = shared < prefix ? shared : prefix;
+    size_t prefix = run->smallest[0].size;
+    for (uint32_t i = 0; i < run->count; i++) { /* byte order is not checked yet: all bounds are asked */
+        size_t least = bl_slice_common_prefix(run->smallest[0], run->smallest[i]),
+               most = bl_slice_common_prefix(run->smallest[0], run->largest[i]);
+        prefix = least < prefix ? least : prefix;
+        prefix = most < prefix ? most : prefix;
     }
     run->prefix_bytes = (uint32_t)prefix;
-    for (uint32_t i = 0; i < run->count; i++)
+    for (uint32_t i = 0; i < run->count; i++) {
+        run->smallest_heads[i] = bl_head64(run->smallest[i].data, run->smallest[i].size, prefix);
         run->largest_heads[i] = bl_head64(run->largest[i].data, run->largest[i].size, prefix);
+    }
 }
 
 /* One run of the new version; out->count is 0 when nothing is left of it. */
