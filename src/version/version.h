@@ -20,8 +20,8 @@ typedef struct bl_run {
     uint32_t number;        /* level 0: higher is newer */
     uint32_t count;
     bl_segment **segments;  /* in key order; references are the run's */
-    /* arrays beside them, for search without touching the segments: heads of the bounds at prefix_bytes (what all keys of
-     * the run begin with; 0, and heads of 0, with a user's order) */
+    /* arrays beside them, for search without touching the segments: heads of the bounds at prefix_bytes (what all keys
+     * of the run begin with; 0, and heads of 0, with a user's order) */
     uint32_t prefix_bytes;
     uint64_t *smallest_heads, *largest_heads;
     bole_slice *smallest, *largest; /* point into the segments' metas */
