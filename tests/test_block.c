@@ -367,6 +367,41 @@ static void a_large_value_is_a_block_of_its_own(void **state)
     test_entries_free(&entries);
 }
 
+/* Goal: a block without offsets has keys of one length and values of one length, or is refused: who steps through it does
+ * not look at them again. Method: a byte goes from the value to the key of one record. */
+static void uniform_records_have_equal_lengths(void **state)
+{
+    (void)state;
+    static blocks all;
+    test_entries entries = { NULL, 0, 0 };
+    static const uint8_t value[20] = { 7 };
+    char key[16];
+    for (int i = 0; i < 20; i++) {
+        snprintf(key, sizeof key, "%04d-key-of-14", i * 7);
+        test_entries_add(&entries, bl_slice(key, 14), BL_TAG(0, BL_KIND_PUT), bl_slice(value, sizeof value));
+    }
+    build(&entries, NULL, 4096, &all);
+    assert_int_equal(all.count, 1);
+    uint8_t *frame = all.list[0].frame;
+    size_t size = all.list[0].size;
+    assert_int_equal(frame[17], BL_BLOCK_UNIFORM);
+    assert_ok(bl_block_validate(frame, size, true, NULL, file_name, 0, NULL), NULL);
+    bl_block_view view;
+    bl_block_view_init(&view, frame);
+    for (uint32_t i = 0; i < view.count; i++) {
+        uint8_t *record = frame + (view.records - frame) + (size_t)view.stride * i;
+        record[0]++;
+        record[1]--;
+        frame[28] = (uint8_t)(view.longest_key + 1);
+        bole_error error;
+        assert_status(BOLE_CORRUPT, bl_block_validate(frame, size, true, NULL, file_name, 0, &error), &error);
+        record[0]--;
+        record[1]++;
+    }
+    free_blocks(&all);
+    test_entries_free(&entries);
+}
+
 /* Read everything that a validated frame shows: under a sanitizer this proves BLOCK-1. */
 static void use(const uint8_t *frame, bl_prng *prng)
 {
@@ -695,6 +730,7 @@ int main(void)
         cmocka_unit_test(a_dense_decimal_entry_takes_at_most_108_bytes),
         cmocka_unit_test(heads_widen_where_four_bytes_do_not_separate),
         cmocka_unit_test(an_entry_out_of_order_is_refused),
+        cmocka_unit_test(uniform_records_have_equal_lengths),
         cmocka_unit_test(a_large_value_is_a_block_of_its_own),
         cmocka_unit_test(no_bytes_lead_out_of_bounds),
         cmocka_unit_test(each_rule_of_the_structure_is_checked),

@@ -271,6 +271,119 @@ static void merged_runs_give_the_sorted_whole(void **state)
     run_end(&run);
 }
 
+/* How far the entries of the current window come before `limit`, counted one by one from the current one on. */
+static uint32_t below(const test_entries *entries, size_t at, uint32_t index, uint32_t count,
+                      bole_slice limit)
+{
+    uint32_t end = index;
+    while (end < count && bl_slice_compare(test_key(&entries->list[at + (end - index)]), limit) < 0)
+        end++;
+    return end;
+}
+
+static size_t place_in(const test_entries *entries, const bl_cursor *cursor)
+{
+    for (size_t i = test_entries_lower_bound(entries, NULL, cursor->key); i < entries->count; i++)
+        if (entries->list[i].tag == cursor->tag)
+            return i;
+    fail_msg("an entry of no part");
+    return 0;
+}
+
+/* Goal: a stretch ends where another cursor has something, at the bound, or with the window, and stepping through it shows
+ * what it holds. Method: two runs and one of puts without sequences, of all families of keys (in some most heads are
+ * equal); each stretch is counted out, with and without a bound, and some of it is stepped through. */
+static void a_stretch_ends_where_another_run_has_something(void **state)
+{
+    (void)state;
+    enum { PARTS = 3 };
+    bl_prng prng;
+    bl_prng_init(&prng, test_seed(11));
+    static test_key_bytes bound;
+    size_t longest = 0, bounded = 0;
+    for (unsigned round = 0; round < 4 * TEST_FAMILIES; round++) {
+        test_run run = { .count = 0 };
+        test_store_begin(&run.store, TEST_MEMORY_AMPLE);
+        test_entries parts[PARTS] = { { NULL, 0, 0 } };
+        bl_segment *segments[PARTS];
+        bl_cursor *cursors[PARTS];
+        for (unsigned i = 0; i < PARTS; i++) {
+            test_entries_shape shape = { .family = round % TEST_FAMILIES,
+                                         .keys = i == 2 ? 1200 : 60,
+                                         .spread = 3000,
+                                         .versions_max = 2,
+                                         .value_bytes_max = bl_prng_below(&prng, 60),
+                                         .same_values = bl_prng_chance(&prng, 2),
+                                         .zero_sequences = i == 2 };
+            test_entries_fill(&prng, &shape, NULL, &parts[i]);
+            for (size_t j = 0; j < parts[i].count; j++) {
+                test_entry *entry = &parts[i].list[j];
+                if (i != 2)
+                    entry->tag = BL_TAG(bl_tag_sequence(entry->tag) * 2 + i + 1, bl_tag_kind(entry->tag));
+                test_entries_add(&run.entries, test_key(entry), entry->tag, test_value(entry));
+            }
+            test_segment_options options = { .compression = BL_COMPRESSED_NONE };
+            segments[i] = test_segment_build(&run.store, i + 1, &parts[i], 0, parts[i].count, &options);
+            bl_segment_cursor_options cursor_options = { .read_ahead = true };
+            assert_ok(bl_segment_cursor(&segments[i], 1, &cursor_options, &cursors[i], NULL), NULL);
+        }
+        test_entries_sort(&run.entries, NULL);
+        bl_merge merge;
+        assert_ok(bl_merge_init(&merge, cursors, PARTS, NULL, 0), NULL);
+        bl_merge_seek_first(&merge);
+        for (size_t at = 0; at < run.entries.count; at++, bl_merge_next(&merge)) {
+            bl_cursor *current = merge.current;
+            assert_non_null(current);
+            assert_at(current, &run.entries, at);
+            unsigned part = 0;
+            while (merge.cursors[part] != current)
+                part++;
+            size_t mine = place_in(&parts[part], current);
+            uint32_t expected = current->count;
+            for (unsigned i = 0; i < PARTS; i++) {
+                if (i == part || !merge.cursors[i]->valid)
+                    continue;
+                uint32_t end = below(&parts[part], mine, current->index, current->count,
+                                     merge.cursors[i]->key);
+                expected = end < expected ? end : expected;
+            }
+            test_random_key(&prng, round % TEST_FAMILIES, 3000, &bound);
+            bole_slice upper = bl_slice(bound.data, bound.size);
+            if (bl_prng_chance(&prng, 2) && run.entries.count - at > 40)
+                upper = test_key(&run.entries.list[at + 1 + bl_prng_below(&prng, 30)]);
+            uint32_t end = bl_merge_stretch_end(&merge, NULL);
+            if (expected == current->index) { /* another version of the key stands elsewhere */
+                assert_true(end <= current->index);
+                continue;
+            }
+            assert_int_equal(expected, end);
+            if (bl_slice_compare(current->key, upper) < 0) {
+                uint32_t cut = below(&parts[part], mine, current->index, current->count, upper);
+                bounded += cut < expected;
+                assert_int_equal(cut < expected ? cut : expected, bl_merge_stretch_end(&merge, &upper));
+            }
+            longest = end - current->index > longest ? end - current->index : longest;
+            for (uint64_t steps = bl_prng_below(&prng, end - current->index); steps > 0; steps--) {
+                bl_cursor_step(current);
+                at++;
+                assert_true(bl_slice_equal(current->key, test_key(&run.entries.list[at])));
+                assert_true(bl_slice_equal(current->value, test_value(&run.entries.list[at])));
+                assert_true(current->tag == run.entries.list[at].tag);
+            }
+        }
+        assert_null(merge.current);
+        assert_ok(merge.status, merge.error);
+        bl_merge_deinit(&merge);
+        for (int i = 0; i < PARTS; i++) {
+            bl_segment_unref(segments[i]);
+            test_entries_free(&parts[i]);
+        }
+        run_end(&run);
+    }
+    print_message("the longest stretch: %zu entries; %zu ended at a bound\n", longest, bounded);
+    assert_true(longest > 10 && bounded > 10);
+}
+
 /* Goal: without the comparator a cursor walks, and refuses to seek. */
 static void unknown_order_is_walked_and_not_searched(void **state)
 {
@@ -633,6 +746,7 @@ int main(void)
         cmocka_unit_test(large_entries_are_walked),
         cmocka_unit_test(empty_run_has_no_entries),
         cmocka_unit_test(merged_runs_give_the_sorted_whole),
+        cmocka_unit_test(a_stretch_ends_where_another_run_has_something),
         cmocka_unit_test(unknown_order_is_walked_and_not_searched),
         cmocka_unit_test(scan_admits_nothing_unless_it_is_told_to),
         cmocka_unit_test(scan_does_not_mark_frames),
