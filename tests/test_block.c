@@ -367,8 +367,8 @@ static void a_large_value_is_a_block_of_its_own(void **state)
     test_entries_free(&entries);
 }
 
-/* Goal: a block without offsets has keys of one length and values of one length, or is refused: who steps through it does
- * not look at them again. Method: a byte goes from the value to the key of one record. */
+/* Goal: a block without offsets has keys of one length and values of one length, or is refused: who steps through it
+ * does not look at them again. Method: a byte goes from the value to the key of one record. */
 static void uniform_records_have_equal_lengths(void **state)
 {
     (void)state;

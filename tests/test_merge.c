@@ -389,7 +389,8 @@ static void cursors_are_closed_also_without_memory(void **state)
     }
 }
 
-/* Goal: runs take the steps of a seek in turns, the last run first, until each has ended; a single one seeks at once. */
+/* Goal: runs take the steps of a seek in turns, the last run first, until each has ended; a single one seeks at once.
+ */
 static void a_seek_in_several_runs_takes_steps_in_turns(void **state)
 {
     (void)state;
