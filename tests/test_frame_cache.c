@@ -177,6 +177,46 @@ static void unread_frames_go_first(void **state)
     end(&it);
 }
 
+/* Goal: frames that were wanted in several turns stay longer than those wanted in one, and not for ever; a cache in which
+ * all are warm makes room all the same. */
+static void frames_wanted_often_stay_longer(void **state)
+{
+    (void)state;
+    enum { COUNT = 12, LOADS = 4000, FRAMES = 64 };
+    fixture it;
+    begin(&it, FRAMES);
+    _Atomic(bl_frame *) often[COUNT] = { NULL }, once[COUNT] = { NULL };
+    _Atomic(bl_frame *) *passing = calloc(2 * LOADS, sizeof *passing);
+    size_t loads = 0;
+    for (int i = 0; i < COUNT; i++)
+        install(&it, &often[i], i);
+    for (int round = 0; round < 6; round++) {
+        for (int i = 0; i < COUNT; i++)
+            assert_non_null(look(&often[i]));
+        for (int i = 0; i < FRAMES; i++)
+            install(&it, &passing[loads++], 1);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        install(&it, &once[i], 2);
+        assert_non_null(look(&once[i]));
+        assert_non_null(look(&often[i]));
+    }
+    while (count_filled(once, COUNT) > 0 && loads < LOADS)
+        install(&it, &passing[loads++], 1);
+    assert_int_equal(count_filled(once, COUNT), 0);
+    assert_int_equal(count_filled(often, COUNT), COUNT);
+    while (count_filled(often, COUNT) > 0 && loads < LOADS)
+        install(&it, &passing[loads++], 1);
+    assert_int_equal(count_filled(often, COUNT), 0);
+    for (size_t i = 0; i < LOADS; i++) { /* each is wanted, so that all are warm */
+        install(&it, &passing[loads], 1);
+        assert_non_null(look(&passing[loads++]));
+    }
+    bl_frame_cache_drop(it.cache, passing, 2 * LOADS);
+    free(passing);
+    end(&it);
+}
+
 /* Goal: reading a frame writes its slot once, not each time (the line is shared by readers). */
 static void mark_is_written_only_when_it_is_not_set(void **state)
 {
@@ -628,6 +668,7 @@ int main(void)
         cmocka_unit_test(take_without_eviction_leaves_the_reserve),
         cmocka_unit_test(failed_allocation_is_a_status_and_leaves_no_charge),
         cmocka_unit_test(unread_frames_go_first),
+        cmocka_unit_test(frames_wanted_often_stay_longer),
         cmocka_unit_test(mark_is_written_only_when_it_is_not_set),
         cmocka_unit_test(miss_finds_room_without_waiting),
         cmocka_unit_test(lowered_limit_is_reached_by_trim),

@@ -4,8 +4,8 @@
  * MEMORY      Frames and units come from the page arena. The card of a frame (32 bytes: frame, slot, holders,
  *             size) lies in a chunk of 511, aligned to its size, whose head names the cache. Cards are
  *             never given back, so the clock walks an array.
- * EVICTION    One step of the clock looks at one card: referenced since the last time (then it loses that
- *             mark), or pinned, or out: the slot is set to null by compare-and-swap and the frame joins the
+ * EVICTION    One step of the clock looks at one card: referenced since the last time (then it loses that mark and
+ *             gains heat), or warm (then it loses heat, unless a whole turn has not given enough), or pinned, or out: the slot is set to null by compare-and-swap and the frame joins the
  *             batch. A batch takes one ticket of the epoch and lies in limbo until that has passed; limbo is
  *             looked at, without waiting, whenever the budget is short. Only who finds no room at all waits
  *             for the grace period.
@@ -39,6 +39,7 @@ enum {
     RESERVE_PAGES_MIN = 16, /* at least that many pages, but */
     RESERVE_SHARE_MAX = 8,  /* never more than an eighth */
     PREFETCH_CARDS = 8,
+    HEAT_MAX = 3,
     QUEUES = 64,
 };
 
@@ -379,7 +380,7 @@ static void detach_locked(bl_frame_card *card)
 }
 
 /* Look at one card; true when its frame was evicted. */
-static bool turn_frame_locked(bl_frame_card *card)
+static bool turn_frame_locked(bl_frame_card *card, bool warm_stay)
 {
     _Atomic(bl_frame *) *slot = atomic_load_explicit(&card->slot, memory_order_acquire);
     if (slot == NULL)
@@ -390,6 +391,11 @@ static bool turn_frame_locked(bl_frame_card *card)
     if (((uintptr_t)value & BL_SLOT_REFERENCED) != 0) {
         atomic_compare_exchange_strong_explicit(slot, &value, card->frame, memory_order_relaxed,
                                                 memory_order_relaxed);
+        card->heat += card->heat < HEAT_MAX;
+        return false;
+    }
+    if (card->heat > 0 && warm_stay) {
+        card->heat--;
         return false;
     }
     if (atomic_load_explicit(&card->frame->pins, memory_order_relaxed) != 0)
@@ -443,7 +449,7 @@ static uint64_t evict_locked(bl_frame_cache *cache, uint64_t goal, uint64_t fram
             __builtin_prefetch(slot, 1);
         }
         bl_frame_card *card = card_number(cache, cache->hand++);
-        if (turn_frame_locked(card)) {
+        if (turn_frame_locked(card, step < cards)) {
             card->next = batch.cards;
             batch.cards = card;
             batch.bytes += card_bytes(card);
@@ -581,6 +587,7 @@ bole_status bl_frame_cache_take(bl_frame_cache *cache, size_t bytes, bool evict,
             card->next = NULL;
             card->frame = frame;
             card->pages = (uint32_t)(size / BL_PAGE_BYTES);
+            card->heat = 0;
             cache->frames_live++;
         }
         bl_mutex_unlock(&cache->lock);
