@@ -60,8 +60,7 @@ typedef struct limbo_batch {
 } limbo_batch;
 
 struct bl_frame_cache {
-    bl_frame_cache_stripe stripes[BL_COUNT_STRIPES]; /* first: bl_frame_cache_hit */
-    bl_value_hints hints;                            /* published once; then constant */
+    bl_frame_cache_front front; /* first; the hints are published once, then constant */
     /* constant */
     bl_memory_budget *budget;
     bl_page_arena *arena;
@@ -131,32 +130,30 @@ enum { HINT_SHARE = 8 * 1024, HINTS_MIN = 64 };
 
 static size_t hints_bytes(const bl_frame_cache *cache)
 {
-    return ((size_t)1 << (64 - cache->hints.shift)) * sizeof(bl_value_hint);
+    return ((size_t)1 << (64 - cache->front.hints.shift)) * sizeof(bl_value_hint);
 }
 
 void bl_frame_cache_make_hints(bl_frame_cache *cache)
 {
-    if (atomic_load_explicit(&cache->hints.all, memory_order_relaxed) != NULL)
+    if (atomic_load_explicit(&cache->front.hints.all, memory_order_relaxed) != NULL)
         return;
     bl_mutex_lock(&cache->lock);
-    if (atomic_load_explicit(&cache->hints.all, memory_order_relaxed) == NULL) {
+    if (atomic_load_explicit(&cache->front.hints.all, memory_order_relaxed) == NULL) {
         uint64_t wanted = bl_memory_budget_share(cache->budget) / HINT_SHARE;
         unsigned bits = wanted < HINTS_MIN ? 6 : 63 - (unsigned)__builtin_clzll(wanted);
-        cache->hints.shift = 64 - bits;
+        cache->front.hints.shift = 64 - bits;
         bl_value_hint *all = bl_region_alloc(hints_bytes(cache));
         if (all != NULL) { /* else reads are as fast as without */
             bl_memory_budget_force(cache->budget, BL_MEMORY_INDEX, hints_bytes(cache));
-            atomic_store_explicit(&cache->hints.all, all, memory_order_release);
+            atomic_store_explicit(&cache->front.hints.all, all, memory_order_release);
         }
     }
     bl_mutex_unlock(&cache->lock);
 }
 
-bl_value_hints *bl_frame_cache_hints(bl_frame_cache *cache) { return &cache->hints; }
-
 static void free_hints(bl_frame_cache *cache)
 {
-    bl_value_hint *all = atomic_load_explicit(&cache->hints.all, memory_order_relaxed);
+    bl_value_hint *all = atomic_load_explicit(&cache->front.hints.all, memory_order_relaxed);
     if (all == NULL)
         return;
     bl_memory_budget_release(cache->budget, BL_MEMORY_INDEX, hints_bytes(cache));
@@ -214,7 +211,7 @@ void bl_frame_cache_counters_read(const bl_frame_cache *cache, bl_frame_cache_co
         .loads_shared = atomic_load_explicit(&cache->loads_shared, memory_order_relaxed),
     };
     for (int i = 0; i < BL_COUNT_STRIPES; i++)
-        out->hits += atomic_load_explicit(&cache->stripes[i].hits, memory_order_relaxed);
+        out->hits += atomic_load_explicit(&cache->front.stripes[i].hits, memory_order_relaxed);
 }
 
 /* ---- Cards ------------------------------------------------------------------------------------------- */

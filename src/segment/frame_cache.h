@@ -150,7 +150,6 @@ typedef struct bl_value_hints {
 } bl_value_hints;
 /* There is a large value in a segment: make room for hints, as the memory limit allows. Outside an epoch. */
 void bl_frame_cache_make_hints(bl_frame_cache *cache);
-bl_value_hints *bl_frame_cache_hints(bl_frame_cache *cache);
 
 enum { BL_HINT_ADDRESS_BITS = 48, BL_HINT_LINE_BYTES = 64 };
 /* The hint for a key, or NULL. It is asked for: follow it some misses later. */
@@ -257,13 +256,20 @@ static inline void bl_count_add(_Atomic uint64_t *counter, uint64_t by)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
                           memory_order_relaxed);
 }
-typedef struct bl_frame_cache_stripe {
-    _Alignas(64) _Atomic uint64_t hits;
-} bl_frame_cache_stripe;
-/* The first member of a cache is its stripes: bl_frame_cache_hit is a few instructions. */
+/* The first member of a cache: what reads use takes a few instructions. */
+typedef struct bl_frame_cache_front {
+    struct bl_frame_cache_stripe {
+        _Alignas(64) _Atomic uint64_t hits;
+    } stripes[BL_COUNT_STRIPES];
+    bl_value_hints hints;
+} bl_frame_cache_front;
 static inline void bl_frame_cache_hit(bl_frame_cache *cache)
 {
-    bl_count_add(&((bl_frame_cache_stripe *)(void *)cache)[bl_count_stripe()].hits, 1);
+    bl_count_add(&((bl_frame_cache_front *)(void *)cache)->stripes[bl_count_stripe()].hits, 1);
+}
+static inline const bl_value_hints *bl_frame_cache_hints(const bl_frame_cache *cache)
+{
+    return &((const bl_frame_cache_front *)(const void *)cache)->hints;
 }
 /* A miss that this thread read; one that it waited for while another thread read. */
 void bl_frame_cache_count_load(bl_frame_cache *cache, uint64_t bytes_read);
