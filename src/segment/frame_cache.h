@@ -170,16 +170,18 @@ static inline void bl_value_hint_follow(const bl_value_hint *hint, uint64_t hash
     uint64_t value = atomic_load_explicit(&hint->value, memory_order_relaxed),
              address = (UINT64_C(1) << BL_HINT_ADDRESS_BITS) - 1;
     uintptr_t at = (uintptr_t)(record & address), block = at & ~((uintptr_t)BL_PAGE_BYTES - 1);
-    for (uintptr_t line = 0; line < 4; line++)
+    for (uintptr_t line = 0; at != 0 && line < 4; line++)
         __builtin_prefetch((const void *)(block + line * BL_HINT_LINE_BYTES));
-    __builtin_prefetch((const void *)at);
+    if (at != 0)
+        __builtin_prefetch((const void *)at);
     __builtin_prefetch((const void *)(uintptr_t)atomic_load_explicit(&hint->slot, memory_order_relaxed));
     at = (uintptr_t)(value & address);
     __builtin_prefetch((const void *)at);
     __builtin_prefetch((const void *)(at + BL_HINT_LINE_BYTES));
     __builtin_prefetch((const void *)(at + (uintptr_t)(value >> BL_HINT_ADDRESS_BITS) * BL_HINT_LINE_BYTES));
 }
-/* What has just been read: the record, the slot, the frame in it, and the end of the value in the frame. */
+/* What has just been read, or written: the record (NULL: not known), the slot, the frame in it, and the end of the
+ * value in the frame. */
 static inline void bl_value_hint_note(bl_value_hint *hint, uint64_t hash, const void *record,
                                       const _Atomic(bl_frame *) *slot, const bl_frame *frame, const void *end)
 {

@@ -107,6 +107,8 @@ bole_status bl_segment_create_built(bl_segment_environment *environment, const b
         }
         bool held = bl_unit_hold(&unit->node);
         bl_assert(held);
+        if (bl_segment_meta_holds_values(meta))
+            bl_value_hint_written(environment->cache, unit, i, card->frame);
         bl_frame_install(card, bl_block_index_slot(&unit->index, i), &unit->node.holders);
     }
     if (unit != NULL)

@@ -78,4 +78,9 @@ BOLE_CHECKED bole_status bl_segment_check_comparator(const bl_segment *segment,
                                                      const bl_segment_footer *footer, bool whole,
                                                      bool *ordered, bole_error *error);
 
+/* ---- segment_value.c ---- */
+
+/* Leave a hint to a value that was written: block `ordinal`, which will stand in its slot. */
+void bl_value_hint_written(const bl_frame_cache *cache, const bl_unit *unit, uint64_t ordinal, const bl_frame *frame);
+
 #endif

@@ -9,6 +9,7 @@
  * THREADS    Any. */
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/hash.h"
 #include "base/status.h"
 #include "segment/block_reader.h"
 #include "segment/segment_state.h"
@@ -77,6 +78,18 @@ bl_find bl_segment_find_value(bl_segment *segment, const bl_value_pointer *point
     out->slot = slot;
     return takes_value(unit, pointer, key, (const uint8_t *)frame, &out->value) ? BL_FIND_FOUND
                                                                                 : BL_FIND_ABSENT;
+}
+
+void bl_value_hint_written(const bl_frame_cache *cache, const bl_unit *unit, uint64_t ordinal,
+                           const bl_frame *frame)
+{
+    bl_block_view view;
+    bl_block_view_init(&view, (const uint8_t *)frame);
+    uint64_t hash = bl_hash(view.prefix, view.prefix_bytes);
+    bl_value_hint *hint = bl_value_hint_of(bl_frame_cache_hints(cache), hash);
+    if (hint != NULL)
+        bl_value_hint_note(hint, hash, NULL, bl_block_index_slot(&unit->index, ordinal), frame,
+                           (const char *)frame + unit->index.frame_bytes[ordinal]);
 }
 
 bole_status bl_segment_wrong_value(const bl_segment *segment, const bl_value_pointer *pointer,
