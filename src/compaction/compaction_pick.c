@@ -31,9 +31,10 @@ static const uint64_t TOMBSTONES_MIN = 128; /* fewer never hurt a scan */
 static const uint32_t GARBAGE_SHARE = 2;    /* of a value segment's bytes: half of it is dead */
 static const uint32_t GARBAGE_SHARE_MANUAL = 8;
 static const uint64_t GARBAGE_DEAR = 8; /* key bytes that may be rewritten for a dead byte */
-static const uint64_t VALUES_DEAR = 8;  /* of a value's bytes that flush has set apart, one in so many */
-static const uint32_t DEAR = 2;         /* rewriting over this many times last_level_ratio is not worth it */
-static const uint32_t IDLE_DEAR = 4;    /* the same when idle, and the last level is not small */
+static const uint64_t VALUES_DEAR =
+    64; /* a key's byte costs as much as a dozen of a value's: a few percent of a flush */
+static const uint32_t DEAR = 2;      /* rewriting over this many times last_level_ratio is not worth it */
+static const uint32_t IDLE_DEAR = 4; /* the same when idle, and the last level is not small */
 
 static bl_pick_policy complete(const bl_pick_policy *given)
 {
