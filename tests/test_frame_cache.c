@@ -177,8 +177,8 @@ static void unread_frames_go_first(void **state)
     end(&it);
 }
 
-/* Goal: frames that were wanted in several turns stay longer than those wanted in one, and not for ever; a cache in which
- * all are warm makes room all the same. */
+/* Goal: frames that were wanted in several turns stay longer than those wanted in one, and not for ever; a cache in
+ * which all are warm makes room all the same. */
 static void frames_wanted_often_stay_longer(void **state)
 {
     (void)state;

@@ -291,8 +291,8 @@ static size_t place_in(const test_entries *entries, const bl_cursor *cursor)
 }
 
 /* Goal: a stretch ends where another cursor has something, at the bound, or with the window, and stepping through it
- * shows what it holds. Method: two runs and one of puts without sequences, of all families of keys (in some most heads are
- * equal); each stretch is counted out, with and without a bound, and some of it is stepped through. */
+ * shows what it holds. Method: two runs and one of puts without sequences, of all families of keys (in some most heads
+ * are equal); each stretch is counted out, with and without a bound, and some of it is stepped through. */
 static void a_stretch_ends_where_another_run_has_something(void **state)
 {
     (void)state;
