@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* read.c -- the way of a read: epoch -> state -> position -> memtables -> filters, index, block of each candidate.
  *
- * A cached get takes no lock, allocates nothing but the caller's buffer, and writes no line that threads share. All
- * filter lines, of memtables and of candidate segments, are fetched before the first is tested, so several of them
- * cost about one miss. When a block (or a segment's unit) is absent, the reader takes a count on its state, leaves the
- * epoch, loads, and looks again from the start at the same position.
+ * A cached get takes no lock, allocates nothing but the caller's buffer, and writes no line that threads share. The
+ * filters' lines of all memtables, and then those of all candidate segments, are asked for before the first is tested,
+ * so several of them cost about one miss. When a block (or a segment's unit) is absent, the reader takes a count on its
+ * state, leaves the epoch, loads, and looks again from the start at the same position.
  *
  * INVARIANT (READ-1) Nothing waits inside the epoch: no I/O, no lock, no user callback but a table's comparator, which
  *                    the documentation forbids to call back.
@@ -100,19 +100,25 @@ static void look_run_by_run(const bl_version_table *table, const bl_lookup *look
         }
 }
 
-/* The oldest candidate is in the lowest level, which holds most of what there is: its index is searched while the
- * filters' lines are on their way, those of the others only when their filter has passed. `hint`: of where a large
- * value was; or NULL. */
+/* Memtables first, and nothing of the segments before they have said no: of what is read most, much was written a moment
+ * ago. Of the segments the oldest candidate is in the lowest level, which holds most of what there is: its index is
+ * searched while the filters' lines are on their way, those of the others only when their filter has passed. `hint`: of
+ * where a large value was; or NULL. */
 static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uint32_t table_number,
                         const bl_value_hint *hint, look *out)
 {
     out->find = BL_FIND_ABSENT;
     out->memtable = NULL;
-    bool in_memory = prefetch_memtables(state, lookup, table_number);
+    if (prefetch_memtables(state, lookup, table_number) &&
+        look_in_memtables(state, lookup, table_number, out))
+        return;
     const bl_version_table *table = bl_version_table_by_number(state->version, table_number);
     candidates list;
     list.count = 0;
-    bool fits = table == NULL || collect(table, lookup, &list);
+    if (table != NULL && bl_unlikely(!collect(table, lookup, &list))) {
+        look_run_by_run(table, lookup, out);
+        return;
+    }
     bl_segment_spot spot;
     for (uint32_t i = 0; i + 1 < list.count; i++)
         bl_segment_prefetch_filter(list.segments[i], lookup);
@@ -120,12 +126,6 @@ static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uin
         spot = bl_segment_approach(list.segments[list.count - 1], lookup);
     if (bl_unlikely(hint != NULL))
         bl_value_hint_follow(hint, lookup->hash);
-    if (in_memory && look_in_memtables(state, lookup, table_number, out))
-        return;
-    if (bl_unlikely(!fits)) {
-        look_run_by_run(table, lookup, out);
-        return;
-    }
     for (uint32_t i = 0; i < list.count; i++)
         if (look_in_segment(list.segments[i], lookup, i + 1 == list.count ? &spot : NULL, out))
             return;
