@@ -214,6 +214,16 @@ static void no_read_shows_the_value_of_another_key(void **state)
                       bole_verify("store", &f->options, note_problem, &problems, &report, &error), &error);
         assert_int_equal(problems, 2);
         error = (bole_error)BOLE_ERROR_INIT;
+        for (uint64_t at = 0, more = 1; more != 0 && round == 0;
+             at++) { /* what was not looked at is not whole */
+            problems = 0;
+            bl_alloc_fail_at(at, 1);
+            bole_status status = bole_verify("store", &f->options, note_problem, &problems, &report, &error);
+            more = bl_alloc_calls() > at;
+            bl_alloc_fail_at(UINT64_MAX, 0);
+            assert_true(status == BOLE_NO_MEMORY || (status == BOLE_CORRUPT && problems == 2));
+            error = (bole_error)BOLE_ERROR_INIT;
+        }
         assert_ok(bole_open("store", &f->options, &f->db, &error), &error);
     }
 }
