@@ -5,10 +5,10 @@
  *             size) lies in a chunk of 511, aligned to its size, whose head names the cache. Cards are
  *             never given back, so the clock walks an array.
  * EVICTION    One step of the clock looks at one card: referenced since the last time (then it loses that mark and
- *             gains heat), or warm (then it loses heat, unless a whole turn has not given enough), or pinned, or out: the slot is set to null by compare-and-swap and the frame joins the
- *             batch. A batch takes one ticket of the epoch and lies in limbo until that has passed; limbo is
- *             looked at, without waiting, whenever the budget is short. Only who finds no room at all waits
- *             for the grace period.
+ *             gains heat), or warm (then it loses heat, unless a whole turn has not given enough), or pinned, or
+ *             out: the slot is set to null by compare-and-swap and the frame joins the batch. A batch takes one
+ *             ticket of the epoch and lies in limbo until that has passed; limbo is looked at, without waiting,
+ *             whenever the budget is short. Only who finds no room at all waits for the grace period.
  * LIMBO       A ring of batches in order of their tickets; when it is full the newest batch takes in the next
  *             one under a newer ticket.
  *

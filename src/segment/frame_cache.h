@@ -17,12 +17,12 @@
  *         grace period passes (the frame is in limbo), then its pin count is looked at: zero frees, else it
  *         is an orphan and the last unpin frees. Its bytes stay charged until then: to BL_MEMORY_CACHE, as an
  *         orphan to BL_MEMORY_PINNED.
- * Eviction is CLOCK (Corbato 1968) with a count for each frame (Smith's generalized one, 1978): each turn that finds a
- * frame wanted again makes it stay one turn longer, up to three. In batches, done by who loads when the budget is short;
- * about 1 % of the share is kept free, so that a miss finds room without waiting for a grace period. Pinned frames are passed
- * over: evicting them gives nothing back. Units (a segment's index and filter, segment_state.h) have a clock
- * of their own that turns at the same rate; a unit goes when nothing holds it and no read came by for one
- * turn. */
+ * Eviction is CLOCK (Corbato 1968) with a count for each frame (Smith's generalized one, 1978): each turn that
+ * finds a frame wanted again makes it stay one turn longer, up to three. In batches, done by who loads when the
+ * budget is short; about 1 % of the share is kept free, so that a miss finds room without waiting for a grace
+ * period. Pinned frames are passed over: evicting them gives nothing back. Units (a segment's index and filter,
+ * segment_state.h) have a clock of their own that turns at the same rate; a unit goes when nothing holds it and
+ * no read came by for one turn. */
 #ifndef BL_SEGMENT_FRAME_CACHE_H
 #define BL_SEGMENT_FRAME_CACHE_H
 
