@@ -32,9 +32,10 @@ static const uint32_t GARBAGE_SHARE = 2;    /* of a value segment's bytes: half 
 static const uint32_t GARBAGE_SHARE_MANUAL = 8;
 static const uint64_t GARBAGE_DEAR = 8; /* key bytes that may be rewritten for a dead byte */
 static const uint64_t VALUES_DEAR =
-    64; /* a key's byte costs as much as a dozen of a value's: a few percent of a flush */
-static const uint32_t DEAR = 2;      /* rewriting over this many times last_level_ratio is not worth it */
-static const uint32_t IDLE_DEAR = 4; /* the same when idle, and the last level is not small */
+    8; /* bytes of values that flush wrote, for a byte of the keys that are rewritten */
+static const uint64_t ENTRY_COST = 256; /* what an entry costs a merge, in bytes that a flush writes */
+static const uint32_t DEAR = 2;         /* rewriting over this many times last_level_ratio is not worth it */
+static const uint32_t IDLE_DEAR = 4;    /* the same when idle, and the last level is not small */
 
 static bl_pick_policy complete(const bl_pick_policy *given)
 {
@@ -457,11 +458,13 @@ static uint64_t level0_value_bytes(const bl_version_table *table)
     return pointers == 0 ? 0 : pointers * (table->values.raw_bytes / table->values.entries);
 }
 
-/* Is one run instead of level 0's worth rewriting all keys? It costs a small part of what the flushes wrote. */
+/* Is one run instead of level 0's worth rewriting all keys? It costs a small part of what the flushes did. */
 static bool keys_are_cheap(const bl_version_table *table)
 {
-    uint64_t keys = bytes_above_last(table) + bytes_of(table, BL_LEVEL_LAST);
-    return table->levels[0].run_count >= 2 && keys <= level0_value_bytes(table) / VALUES_DEAR;
+    uint64_t cost = 0;
+    for (uint32_t level = 0; level < BOLE_LEVELS_MAX; level++)
+        cost += table->levels[level].bytes + ENTRY_COST * table->levels[level].entries;
+    return table->levels[0].run_count >= 2 && cost <= level0_value_bytes(table) / VALUES_DEAR;
 }
 
 /* ---- Idle, manual ---- */
