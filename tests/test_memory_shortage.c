@@ -11,7 +11,7 @@
 
 enum { KEYS = 60, MORE_RUNS = 29 };
 
-/* Stores of the same contents: as it comes; values apart, and checksums of entries; more runs than an iterator has
+/* Stores of the same contents: as it comes; values apart, and checksums of entries; more runs than a spare iterator has
  * places for; all in one run that everybody sees whole. */
 typedef enum shape { USUAL, APART, MANY_RUNS, COMPACTED, SHAPES } shape;
 static shape made_as;

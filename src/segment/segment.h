@@ -177,8 +177,8 @@ typedef struct bl_segment_cursor_options {
 BOLE_CHECKED bole_status bl_segment_cursor(bl_segment *const *segments, uint32_t count,
                                            const bl_segment_cursor_options *options, bl_cursor **out,
                                            bole_error *error);
-/* The same, with `segments_stay`, in memory of the caller's, of so many bytes and aligned as bl_alloc's, which stays until
- * it is closed. */
+/* The same, with `segments_stay`, in memory of the caller's, of so many bytes and aligned as bl_alloc's, which stays
+ * until it is closed. */
 size_t bl_segment_cursor_bytes(void);
 bl_cursor *bl_segment_cursor_at(void *place, bl_segment *const *segments, uint32_t count,
                                 const bl_segment_cursor_options *options);
