@@ -40,8 +40,8 @@ typedef struct bl_merge {
 BOLE_CHECKED bole_status bl_merge_init(bl_merge *merge, bl_cursor **cursors, uint32_t count,
                                        bl_comparator *comparator, uint32_t head_offset);
 /* The same with memory of the caller's: the array of cursors and `tree`, of count + 1, stay until bl_merge_deinit. */
-void bl_merge_init_at(bl_merge *merge, bl_cursor **cursors, uint32_t count, bl_comparator *comparator, uint32_t head_offset,
-                      bl_merge_node *tree);
+void bl_merge_init_at(bl_merge *merge, bl_cursor **cursors, uint32_t count, bl_comparator *comparator,
+                      uint32_t head_offset, bl_merge_node *tree);
 /* Accepts a merge of zeros. */
 void bl_merge_deinit(bl_merge *merge);
 void bl_merge_seek_first(bl_merge *merge);
@@ -49,9 +49,10 @@ void bl_merge_seek_last(bl_merge *merge);
 void bl_merge_seek(bl_merge *merge, bole_slice key);        /* first entry with key >= `key`, newest version */
 void bl_merge_seek_before(bl_merge *merge, bole_slice key); /* last entry with key < `key`, oldest version */
 
-/* Forward, and the current entry's window is a block: one behind the index of the window's last entry that comes, with all
- * from the current one on, before whatever the other cursors have left, and below `upper` if that is not NULL. Up to
- * there the cursor may be stepped by hand (bl_cursor_step: the merge does not look at the head of its current entry). */
+/* Forward, and the current entry's window is a block: one behind the index of the window's last entry that comes, with
+ * all from the current one on, before whatever the other cursors have left, and below `upper` if that is not NULL. Up
+ * to there the cursor may be stepped by hand (bl_cursor_step: the merge does not look at the head of its current
+ * entry). */
 uint32_t bl_merge_stretch_end(const bl_merge *merge, const bole_slice *upper);
 
 /* merge.c's: the current cursor stepped inside its window and is not surely the winner; it is at its window's end

@@ -36,9 +36,9 @@ typedef struct bl_cursor_ops {
     void (*seek_before)(bl_cursor *cursor, bole_slice key);
     void (*next_window)(bl_cursor *cursor); /* to the first entry of the next window */
     void (*prev_window)(bl_cursor *cursor); /* to the last entry of the one before */
-    /* A seek (with `before`: seek_before) in steps, counted from 0, each of which asks for what the next one looks at; so
-     * those of several cursors, taken in turns, wait for memory together. True: the last step, the cursor stands as after
-     * the seek. Nothing else is called between the steps. May be NULL. */
+    /* A seek (with `before`: seek_before) in steps, counted from 0, each of which asks for what the next one looks at;
+     * so those of several cursors, taken in turns, wait for memory together. True: the last step, the cursor stands as
+     * after the seek. Nothing else is called between the steps. May be NULL. */
     bool (*seek_step)(bl_cursor *cursor, bole_slice key, bool before, uint32_t step);
     /* In a BL_WINDOW_BLOCK: index of the first entry with key >= `key`, count when there is none. Moves nothing; NULL
      * where no window is of that kind. */

@@ -100,10 +100,10 @@ static void look_run_by_run(const bl_version_table *table, const bl_lookup *look
         }
 }
 
-/* Memtables first, and nothing of the segments before they have said no: of what is read most, much was written a moment
- * ago. Of the segments the oldest candidate is in the lowest level, which holds most of what there is: its index is
- * searched while the filters' lines are on their way, those of the others only when their filter has passed. `hint`: of
- * where a large value was; or NULL. */
+/* Memtables first, and nothing of the segments before they have said no: of what is read most, much was written a
+ * moment ago. Of the segments the oldest candidate is in the lowest level, which holds most of what there is: its index
+ * is searched while the filters' lines are on their way, those of the others only when their filter has passed. `hint`:
+ * of where a large value was; or NULL. */
 static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uint32_t table_number,
                         const bl_value_hint *hint, look *out)
 {

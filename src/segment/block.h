@@ -165,9 +165,9 @@ bole_slice bl_block_value(const bl_block_view *view, uint32_t index);
 
 /* ---- A cursor's window ---- */
 
-/* Make `cursor` show the block: kind, index 0, count, prefix, heads, stride or offsets, tags, records; copies the prefix
- * into cursor->key_buffer, which has room for view->longest_key + BL_CURSOR_KEY_SLACK bytes. Sets no entry: set index
- * and decode. */
+/* Make `cursor` show the block: kind, index 0, count, prefix, heads, stride or offsets, tags, records; copies the
+ * prefix into cursor->key_buffer, which has room for view->longest_key + BL_CURSOR_KEY_SLACK bytes. Sets no entry: set
+ * index and decode. */
 void bl_block_window(const bl_block_view *view, bl_cursor *cursor);
 
 #endif
