@@ -45,8 +45,15 @@ static void next_window(bl_cursor *cursor)
 }
 static void prev_window(bl_cursor *cursor) { stand_at(of(cursor), (int64_t)of(cursor)->start - 1); }
 static void close_cursor(bl_cursor *cursor) { bl_free(cursor); }
-static const bl_cursor_ops ops = { seek_first,  seek_last,   seek, seek,
-                                   next_window, prev_window, NULL, close_cursor };
+static const bl_cursor_ops ops = {
+    .seek_first = seek_first,
+    .seek_last = seek_last,
+    .seek = seek,
+    .seek_before = seek,
+    .next_window = next_window,
+    .prev_window = prev_window,
+    .close = close_cursor,
+};
 
 static char keys[ENTRIES][16];
 static bl_entry runs[RUNS_MAX][ENTRIES];
