@@ -657,10 +657,11 @@ static void damage_below_what_was_synced_never_passes_for_a_torn_tail(void **sta
         crashed c;
         bl_prng_init(&prng, seed + store);
         crashed_make(&c, &prng);
-        bole_vfs *whole = damage_disk_of(&c.files);
+        bole_vfs *read = damage_disk_of(&c.files), *whole = damage_disk_of(&c.files);
         char what[200];
         snprintf(what, sizeof what, "seed %" PRIu64 ", undamaged", seed + store);
-        uint64_t back = read_numbers(whole, what);
+        uint64_t back = read_numbers(read, what);
+        bole_vfs_destroy(read);
         if (back < c.durable || back > c.tried)
             fail_msg("%s: %" PRIu64 " of %" PRIu64 " durable batches came back", what, back, c.durable);
         for (uint32_t i = 0, misses = 0; i < CRASHED_DAMAGES && misses < 1000; misses++) {

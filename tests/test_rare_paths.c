@@ -1341,9 +1341,64 @@ static void a_multi_get_tells_of_the_one_that_failed(void **state)
         bole_buffer_free(&values[i]);
 }
 
+static bole_status make_sure(bole_db **db, const bole_options *options, unsigned how, bole_error *error)
+{
+    static const bole_slice open_end = { NULL, 0 };
+    bole_status status = BOLE_OK;
+    switch (how) {
+    case 0: return bole_sync(*db, error);
+    case 1: return bole_flush(*db, error);
+    case 2: return bole_compact(*db, NULL, open_end, open_end, error);
+    case 3: return bole_checkpoint(*db, "copy", error);
+    default:
+        status = bole_close(*db, error);
+        *db = NULL;
+        return status == BOLE_OK ? bole_open("store", options, db, error) : status;
+    }
+}
+
+/* Goal: what a killed process left in the system's memory alone is durable as soon as the next one has synced, flushed,
+ * merged, copied or closed the store, though it wrote nothing itself. Method: then all that is not synced is lost. */
+static void what_a_killed_process_left_is_made_durable(void **state)
+{
+    (void)state;
+    for (unsigned how = 0; how < 5; how++) {
+        bole_vfs *first, *killed, *cut;
+        bole_error error = BOLE_ERROR_INIT;
+        bole_options options = BOLE_OPTIONS_INIT;
+        bole_buffer value = BOLE_BUFFER_INIT;
+        bole_db *db;
+        assert_ok(bole_vfs_memory_create(1 + how, &first), NULL);
+        options.vfs = first;
+        options.flags = BOLE_CREATE;
+        options.simulation_seed = 1;
+        options.durability = BOLE_DURABILITY_PROCESS;
+        assert_ok(bole_open("store", &options, &db, &error), &error);
+        assert_ok(bole_put(db, NULL, text("key"), text("value")), NULL);
+        assert_ok(bole_vfs_memory_crash(first, BOLE_CRASH_KEEP_ALL, 1, &killed), NULL);
+        assert_ok(bole_close(db, &error), &error);
+        options.vfs = killed;
+        options.flags = 0;
+        assert_ok(bole_open("store", &options, &db, &error), &error);
+        assert_ok(make_sure(&db, &options, how, &error), &error);
+        assert_ok(bole_vfs_memory_crash(killed, BOLE_CRASH_LOSE_ALL, 1, &cut), NULL);
+        assert_ok(bole_close(db, &error), &error);
+        options.vfs = cut;
+        assert_ok(bole_open("store", &options, &db, &error), &error);
+        if (bole_get(db, NULL, text("key"), &value) != BOLE_OK)
+            fail_msg("made sure in way %u, and lost", how);
+        assert_ok(bole_close(db, &error), &error);
+        bole_buffer_free(&value);
+        bole_vfs_destroy(first);
+        bole_vfs_destroy(killed);
+        bole_vfs_destroy(cut);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_killed_process_left_is_made_durable),
         cmocka_unit_test_setup_teardown(a_checkpoint_copies_where_nothing_can_be_linked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_checkpoint_goes_where_nothing_is, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reads_need_no_room_in_the_cache, set_up, tear_down),

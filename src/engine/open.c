@@ -504,9 +504,13 @@ BOLE_API bole_status bole_close(bole_db *db, bole_error *error)
     if (has_live_handles(db, error))
         return BOLE_BUSY;
     bole_status status = BOLE_OK;
-    if (db->writing) {
+    bl_mutex_lock(&db->mutex);
+    bool recovered = db->sealed_oldest != NULL && !bl_version_set_was_clean(db->versions);
+    bl_mutex_unlock(&db->mutex);
+    if (recovered && !db->writing && !db->read_only)
+        status = bole_sync(db, error); /* a killed process may have left it in the system's memory alone */
+    if (status == BOLE_OK && db->writing)
         status = finish_writing(db, error);
-    }
     bl_mutex_lock(&db->mutex);
     bl_background_stop_locked(db);
     bl_mutex_unlock(&db->mutex);

@@ -64,7 +64,8 @@ typedef struct story {
     uint32_t life;
     uint64_t changes, changes_left, one_in;
     bole_vfs *survivor; /* of the cut that ended a life */
-    history settled;    /* what is known of it */
+    bool survivor_is_synced;
+    history settled; /* what is known of it */
     tally *tally;
     char why[1600]; /* what is wrong, when something is */
 } story;
@@ -267,6 +268,7 @@ static bool change(void *context, const char *call)
         return true;
     bole_vfs *survivor = cut(s, mode, &s->settled);
     judge(s, &s->settled, survivor, false, mode_names[mode]);
+    s->survivor_is_synced = mode != BOLE_CRASH_KEEP_ALL; /* else what was not on disk still is not */
     if (last)
         s->survivor = survivor;
     else
@@ -314,7 +316,8 @@ static void settle(story *s, bole_vfs **survivors, uint32_t *count)
     if (s->survivor != NULL) {
         memcpy(known, &s->settled, sizeof *known);
         history_settle(known);
-        history_all_durable(known); /* the disk has come up with it */
+        if (s->survivor_is_synced)
+            history_all_durable(known); /* the disk has come up with it */
         s->fuse.disk = survivors[(*count)++] = s->survivor;
         s->survivor = NULL;
         return;
