@@ -49,8 +49,8 @@ static void tell_first_hit(const char *name)
 void bl_mark_hit(const char *name)
 {
     size_t start = ((uintptr_t)name * 0x9E3779B97F4A7C15u) >> 54;
-    for (size_t slot = start % MARKS;;
-         slot = (slot + 1) % MARKS) { /* there are far fewer marks than places */
+    /* There are far fewer marks than places. */
+    for (size_t slot = start % MARKS;; slot = (slot + 1) % MARKS) {
         const char *seen = atomic_load_explicit(&marks[slot].name, memory_order_relaxed);
         if (seen == NULL && atomic_compare_exchange_strong(&marks[slot].name, &seen, name)) {
             tell_first_hit(name);

@@ -34,11 +34,7 @@ typedef struct inputs {
 static const bl_run *find_run(const bl_version_table *table, const struct bl_pick_run *part)
 {
     bl_assert(part->level < BOLE_LEVELS_MAX);
-    const bl_level *level = &table->levels[part->level];
-    uint32_t i = 0;
-    while (level->runs[i].number != part->run)
-        bl_assert(++i < level->run_count); /* a pick names a run of its version */
-    return &level->runs[i];
+    return bl_level_run(&table->levels[part->level], part->run);
 }
 
 static void inputs_deinit(inputs *in)

@@ -31,8 +31,8 @@ static const uint64_t TOMBSTONES_MIN = 128; /* fewer never hurt a scan */
 static const uint32_t GARBAGE_SHARE = 2;    /* of a value segment's bytes: half of it is dead */
 static const uint32_t GARBAGE_SHARE_MANUAL = 8;
 static const uint64_t GARBAGE_DEAR = 8; /* key bytes that may be rewritten for a dead byte */
-static const uint64_t VALUES_DEAR =
-    8; /* bytes of values that flush wrote, for a byte of the keys that are rewritten */
+/* Bytes of values that flush wrote, for a byte of the keys that are rewritten. */
+static const uint64_t VALUES_DEAR = 8;
 static const uint64_t ENTRY_COST = 256; /* what an entry costs a merge, in bytes that a flush writes */
 static const uint32_t DEAR = 2;         /* rewriting over this many times last_level_ratio is not worth it */
 static const uint32_t IDLE_DEAR = 4;    /* the same when idle, and the last level is not small */

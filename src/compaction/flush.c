@@ -14,10 +14,10 @@
  * THREADS     One flush at a time, in log order; readers go on reading the memtable. */
 #include "compaction/flush.h"
 
+#include "base/assert.h"
 #include "base/buffer.h"
 #include "base/slice.h"
 #include "base/status.h"
-#include "base/assert.h"
 #include "compaction/job_output.h"
 #include "compaction/value_output.h"
 #include "compaction/version_filter.h"

@@ -130,8 +130,8 @@ static bool make_line(bole_buffer *line, int64_t time_us, bole_log_level level, 
     char time[64];
     write_time(time_us, time, sizeof time);
     json_t *object = json_object();
-    bool good = json_object_set_new(object, "time", json_string(time)) ==
-                0; /* no object, no member: it fails */
+    /* No object, no member: it fails. */
+    bool good = json_object_set_new(object, "time", json_string(time)) == 0;
     good &= json_object_set_new(object, "severity", json_string(severity_name(level))) == 0;
     good &= json_object_set_new(object, "event", json_string(event)) == 0;
     for (size_t i = 0; i < count; i++)

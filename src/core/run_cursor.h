@@ -93,21 +93,23 @@ static inline const uint8_t *bl_cursor_record(const bl_cursor *cursor, uint32_t 
                                                    : bl_get_u16((const uint8_t *)cursor->offsets + 2 * (size_t)index));
 }
 
+/* The head of a block's entry, into the key behind the prefix. Returns its bytes. */
+static inline size_t bl_cursor_put_head(const bl_cursor *cursor, uint32_t index)
+{
+    uint8_t *out = cursor->key_buffer + cursor->prefix_bytes;
+    if (cursor->wide_heads)
+        bl_put_u64(out, __builtin_bswap64(bl_get_u64((const uint8_t *)cursor->heads + 8 * (size_t)index)));
+    else
+        bl_put_u32(out, __builtin_bswap32(bl_get_u32((const uint8_t *)cursor->heads + 4 * (size_t)index)));
+    return cursor->wide_heads ? 8 : 4;
+}
+
 /* The key of a block's entry behind the prefix: its head, and the tail that begins at `in`. Returns the tail's end. */
 static inline const uint8_t *bl_cursor_put_key(bl_cursor *cursor, uint32_t index, size_t rest, const uint8_t *in,
                                                size_t value_bytes)
 {
     uint8_t *out = cursor->key_buffer + cursor->prefix_bytes;
-    size_t width;
-    if (cursor->wide_heads) {
-        uint64_t head = __builtin_bswap64(bl_get_u64((const uint8_t *)cursor->heads + 8 * (size_t)index));
-        memcpy(out, &head, 8);
-        width = 8;
-    } else {
-        uint32_t head = __builtin_bswap32(bl_get_u32((const uint8_t *)cursor->heads + 4 * (size_t)index));
-        memcpy(out, &head, 4);
-        width = 4;
-    }
+    size_t width = bl_cursor_put_head(cursor, index);
     if (rest <= width)
         return in;
     size_t tail = rest - width;
@@ -162,10 +164,7 @@ static inline void bl_cursor_step(bl_cursor *cursor)
     const uint8_t *in = (const uint8_t *)cursor->value.data + cursor->stride - tail;
     uint8_t *out = cursor->key_buffer + cursor->prefix_bytes;
     __builtin_prefetch((const void *)((uintptr_t)in + (size_t)BL_CURSOR_RECORDS_AHEAD * cursor->stride));
-    if (cursor->wide_heads)
-        bl_put_u64(out, __builtin_bswap64(bl_get_u64((const uint8_t *)cursor->heads + 8 * (size_t)i)));
-    else
-        bl_put_u32(out, __builtin_bswap32(bl_get_u32((const uint8_t *)cursor->heads + 4 * (size_t)i)));
+    (void)bl_cursor_put_head(cursor, i);
     memcpy(out + width, in, BL_CURSOR_TAIL_BYTES);
     cursor->value.data = in + tail;
 }

@@ -295,11 +295,7 @@ void bl_policy_of(bole_db *db, bl_pick_policy *out)
 static const bl_run *run_of(const bl_version *version, const bl_pick *pick, const struct bl_pick_run *part)
 {
     const bl_version_table *table = bl_version_table_by_number(version, pick->table);
-    const bl_level *level = &table->levels[part->level];
-    uint32_t i = 0;
-    while (level->runs[i].number != part->run)
-        bl_assert(++i < level->run_count); /* a pick names a run of its version */
-    return &level->runs[i];
+    return bl_level_run(&table->levels[part->level], part->run);
 }
 
 static uint32_t count_inputs(const bl_pick *pick)

@@ -27,8 +27,10 @@ static void prefetch_lines(const bl_read_state *state, const bole_table *table, 
             for (size_t i = 0; i < count; i++) {
                 bl_segment *segment = bl_run_find(&here->levels[level].runs[run], lookups[i].comparator,
                                                   lookups[i].key);
-                if (segment != NULL)
+                if (segment != NULL && lookups[i].comparator == NULL)
                     (void)bl_segment_approach(segment, &lookups[i]);
+                else if (segment != NULL) /* in a user's order the index is searched whole: once is enough */
+                    bl_segment_prefetch_filter(segment, &lookups[i]);
             }
 }
 

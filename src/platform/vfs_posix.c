@@ -32,10 +32,8 @@
 #include <unistd.h>
 
 enum { ZEROS_BYTES = 64 * 1024, IO_BYTES_MAX = 1 << 30, WRITE_OUT_BYTES = 512 * 1024 };
-enum {
-    DIRECT_BYTES = 4096,
-    DIRECT_STACK_BYTES = 24 * 1024
-}; /* what O_DIRECT moves: whole ones, at whole places */
+/* What O_DIRECT moves: whole pages, at whole places. */
+enum { DIRECT_BYTES = 4096, DIRECT_STACK_BYTES = 24 * 1024 };
 
 static bl_posix_file *posix_file(bole_file *file) { return (bl_posix_file *)file; }
 
@@ -105,8 +103,8 @@ static bole_status posix_open(bole_vfs *vfs, const char *path, uint32_t flags, b
     if ((flags & BOLE_VFS_DIRECT) != 0 && !file->drop_synced)
         file->descriptor = open_descriptor(path, system_flags(flags) | O_DIRECT);
     file->direct_reads = file->descriptor >= 0;
-    if (file->descriptor <
-        0) /* also where the file system has no direct reads; what else failed fails again */
+    /* Also where the file system has no direct reads; what else failed fails again. */
+    if (!file->direct_reads)
         file->descriptor = open_descriptor(path, system_flags(flags));
     if (file->descriptor < 0) {
         bole_status status = open_failed(errno, path, error);

@@ -12,6 +12,7 @@
 #ifndef BL_VERSION_VERSION_H
 #define BL_VERSION_VERSION_H
 
+#include "base/assert.h"
 #include "base/slice.h"
 #include "core/comparator.h"
 #include "segment/segment.h"
@@ -87,6 +88,15 @@ void bl_version_each_segment(const bl_version *version,
  * move does not change the level and run in the handle's meta. Cost: looks at every segment of the table. */
 bl_segment *bl_version_find_segment(const bl_version *version, uint32_t table, uint64_t number,
                                     uint32_t *level, uint32_t *run);
+
+/* The run of this number, which the level has. */
+static inline const bl_run *bl_level_run(const bl_level *level, uint32_t number)
+{
+    uint32_t i = 0;
+    while (level->runs[i].number != number)
+        bl_assert(++i < level->run_count);
+    return &level->runs[i];
+}
 
 /* First with largest >= key; count when there is none. Branchless binary search over the heads; equal heads
  * are resolved by the keys. */
