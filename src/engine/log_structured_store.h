@@ -204,6 +204,8 @@ struct bl_write_request {
     /* the group's */
     uint8_t *payload;
     uint64_t payload_bytes, position;
+    bl_memtable_tree *tree; /* of one operation */
+    uint64_t hash;          /* of its key */
     _Atomic uint32_t done;
     bl_write_request *next;
 };

@@ -49,16 +49,24 @@ static bool batch_table(bole_db *db, uint32_t number, bl_comparator **comparator
     return table != NULL;
 }
 
-/* Every table of the batch exists and has its tree, so that inserting cannot fail. */
-static bole_status prepare_trees(bole_db *db, const bl_write_request *request)
+/* The tree of a single operation, whose filter line is on its way while the log takes the record. */
+static bole_status prepare_tree(bole_db *db, bl_write_request *request)
 {
-    if (request->batch == NULL) {
-        if (table_is_dropped(request->table))
-            return bl_fail(request->error, BOLE_NOT_FOUND, "table \"%s\" was dropped", request->table->name);
-        if (bl_memtable_tree_for(db->memtable, request->table->number, request->table->comparator) == NULL)
-            return bl_fail(request->error, BOLE_NO_MEMORY, "memtable of table \"%s\"", request->table->name);
-        return BOLE_OK;
-    }
+    if (table_is_dropped(request->table))
+        return bl_fail(request->error, BOLE_NOT_FOUND, "table \"%s\" was dropped", request->table->name);
+    request->tree = bl_memtable_tree_for(db->memtable, request->table->number, request->table->comparator);
+    if (request->tree == NULL)
+        return bl_fail(request->error, BOLE_NO_MEMORY, "memtable of table \"%s\"", request->table->name);
+    request->hash = bl_hash(request->key.data, request->key.size);
+    bl_memtable_prefetch(request->tree, request->hash);
+    return BOLE_OK;
+}
+
+/* Every table of the request exists and has its tree, so that inserting cannot fail. */
+static bole_status prepare_trees(bole_db *db, bl_write_request *request)
+{
+    if (request->batch == NULL)
+        return prepare_tree(db, request);
     bole_slice payload = { request->batch->payload.data, request->batch->payload.size };
     uint64_t position = 1;
     uint32_t last = UINT32_MAX;
@@ -148,15 +156,13 @@ static void encode(bl_write_request *request)
 }
 
 /* With the checksum that was made at the call. Apart, so that the way without has none of its cost. */
-__attribute__((noinline, cold)) static void insert_checked(bl_memtable_tree *tree, bole_slice key,
-                                                           bole_slice value, uint64_t tag, uint32_t checksum,
+__attribute__((noinline, cold)) static void insert_checked(const bl_memtable_item *item, uint32_t checksum,
                                                            const bl_memtable *memtable)
 {
-    uint64_t hash = bl_hash(key.data, key.size);
     if (bl_memtable_carries_checksums(memtable))
-        bl_memtable_insert_checked(tree, key, hash, value, tag, checksum);
+        bl_memtable_insert_checked(item->tree, item->key, item->hash, item->value, item->tag, checksum);
     else
-        bl_memtable_insert(tree, key, hash, value, tag); /* the setting has changed since */
+        bl_memtable_insert_batch(item, 1); /* the setting has changed since */
 }
 
 static void insert_batch(bole_db *db, const bl_write_request *request)
@@ -167,6 +173,8 @@ static void insert_batch(bole_db *db, const bl_write_request *request)
     uint32_t last = UINT32_MAX;
     bl_memtable_tree *tree = NULL;
     const uint32_t *checksum = request->checksums;
+    bl_memtable_item items[BL_MEMTABLE_BATCH];
+    uint32_t count = 0;
     bl_operation operation;
     while (bl_operation_decode(payload, &position, &operation) == BOLE_OK) {
         if (operation.table != last) {
@@ -176,13 +184,19 @@ static void insert_batch(bole_db *db, const bl_write_request *request)
             tree = bl_memtable_tree_for(db->memtable, operation.table, comparator);
             last = operation.table;
         }
-        uint64_t tag = BL_TAG(base + operation.offset, operation.kind);
-        if (bl_unlikely(checksum != NULL))
-            insert_checked(tree, operation.key, operation.value, tag, *checksum++, db->memtable);
-        else
-            bl_memtable_insert(tree, operation.key, bl_hash(operation.key.data, operation.key.size),
-                               operation.value, tag);
+        items[count] = (bl_memtable_item){ .tree = tree,
+                                           .key = operation.key,
+                                           .value = operation.value,
+                                           .hash = bl_hash(operation.key.data, operation.key.size),
+                                           .tag = BL_TAG(base + operation.offset, operation.kind) };
+        if (bl_unlikely(checksum != NULL)) {
+            insert_checked(&items[0], *checksum++, db->memtable);
+        } else if (++count == BL_MEMTABLE_BATCH) {
+            bl_memtable_insert_batch(items, count);
+            count = 0;
+        }
     }
+    bl_memtable_insert_batch(items, count);
 }
 
 static void insert(bole_db *db, const bl_write_request *request)
@@ -191,15 +205,14 @@ static void insert(bole_db *db, const bl_write_request *request)
         insert_batch(db, request);
         return;
     }
-    bl_memtable_tree *tree = bl_memtable_tree_for(db->memtable, request->table->number,
-                                                  request->table->comparator);
     uint64_t sequence = request->position + BL_LOG_RECORD_HEADER_BYTES + 1;
     uint64_t tag = BL_TAG(sequence, request->kind);
-    if (bl_unlikely(request->checksums != NULL))
-        insert_checked(tree, request->key, request->value, tag, *request->checksums, db->memtable);
-    else
-        bl_memtable_insert(tree, request->key, bl_hash(request->key.data, request->key.size), request->value,
-                           tag);
+    if (bl_unlikely(request->checksums != NULL)) {
+        bl_memtable_item item = { request->tree, request->key, request->value, request->hash, tag };
+        insert_checked(&item, *request->checksums, db->memtable);
+    } else {
+        bl_memtable_insert(request->tree, request->key, request->hash, request->value, tag);
+    }
 }
 
 /* Publish the records of [first, stop): log, memtable, position. */

@@ -400,13 +400,15 @@ bool bl_memtable_entry_is_whole(const bl_memtable *memtable, uint32_t table, bol
 
 /* ---- Many at once ---- */
 
-/* Up to BL_TREE_MANY_MAX items of one tree. */
+_Static_assert(BL_MEMTABLE_BATCH == BL_TREE_MANY_MAX, "a group is one call of the tree's");
+
+/* Up to BL_MEMTABLE_BATCH items of one tree. */
 static void insert_group(const bl_memtable_item *items, uint32_t count)
 {
     bl_memtable_tree *tree = items[0].tree;
     const bl_key_filter *filter = atomic_load_explicit(&tree->memtable->filter, memory_order_relaxed);
-    bl_head_item group[BL_TREE_MANY_MAX];
-    bool fresh[BL_TREE_MANY_MAX];
+    bl_head_item group[BL_MEMTABLE_BATCH];
+    bool fresh[BL_MEMTABLE_BATCH];
     uint32_t filled = 0;
     do {
         const bl_memtable_item *item = &items[filled];
@@ -425,8 +427,8 @@ static void insert_group(const bl_memtable_item *items, uint32_t count)
 void bl_memtable_insert_batch(const bl_memtable_item *items, size_t count)
 {
     for (size_t i = 0; i < count;) {
-        uint32_t run = 1;
-        while (run < BL_TREE_MANY_MAX && i + run < count && items[i + run].tree == items[i].tree)
+        uint32_t run = 1, most = items[i].tree->memtable->arena.trailer_bytes == 0 ? BL_MEMTABLE_BATCH : 1;
+        while (run < most && i + run < count && items[i + run].tree == items[i].tree)
             run++;
         if (run == 1)
             bl_memtable_insert(items[i].tree, items[i].key, items[i].hash, items[i].value, items[i].tag);

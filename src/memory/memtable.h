@@ -57,8 +57,9 @@ bool bl_memtable_holds(const bl_memtable *memtable, bole_slice bytes);
 /* Of one that does: is what a cursor over all versions shows, as it shows it, what was inserted? */
 bool bl_memtable_entry_is_whole(const bl_memtable *memtable, uint32_t table, bole_slice key, bole_slice value,
                                 uint64_t tag);
-/* The same for many, in the given order; the searches of up to 8 neighbours in the array overlap, so that they do
- * not wait for memory one after the other. */
+/* The same for many, in the given order; the searches of BL_MEMTABLE_BATCH neighbours in the array overlap, so that
+ * they do not wait for memory one after the other. */
+enum { BL_MEMTABLE_BATCH = 8 };
 typedef struct bl_memtable_item {
     bl_memtable_tree *tree;
     bole_slice key, value;
