@@ -415,7 +415,8 @@ static void users_order_is_kept(void **state)
     }
 }
 
-/* Goal: many at once give the tree that one by one gives, with keys doubled in the batch and with splits in it. */
+/* Goal: many at once, and many in two steps each, give the tree that one by one gives, with keys doubled in the batch
+ * and with splits in it. */
 static void inserting_many_is_inserting_each(void **state)
 {
     (void)state;
@@ -441,7 +442,14 @@ static void inserting_many_is_inserting_each(void **state)
                 model_insert(fixture, items[j].key);
                 reserve(fixture, bl_memtable_entry_bytes(KEY_ROOM, KEY_ROOM) * count, count);
             }
-            bl_head_tree_insert_many(&fixture->tree, items, count, fresh);
+            bl_head_path paths[BL_TREE_MANY_MAX];
+            for (uint32_t j = 0; i % 2 != 0 && j < count; j++)
+                bl_head_tree_approach(&fixture->tree, items[j].key, &paths[j]);
+            for (uint32_t j = 0; i % 2 != 0 && j < count; j++)
+                fresh[j] = bl_head_tree_insert_near(&fixture->tree, &paths[j], items[j].key, items[j].value,
+                                                    items[j].tag);
+            if (i % 2 == 0)
+                bl_head_tree_insert_many(&fixture->tree, items, count, fresh);
             assert_memory_equal(expected, fresh, count * sizeof(bool));
         }
         check_tree(fixture);

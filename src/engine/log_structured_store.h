@@ -204,8 +204,9 @@ struct bl_write_request {
     /* the group's */
     uint8_t *payload;
     uint64_t payload_bytes, position;
-    bl_memtable_tree *tree; /* of one operation */
-    uint64_t hash;          /* of its key */
+    bl_memtable_tree *tree; /* of one operation: where it will go */
+    bl_head_path path;
+    uint64_t hash;
     _Atomic uint32_t done;
     bl_write_request *next;
 };

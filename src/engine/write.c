@@ -49,7 +49,8 @@ static bool batch_table(bole_db *db, uint32_t number, bl_comparator **comparator
     return table != NULL;
 }
 
-/* The tree of a single operation, whose filter line is on its way while the log takes the record. */
+/* The tree of a single operation, and the way to its place there: what the insert will touch is brought into the cache
+ * while the log takes the record. */
 static bole_status prepare_tree(bole_db *db, bl_write_request *request)
 {
     if (table_is_dropped(request->table))
@@ -58,7 +59,7 @@ static bole_status prepare_tree(bole_db *db, bl_write_request *request)
     if (request->tree == NULL)
         return bl_fail(request->error, BOLE_NO_MEMORY, "memtable of table \"%s\"", request->table->name);
     request->hash = bl_hash(request->key.data, request->key.size);
-    bl_memtable_prefetch(request->tree, request->hash);
+    bl_memtable_approach(request->tree, request->key, &request->path);
     return BOLE_OK;
 }
 
@@ -199,7 +200,7 @@ static void insert_batch(bole_db *db, const bl_write_request *request)
     bl_memtable_insert_batch(items, count);
 }
 
-static void insert(bole_db *db, const bl_write_request *request)
+static void insert(bole_db *db, bl_write_request *request)
 {
     if (request->batch != NULL) {
         insert_batch(db, request);
@@ -211,14 +212,15 @@ static void insert(bole_db *db, const bl_write_request *request)
         bl_memtable_item item = { request->tree, request->key, request->value, request->hash, tag };
         insert_checked(&item, *request->checksums, db->memtable);
     } else {
-        bl_memtable_insert(request->tree, request->key, request->hash, request->value, tag);
+        bl_memtable_insert_near(request->tree, &request->path, request->key, request->hash, request->value,
+                                tag);
     }
 }
 
 /* Publish the records of [first, stop): log, memtable, position. */
 static void publish(bole_db *db, bl_write_request *first, const bl_write_request *stop)
 {
-    bole_error error = BOLE_ERROR_INIT;
+    bole_error error; /* a kilobyte that only a failure writes */
     bole_status status = bl_log_publish(db->log, &error);
     if (status != BOLE_OK) {
         BL_MARK("writes in doubt");
@@ -278,7 +280,7 @@ static bole_status ready_to_write(bole_db *db, bole_error *error)
 void bl_write_group_locked(bole_db *db, bl_write_request *first)
 {
     pay(db);
-    bole_error error = BOLE_ERROR_INIT;
+    bole_error error; /* only a failure writes it */
     bole_status ready = ready_to_write(db, &error);
     bl_write_request *begin = first;
     bool has_records = false;

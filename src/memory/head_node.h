@@ -26,7 +26,6 @@ enum {
     BL_NODE_SLOTS = 64,      /* of a leaf */
     BL_NODE_SEPARATORS = 63, /* of an inner node */
     BL_NODE_HEAD_BYTES = 8,
-    BL_TREE_LEVELS_MAX = 16,
 };
 
 typedef struct bl_head_node {

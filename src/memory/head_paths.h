@@ -215,8 +215,7 @@ PATHS_TARGET static void PATHS(prefetch)(const bl_head_tree *tree, const bole_sl
     }
 }
 
-PATHS_TARGET static inline void PATHS(locate_slot_inline)(const bl_head_tree *tree, bole_slice key,
-                                                          bl_head_path *path)
+PATHS_TARGET static void PATHS(locate_slot)(const bl_head_tree *tree, bole_slice key, bl_head_path *path)
 {
     const bl_head_node *leaf = bl_node_at(tree->arena, path->nodes[0]);
     int order;
@@ -225,30 +224,22 @@ PATHS_TARGET static inline void PATHS(locate_slot_inline)(const bl_head_tree *tr
     path->has_prefix = order == 0;
 }
 
-PATHS_TARGET static void PATHS(locate_slot)(const bl_head_tree *tree, bole_slice key, bl_head_path *path)
-{
-    PATHS(locate_slot_inline)(tree, key, path);
-}
-
-PATHS_TARGET static void PATHS(locate)(const bl_head_tree *tree, bole_slice key, bl_head_path *out)
+PATHS_TARGET static void PATHS(locate_leaf)(const bl_head_tree *tree, bole_slice key, bl_head_path *out)
 {
     bl_ref ref = atomic_load_explicit(&tree->root, memory_order_relaxed);
-    const bl_head_node *node = bl_node_at(tree->arena, ref);
     key_bounds bounds = { 0, 0 };
-    out->top = node->level;
-    while (node->level != 0) {
+    out->top = bl_node_at(tree->arena, ref)->level;
+    for (uint32_t level = out->top; level != 0; level--) {
+        const bl_head_node *node = bl_node_at(tree->arena, ref);
         uint32_t slot = PATHS(step)(tree, node, 0, key, false, &bounds, false);
-        out->nodes[node->level] = ref;
-        out->slots[node->level] = (uint8_t)slot;
+        out->nodes[level] = ref;
+        out->slots[level] = (uint8_t)slot;
         ref = bl_node_child(node, slot);
-        node = bl_node_at(tree->arena, ref);
-        bl_node_prefetch(node);
-        if (node->level == 0)
-            bl_node_prefetch_refs(node);
+        bl_node_prefetch(bl_node_at(tree->arena, ref));
     }
+    bl_node_prefetch_refs(bl_node_at(tree->arena, ref));
     out->nodes[0] = ref;
     out->matched = bounds_matched(&bounds);
-    PATHS(locate_slot_inline)(tree, key, out);
 }
 
 /* All descents take a level at a time, so that the misses of one hide behind those of the others. */
@@ -263,6 +254,7 @@ PATHS_TARGET static void PATHS(locate_many)(const bl_head_tree *tree, const bl_h
         refs[i] = root;
         bounds[i] = (key_bounds){ 0, 0 };
         out[i].top = top;
+        out[i].splits = tree->splits;
     }
     for (uint32_t level = top; level != 0; level--) {
         for (uint32_t i = 0; i < count; i++) {
@@ -294,7 +286,7 @@ static const bl_head_paths PATHS(paths) = {
     .get = PATHS(get),
     .seek = PATHS(seek),
     .prefetch = PATHS(prefetch),
-    .locate = PATHS(locate),
+    .locate_leaf = PATHS(locate_leaf),
     .locate_slot = PATHS(locate_slot),
     .locate_many = PATHS(locate_many),
 };

@@ -475,13 +475,33 @@ static bool append(bl_head_tree *tree, bole_slice key, bole_slice value, uint64_
     return true;
 }
 
-bool bl_head_tree_insert(bl_head_tree *tree, bole_slice key, bole_slice value, uint64_t tag)
+#define NEVER_APPROACHED UINT64_MAX
+
+void bl_head_tree_approach(const bl_head_tree *tree, bole_slice key, bl_head_path *path)
+{
+    path->splits = NEVER_APPROACHED; /* keys in rising order need no way */
+    if (tree->appending)
+        return;
+    path->splits = tree->splits;
+    tree->paths->locate_leaf(tree, key, path);
+}
+
+bool bl_head_tree_insert_near(bl_head_tree *tree, bl_head_path *path, bole_slice key, bole_slice value,
+                              uint64_t tag)
 {
     if (tree->appending && append(tree, key, value, tag))
         return true;
+    if (bl_unlikely(path->splits != tree->splits))
+        tree->paths->locate_leaf(tree, key, path);
+    tree->paths->locate_slot(tree, key, path);
+    return insert_at(tree, path, key, value, tag);
+}
+
+bool bl_head_tree_insert(bl_head_tree *tree, bole_slice key, bole_slice value, uint64_t tag)
+{
     bl_head_path path;
-    tree->paths->locate(tree, key, &path);
-    return insert_at(tree, &path, key, value, tag);
+    bl_head_tree_approach(tree, key, &path);
+    return bl_head_tree_insert_near(tree, &path, key, value, tag);
 }
 
 void bl_head_tree_insert_many(bl_head_tree *tree, const bl_head_item *items, uint32_t count, bool *fresh)
@@ -493,13 +513,7 @@ void bl_head_tree_insert_many(bl_head_tree *tree, const bl_head_item *items, uin
             break;
         *fresh++ = true;
     }
-    uint64_t splits = tree->splits;
     tree->paths->locate_many(tree, items, count, paths);
-    for (uint32_t i = 0; i < count; i++) {
-        if (bl_likely(tree->splits == splits))
-            tree->paths->locate_slot(tree, items[i].key, &paths[i]);
-        else
-            tree->paths->locate(tree, items[i].key, &paths[i]);
-        fresh[i] = insert_at(tree, &paths[i], items[i].key, items[i].value, items[i].tag);
-    }
+    for (uint32_t i = 0; i < count; i++)
+        fresh[i] = bl_head_tree_insert_near(tree, &paths[i], items[i].key, items[i].value, items[i].tag);
 }

@@ -9,18 +9,9 @@
 
 #include "core/comparator.h"
 #include "memory/head_node.h"
+#include "memory/head_path.h"
 
 typedef struct bl_head_tree bl_head_tree;
-
-/* The writer's way from the root to a leaf. */
-typedef struct bl_head_path {
-    bl_ref nodes[BL_TREE_LEVELS_MAX];   /* by level; [0] is the leaf */
-    uint8_t slots[BL_TREE_LEVELS_MAX];  /* by level: the child taken; [0] is the slot of the key, or for it */
-    uint32_t top;                       /* the root's level */
-    uint32_t matched;                   /* bytes that the key has in common with all keys that the leaf may hold */
-    bool found;                         /* the key is there, at slots[0] */
-    bool has_prefix;                    /* the key has the leaf's prefix */
-} bl_head_path;
 
 /* What an insert takes. */
 typedef struct bl_head_item {
@@ -45,8 +36,8 @@ typedef struct bl_head_paths {
     uint32_t (*seek)(const bl_head_tree *tree, bole_slice key, bool before, bl_head_leaf *out);
     /* Bring leaves, what leads to them, and the records of at most BL_TREE_PREFETCH_MAX keys into the cache. */
     void (*prefetch)(const bl_head_tree *tree, const bole_slice *keys, uint32_t count);
-    /* The writer's: a whole path, only its leaf's slot again, and several at once. */
-    void (*locate)(const bl_head_tree *tree, bole_slice key, bl_head_path *out);
+    /* The writer's: the way to a leaf that is not looked at, only asked for; its slot; and the ways of several. */
+    void (*locate_leaf)(const bl_head_tree *tree, bole_slice key, bl_head_path *out);
     void (*locate_slot)(const bl_head_tree *tree, bole_slice key, bl_head_path *path);
     void (*locate_many)(const bl_head_tree *tree, const bl_head_item *items, uint32_t count, bl_head_path *out);
 } bl_head_paths;
@@ -78,6 +69,10 @@ uint64_t bl_head_tree_slack(const bl_arena *arena, uint64_t trees, uint64_t entr
 
 /* Is the key new? Room was reserved. Tags of one key rise. */
 bool bl_head_tree_insert(bl_head_tree *tree, bole_slice key, bole_slice value, uint64_t tag);
+/* The same in two steps: between them the leaf comes into the cache, and whatever is inserted may be. */
+void bl_head_tree_approach(const bl_head_tree *tree, bole_slice key, bl_head_path *path);
+bool bl_head_tree_insert_near(bl_head_tree *tree, bl_head_path *path, bole_slice key, bole_slice value,
+                              uint64_t tag);
 /* At most BL_TREE_MANY_MAX at once, in the given order; their ways down overlap. */
 void bl_head_tree_insert_many(bl_head_tree *tree, const bl_head_item *items, uint32_t count, bool *fresh);
 

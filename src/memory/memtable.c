@@ -9,8 +9,8 @@
  *          store with a few entries stays small.
  *
  * INVARIANTS  (MEMTABLE-1) The arena has room for `promised` and the splits it may cause.
- *             (MEMTABLE-2) When the filter is published it holds every key there is; from then on each new key is put
- *                          into it before its insert returns.
+ *             (MEMTABLE-2) When the filter is published it knows every key there is; from then on it is told of each
+ *                          new key before its insert returns.
  * THREADS     One writer: tree_for, reserve, insert. Transitions: under the store's mutex. All else: any thread that
  *             holds a reference or is inside an epoch.
  * NOT HERE    The order of keys: head_tree.c. Walking it: memtable_cursor.c. */
@@ -219,7 +219,7 @@ const bl_memtable_tree *bl_memtable_tree_at(const bl_memtable *memtable, uint32_
 
 /* ---- The filter ---- */
 
-static void filter_tree(const bl_key_filter *filter, const bl_memtable_tree *tree)
+static void filter_tree(bl_key_filter *filter, const bl_memtable_tree *tree)
 {
     bl_head_leaf leaf;
     for (bl_ref ref = tree->heads.first_leaf; ref != 0; ref = leaf.next) {
@@ -330,14 +330,11 @@ static inline void account(bl_memtable_tree *tree, size_t key_bytes, size_t valu
         atomic_store_explicit(&tree->sequence_max, sequence, memory_order_relaxed);
 }
 
-static inline void insert(bl_memtable_tree *tree, bole_slice key, uint64_t hash, bole_slice value,
-                          uint64_t tag)
+static inline void insert(bl_memtable_tree *tree, bl_head_path *path, bole_slice key, uint64_t hash,
+                          bole_slice value, uint64_t tag)
 {
-    bl_memtable *memtable = tree->memtable;
-    const bl_key_filter *filter = atomic_load_explicit(&memtable->filter, memory_order_relaxed);
-    if (filter != NULL)
-        bl_key_filter_prefetch(filter, hash ^ tree->salt);
-    bool fresh = bl_head_tree_insert(&tree->heads, key, value, tag);
+    bl_key_filter *filter = atomic_load_explicit(&tree->memtable->filter, memory_order_relaxed);
+    bool fresh = bl_head_tree_insert_near(&tree->heads, path, key, value, tag);
     if (filter != NULL && fresh)
         bl_key_filter_add(filter, hash ^ tree->salt);
     account(tree, key.size, value.size, tag, fresh);
@@ -357,11 +354,24 @@ __attribute__((noinline, cold)) static void make_trailer(bl_memtable_tree *tree,
     tree->memtable->arena.trailer = trailer_of(checksum, tag);
 }
 
-void bl_memtable_insert(bl_memtable_tree *tree, bole_slice key, uint64_t hash, bole_slice value, uint64_t tag)
+void bl_memtable_approach(const bl_memtable_tree *tree, bole_slice key, bl_head_path *path)
+{
+    bl_head_tree_approach(&tree->heads, key, path);
+}
+
+void bl_memtable_insert_near(bl_memtable_tree *tree, bl_head_path *path, bole_slice key, uint64_t hash,
+                             bole_slice value, uint64_t tag)
 {
     if (bl_unlikely(tree->memtable->arena.trailer_bytes != 0))
         make_trailer(tree, key, value, tag);
-    insert(tree, key, hash, value, tag);
+    insert(tree, path, key, hash, value, tag);
+}
+
+void bl_memtable_insert(bl_memtable_tree *tree, bole_slice key, uint64_t hash, bole_slice value, uint64_t tag)
+{
+    bl_head_path path;
+    bl_memtable_approach(tree, key, &path);
+    bl_memtable_insert_near(tree, &path, key, hash, value, tag);
 }
 
 /* ---- Checksums of entries ---- */
@@ -379,7 +389,9 @@ void bl_memtable_insert_checked(bl_memtable_tree *tree, bole_slice key, uint64_t
 {
     bl_assert(bl_memtable_carries_checksums(tree->memtable));
     tree->memtable->arena.trailer = trailer_of(checksum, tag);
-    insert(tree, key, hash, value, tag);
+    bl_head_path path;
+    bl_memtable_approach(tree, key, &path);
+    insert(tree, &path, key, hash, value, tag);
 }
 
 bool bl_memtable_holds(const bl_memtable *memtable, bole_slice bytes)
@@ -400,22 +412,19 @@ bool bl_memtable_entry_is_whole(const bl_memtable *memtable, uint32_t table, bol
 
 /* ---- Many at once ---- */
 
-_Static_assert(BL_MEMTABLE_BATCH == BL_TREE_MANY_MAX, "a group is one call of the tree's");
+BL_STATIC_ASSERT((int)BL_MEMTABLE_BATCH == (int)BL_TREE_MANY_MAX, "a group is one call of the tree's");
 
 /* Up to BL_MEMTABLE_BATCH items of one tree. */
 static void insert_group(const bl_memtable_item *items, uint32_t count)
 {
     bl_memtable_tree *tree = items[0].tree;
-    const bl_key_filter *filter = atomic_load_explicit(&tree->memtable->filter, memory_order_relaxed);
+    bl_key_filter *filter = atomic_load_explicit(&tree->memtable->filter, memory_order_relaxed);
     bl_head_item group[BL_MEMTABLE_BATCH];
     bool fresh[BL_MEMTABLE_BATCH];
     uint32_t filled = 0;
-    do {
-        const bl_memtable_item *item = &items[filled];
-        if (filter != NULL)
-            bl_key_filter_prefetch(filter, item->hash ^ tree->salt);
-        group[filled] = (bl_head_item){ item->key, item->value, item->tag };
-    } while (++filled < count);
+    do
+        group[filled] = (bl_head_item){ items[filled].key, items[filled].value, items[filled].tag };
+    while (++filled < count);
     bl_head_tree_insert_many(&tree->heads, group, count, fresh);
     for (uint32_t i = 0; i < count; i++) {
         if (filter != NULL && fresh[i])

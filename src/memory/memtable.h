@@ -11,6 +11,7 @@
 #include "core/lookup.h"
 #include "core/memory_budget.h"
 #include "core/run_cursor.h"
+#include "memory/head_path.h"
 
 typedef struct bl_memtable bl_memtable;
 typedef struct bl_memtable_tree bl_memtable_tree; /* one table's part */
@@ -46,6 +47,11 @@ BOLE_CHECKED bole_status bl_memtable_reserve(bl_memtable *memtable, uint64_t byt
 /* Copies key and value. `tag`s of one key rise. Cannot fail after a reserve. `hash` is bl_hash(key). Readers may see
  * the entry at once; they filter by sequence. */
 void bl_memtable_insert(bl_memtable_tree *tree, bole_slice key, uint64_t hash, bole_slice value, uint64_t tag);
+/* The same in two steps: the memory that the second one needs comes into the cache while the caller does something
+ * else. Anything may be inserted between them. */
+void bl_memtable_approach(const bl_memtable_tree *tree, bole_slice key, bl_head_path *path);
+void bl_memtable_insert_near(bl_memtable_tree *tree, bl_head_path *path, bole_slice key, uint64_t hash,
+                             bole_slice value, uint64_t tag);
 /* Each entry carries a checksum (core/entry_checksum.h). Right after create. */
 void bl_memtable_carry_checksums(bl_memtable *memtable);
 bool bl_memtable_carries_checksums(const bl_memtable *memtable);
