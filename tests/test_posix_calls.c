@@ -253,6 +253,7 @@ static void a_store_reads_its_segments_as_it_is_told(void **state)
         options.flags = BOLE_CREATE;
         options.memory_limit = 16 << 20;
         options.direct_reads = direct != 0 ? 1 : UINT32_MAX;
+        options.direct_writes = UINT32_MAX;
         options.large_value_bytes = 200;
         const char *path = test_path(&directory, direct != 0 ? "direct" : "cached");
         char value[300];

@@ -215,6 +215,8 @@ typedef struct bole_options {
                                        default 4 KiB; UINT64_MAX: never */
     uint32_t direct_reads;          /* 1: segments are read past the system's cache, UINT32_MAX: through it; default:
                                        past it where memory_limit is above half of the machine's (cgroup's) memory */
+    uint32_t direct_writes;         /* UINT32_MAX: segments are written through the system's cache; default, and 1: past
+                                       it while all of them take less than half of memory_limit */
 } bole_options;
 #define BOLE_OPTIONS_INIT ((bole_options){ .size = sizeof(bole_options) })
 

@@ -27,7 +27,9 @@ typedef enum bole_vfs_open_flag {
     BOLE_VFS_CREATE = 1u << 2,    /* make it (mode 0600) when it is not there */
     BOLE_VFS_EXCLUSIVE = 1u << 3, /* with CREATE: BOLE_EXISTS when it is there */
     BOLE_VFS_TRUNCATE = 1u << 4,
-    BOLE_VFS_DIRECT = 1u << 5,    /* a wish: what is read, and what was synced, stays out of the system's cache */
+    BOLE_VFS_DIRECT = 1u << 5,    /* a wish: what is read, and what was synced, stays out of the system's cache. A file
+                                     that is written is one thread's, and a write that failed may be told by the next
+                                     call; it is written best in whole MiB, from its begin on */
 } bole_vfs_open_flag;
 
 typedef enum bole_vfs_capability {

@@ -25,6 +25,7 @@ typedef struct bl_job_context {
     uint32_t block_bytes, filter_bits_per_key;
     bl_compression_kind compression_upper, compression_last;
     int compression_level;
+    bool past_cache;                /* of the system: outputs are written there */
     bool entry_checksums;           /* no frame in memory is believed; every block is compared with its entries */
 } bl_job_context;
 

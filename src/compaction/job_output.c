@@ -169,6 +169,7 @@ static bole_status open_writer(bl_job_output *output, bole_error *error)
         .compression_level = job->compression_level,
         .zero_sequences = plan->zero_sequences,
         .check_entries = job->entry_checksums,
+        .past_cache = job->past_cache,
         .install_frames = true, /* where that displaces nothing */
         .inputs = plan->inputs,
         .input_count = plan->input_count,

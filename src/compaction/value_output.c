@@ -55,6 +55,7 @@ static bole_status open_writer(bl_value_output *output, bole_error *error)
         .compression_level = job->compression_level,
         .install_frames = true, /* where that displaces nothing */
         .check_entries = job->entry_checksums,
+        .past_cache = job->past_cache,
     };
     return bl_segment_writer_create(&parameters, &output->writer, error);
 }

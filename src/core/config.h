@@ -83,7 +83,9 @@ typedef enum bl_setting_applies {
     X(ENTRY_CHECKSUMS, entry_checksums, SWITCH, 0, 0, 1, toggle, NEW_FILES,                                  \
       "each entry carries a checksum in memory, from the call that puts it to its segment, and in merges")  \
     X(DIRECT_READS, direct_reads, SWITCH, BL_DERIVED, 0, 1, toggle, OPEN,                                    \
-      "read segments past the system's cache; default: on where memory_limit is above half of the memory")
+      "read segments past the system's cache; default: on where memory_limit is above half of the memory")  \
+    X(DIRECT_WRITES, direct_writes, SWITCH, 1, 0, 1, toggle, OPEN,                                           \
+      "write segments past the system's cache while they take less than half of memory_limit")
 
 typedef enum bl_setting {
 #define BL_SETTING_ENUM(symbol, name, type, fallback, min, max, words, applies, meaning) BL_SETTING_##symbol,

@@ -228,6 +228,7 @@ static const options_field fields[] = {
     FIELD(ENTRY_CHECKSUMS, entry_checksums, U32),
     FIELD(LARGE_VALUE_BYTES, large_value_bytes, U64),
     FIELD(DIRECT_READS, direct_reads, U32),
+    FIELD(DIRECT_WRITES, direct_writes, U32),
 };
 #undef FIELD
 _Static_assert(sizeof(bole_durability) == 4 && sizeof(bole_compression) == 4 && sizeof(bole_log_level) == 4,
@@ -253,7 +254,8 @@ static bool zero_is_a_choice(bl_setting setting)
 {
     return setting == BL_SETTING_FILTER_BITS_PER_KEY || setting == BL_SETTING_SCRUB_RATE ||
            setting == BL_SETTING_RESERVE_BYTES || setting == BL_SETTING_ENTRY_CHECKSUMS ||
-           setting == BL_SETTING_LARGE_VALUE_BYTES || setting == BL_SETTING_DIRECT_READS;
+           setting == BL_SETTING_LARGE_VALUE_BYTES || setting == BL_SETTING_DIRECT_READS ||
+           setting == BL_SETTING_DIRECT_WRITES;
 }
 
 /* The part of `options` that both sides know, the rest zero. */

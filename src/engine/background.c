@@ -61,6 +61,22 @@ static bl_compression_kind compression_of(const bole_db *db, bl_setting setting)
     }
 }
 
+/* Does the store's own memory hold what it writes? Then the system's cache would hold it a second time. */
+static bool writes_past_cache(const bole_db *db)
+{
+    if (bl_config_u64(&db->config, BL_SETTING_DIRECT_READS) != 0)
+        return true;
+    const bl_version *version = bl_version_set_current(db->versions);
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < version->table_count; i++) {
+        for (uint32_t level = 0; level < BOLE_LEVELS_MAX; level++)
+            bytes += version->tables[i].levels[level].bytes;
+        bytes += version->tables[i].values.file_bytes;
+    }
+    return bl_config_u64(&db->config, BL_SETTING_DIRECT_WRITES) != 0 &&
+           bytes < atomic_load_explicit(&db->budget.limit, memory_order_relaxed) / 2;
+}
+
 static bole_status job_context_locked(bole_db *db, bl_job_context *out, bole_error *error)
 {
     uint64_t *snapshots;
@@ -85,6 +101,7 @@ static bole_status job_context_locked(bole_db *db, bl_job_context *out, bole_err
         .compression_upper = compression_of(db, BL_SETTING_COMPRESSION_UPPER),
         .compression_last = compression_of(db, BL_SETTING_COMPRESSION),
         .compression_level = (int)bl_config_u64(&db->config, BL_SETTING_COMPRESSION_LEVEL),
+        .past_cache = writes_past_cache(db),
         .entry_checksums = bl_config_u64(&db->config, BL_SETTING_ENTRY_CHECKSUMS) != 0,
     };
     return BOLE_OK;

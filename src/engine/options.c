@@ -35,6 +35,7 @@ static bool store(bole_options *options, bl_setting setting, uint64_t value)
     case BL_SETTING_RESERVE_BYTES: options->reserve_bytes = value == 0 ? UINT64_MAX : value; break;
     case BL_SETTING_ENTRY_CHECKSUMS: options->entry_checksums = value == 0 ? UINT32_MAX : 1; break;
     case BL_SETTING_DIRECT_READS: options->direct_reads = value == 0 ? UINT32_MAX : 1; break;
+    case BL_SETTING_DIRECT_WRITES: options->direct_writes = value == 0 ? UINT32_MAX : 1; break;
     case BL_SETTING_LOG_LEVEL: options->log_level = (bole_log_level)value; break;
     case BL_SETTING_EVENTS_BYTES:
     case BL_SETTINGS: return false;

@@ -11,6 +11,9 @@ typedef struct bl_posix_file {
     bole_file file; /* first: bole_file is what others see */
     int descriptor;
     bool direct_reads, drop_synced; /* BOLE_VFS_DIRECT */
+    bool writes_past;               /* the cache, by `behind`, until something else than the next piece is asked for */
+    int write_failure;              /* errno of a write that failed after it was said to be done; never forgotten */
+    struct bl_write_behind *behind; /* pieces on their way */
     dev_t device;
     ino_t inode;
     struct bl_posix_file *next_parked; /* closed by its owner, kept open until the inode's last lock goes */

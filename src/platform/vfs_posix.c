@@ -9,14 +9,18 @@
  *             (POSIX-3) allocate leaves no hole in its range, so a store to a map of it finds its block.
  * DIRECT      A file that is only read is opened with O_DIRECT where the file system has it: whole pages go from the
  *             device to the caller, or through a buffer of pages where place, size or memory are not the device's.
- *             One that is written is written through the system's cache, and dropped from it when it was synced.
- * THREADS     Any; a bole_file has no changing state here.
+ *             One that is written from its beginning in whole pieces is written past the cache, too, and behind its
+ *             writer (posix_write_behind.c). The first other call settles it: waits, and goes on through the cache,
+ *             which drops the file when it was synced. A write that failed meanwhile fails that call and all later
+ *             ones.
+ * THREADS     Any; only a file that is written past the cache has changing state here, and is one thread's.
  * NOT HERE    Locks: posix_lock.c.   Memory and file system kinds: posix_machine.c.   SIGBUS: map_guard.c. */
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/status.h"
 #include "platform/posix_lock.h"
 #include "platform/posix_machine.h"
+#include "platform/posix_write_behind.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -32,8 +36,7 @@
 #include <unistd.h>
 
 enum { ZEROS_BYTES = 64 * 1024, IO_BYTES_MAX = 1 << 30, WRITE_OUT_BYTES = 512 * 1024 };
-/* What O_DIRECT moves: whole pages, at whole places. */
-enum { DIRECT_BYTES = 4096, DIRECT_STACK_BYTES = 24 * 1024 };
+enum { DIRECT_BYTES = BL_DIRECT_BYTES, DIRECT_STACK_BYTES = 24 * 1024 };
 
 static bl_posix_file *posix_file(bole_file *file) { return (bl_posix_file *)file; }
 
@@ -99,12 +102,16 @@ static bole_status posix_open(bole_vfs *vfs, const char *path, uint32_t flags, b
     file->file.vfs = vfs;
     memcpy(file->path, path, path_size);
     file->descriptor = -1;
+    file->write_failure = 0;
+    file->behind = NULL;
     file->drop_synced = (flags & BOLE_VFS_DIRECT) != 0 && (flags & BOLE_VFS_WRITE) != 0;
-    if ((flags & BOLE_VFS_DIRECT) != 0 && !file->drop_synced)
+    if ((flags & BOLE_VFS_DIRECT) != 0 &&
+        (flags & BOLE_VFS_EXCLUSIVE) == 0) /* a refused one may have made the file */
         file->descriptor = open_descriptor(path, system_flags(flags) | O_DIRECT);
-    file->direct_reads = file->descriptor >= 0;
-    /* Also where the file system has no direct reads; what else failed fails again. */
-    if (!file->direct_reads)
+    file->direct_reads = file->descriptor >= 0 && !file->drop_synced;
+    file->writes_past = file->descriptor >= 0 && file->drop_synced;
+    /* Also where the file system has nothing direct; what else failed fails again. */
+    if (file->descriptor < 0)
         file->descriptor = open_descriptor(path, system_flags(flags));
     if (file->descriptor < 0) {
         bole_status status = open_failed(errno, path, error);
@@ -129,16 +136,31 @@ static bole_status posix_open(bole_vfs *vfs, const char *path, uint32_t flags, b
     return BOLE_OK;
 }
 
+/* What was written behind is there, or has failed; from now on the file is an ordinary one. */
+static bole_status settle(bl_posix_file *file, bole_error *error)
+{
+    if (bl_unlikely(file->writes_past)) {
+        file->write_failure = bl_write_behind_finish(file->behind);
+        file->behind = NULL;
+        file->writes_past = false;
+        if (fcntl(file->descriptor, F_SETFL, O_NONBLOCK) != 0 && file->write_failure == 0)
+            file->write_failure = errno;
+    }
+    return bl_likely(file->write_failure == 0) ? BOLE_OK
+                                               : file_failed(file, file->write_failure, "write", error);
+}
+
 static bole_status posix_close(bole_file *base, bole_error *error)
 {
     if (base == NULL)
         return BOLE_OK;
+    bole_status written = settle(posix_file(base), error);
     char path[sizeof((bole_error *)NULL)->file];
     size_t length = strnlen(posix_file(base)->path, sizeof path - 1);
     memcpy(path, posix_file(base)->path, length);
     path[length] = '\0';
     int failure = bl_posix_lock_close(posix_file(base));
-    return failure == 0 ? BOLE_OK : bl_fail_system(error, failure, "close", path);
+    return failure == 0 ? written : bl_fail_system(error, failure, "close", path);
 }
 
 /* ---- Bytes --------------------------------------------------------------------------------------------- */
@@ -218,6 +240,9 @@ static bole_status posix_read(bole_file *base, uint64_t offset, void *data, size
     *got = 0;
     if (!fits(offset, length))
         return out_of_range(file, offset, error);
+    bole_status settled = settle(file, error);
+    if (bl_unlikely(settled != BOLE_OK))
+        return settled;
     size_t done;
     int failure = file->direct_reads ? read_direct(file->descriptor, offset, data, length, &done)
                                      : read_all(file->descriptor, offset, data, length, &done);
@@ -259,12 +284,30 @@ static void begin_write_out(int descriptor, uint64_t offset, size_t length)
 #endif
 }
 
+/* A whole piece of a file that is written past the cache. Without memory for it the file goes on as an ordinary one. */
+static bool write_behind(bl_posix_file *file, uint64_t offset, const void *data, int *failure)
+{
+    if (file->behind == NULL)
+        file->behind = bl_write_behind_create(file->descriptor);
+    if (file->behind == NULL)
+        return false;
+    *failure = bl_write_behind_add(file->behind, offset, data);
+    return true;
+}
+
 static bole_status posix_write(bole_file *base, uint64_t offset, const void *data, size_t length,
                                bole_error *error)
 {
     bl_posix_file *file = posix_file(base);
     if (!fits(offset, length))
         return out_of_range(file, offset, error);
+    int behind;
+    if (file->writes_past && length == BL_WRITE_BEHIND_BYTES && offset % DIRECT_BYTES == 0 &&
+        write_behind(file, offset, data, &behind))
+        return behind == 0 ? BOLE_OK : file_failed(file, behind, "write", error);
+    bole_status settled = settle(file, error);
+    if (bl_unlikely(settled != BOLE_OK))
+        return settled;
     int failure = write_all(file->descriptor, offset, data, length);
     if (failure == 0) {
         if (length >= WRITE_OUT_BYTES)
@@ -280,6 +323,9 @@ static bole_status posix_write(bole_file *base, uint64_t offset, const void *dat
 static bole_status posix_sync(bole_file *base, bole_error *error)
 {
     bl_posix_file *file = posix_file(base);
+    bole_status settled = settle(file, error);
+    if (bl_unlikely(settled != BOLE_OK))
+        return settled;
     if (fdatasync(file->descriptor) != 0) /* EINTR too: nothing says that the data is there */
         return file_failed(file, errno, "sync", error);
     if (file->drop_synced)
@@ -292,6 +338,9 @@ static bole_status posix_truncate(bole_file *base, uint64_t length, bole_error *
     bl_posix_file *file = posix_file(base);
     if (!fits(length, 0))
         return out_of_range(file, length, error);
+    bole_status settled = settle(file, error);
+    if (bl_unlikely(settled != BOLE_OK))
+        return settled;
     while (ftruncate(file->descriptor, (off_t)length) != 0) {
         if (errno != EINTR)
             return file_failed(file, errno, "truncate", error);
@@ -342,8 +391,9 @@ static bole_status posix_allocate(bole_file *base, uint64_t offset, uint64_t len
     bl_posix_file *file = posix_file(base);
     if (!fits(offset, length))
         return out_of_range(file, offset, error);
-    if (length == 0)
-        return BOLE_OK;
+    bole_status settled = settle(file, error);
+    if (length == 0 || bl_unlikely(settled != BOLE_OK))
+        return settled;
     int failure;
     if (zero) {
         failure = allocate_zeroed(file->descriptor, offset, length);
@@ -359,6 +409,9 @@ static bole_status posix_length(bole_file *base, uint64_t *out, bole_error *erro
 {
     *out = 0;
     bl_posix_file *file = posix_file(base);
+    bole_status settled = settle(file, error);
+    if (bl_unlikely(settled != BOLE_OK))
+        return settled;
     struct stat state;
     if (fstat(file->descriptor, &state) != 0)
         return file_failed(file, errno, "look at", error);
@@ -374,6 +427,9 @@ static bole_status posix_map(bole_file *base, uint64_t offset, uint64_t length, 
     bl_posix_file *file = posix_file(base);
     if (!fits(offset, length))
         return out_of_range(file, offset, error);
+    bole_status settled = settle(file, error);
+    if (bl_unlikely(settled != BOLE_OK))
+        return settled;
     if (bl_alloc_refused())
         return bl_fail(error, BOLE_NO_MEMORY, "out of memory for a map of %s", file->path);
     void *data = mmap(NULL, (size_t)length, PROT_READ | PROT_WRITE, MAP_SHARED, file->descriptor,

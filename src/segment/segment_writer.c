@@ -9,8 +9,8 @@
  *             bytes on average. When the cut would leave more than 3 % of the frame empty, up to 16 KiB are
  *             tried in steps of a page. An entry that is larger than the limit is a block of its own, and so is
  *             every entry of a value segment.
- * BUFFER      Blocks are laid out in a buffer of 1 MiB (or in a frame of the cache, and copied there) and
- *             written with large calls; a block larger than the buffer is written by itself.
+ * BUFFER      Blocks are laid out in a buffer (or in a frame of the cache, and copied there), which is written a
+ *             whole MiB at a time, at whole MiB of the file; what is beyond moves to its begin.
  * INVARIANTS  (WRITER-1) Data is synced before the file is named, and the name before finish returns.
  *             (WRITER-2) A writer that failed or was abandoned leaves no file (as far as the disk lets it).
  *             (WRITER-3) Keys rise, tags of one key fall, counts and ranges in the meta are those of the
@@ -35,7 +35,10 @@
 #include <stdio.h>
 
 enum {
-    BUFFER_BYTES = 1024 * 1024,
+    WRITE_BYTES = 1024 * 1024,
+    BUFFER_BYTES = 2 * WRITE_BYTES -
+                   4096, /* a write, and a block that begins in it; too small for a huge page */
+    LAID_OUT_BYTES_MAX = BUFFER_BYTES - WRITE_BYTES, /* of a block in the buffer */
     BLOCK_BYTES = 4096,
     BLOCK_BYTES_LARGE = 16384,
     ENTRY_BYTES_LARGE = 256, /* above this average blocks are large */
@@ -58,6 +61,7 @@ struct bl_segment_writer {
     char *path, *path_temporary;
     bool named; /* the file stands under `path`, not path_temporary */
     bole_file *file;
+    uint32_t open_flags; /* BOLE_VFS_DIRECT or 0 */
     uint64_t seed;
     bl_segment_footer footer; /* meta, names and inputs gathered here */
     bool has_smallest;
@@ -197,8 +201,7 @@ static bole_status make_file(bl_segment_writer *writer, bole_error *error)
     bole_status status = vfs->random(vfs, meta->id.bytes, BL_ID_BYTES, error);
     if (status == BOLE_OK)
         status = vfs->open(vfs, writer->path_temporary,
-                           writer->environment->open_flags | BOLE_VFS_WRITE | BOLE_VFS_CREATE |
-                               BOLE_VFS_TRUNCATE,
+                           writer->open_flags | BOLE_VFS_WRITE | BOLE_VFS_CREATE | BOLE_VFS_TRUNCATE,
                            &writer->file, error);
     if (status != BOLE_OK)
         return status;
@@ -222,6 +225,7 @@ bole_status bl_segment_writer_create(const bl_segment_writer_parameters *paramet
     writer->comparator = parameters->comparator;
     writer->tag_kept = parameters->zero_sequences ? BL_TAG(0, UINT8_MAX) : UINT64_MAX;
     writer->check_entries = parameters->check_entries;
+    writer->open_flags = parameters->past_cache ? BOLE_VFS_DIRECT : 0;
     writer->holds_values = parameters->level == BL_LEVEL_VALUES;
     writer->install_frames = parameters->install_frames && parameters->environment->cache != NULL;
     writer->compressing = parameters->compression != BL_COMPRESSED_NONE;
@@ -256,32 +260,36 @@ static inline uint64_t offset_of(const bl_segment_writer *writer)
     return writer->buffer_at + writer->buffer_bytes;
 }
 
-static bole_status flush_buffer(bl_segment_writer *writer, bole_error *error)
+static bole_status flush_buffer(bl_segment_writer *writer, size_t bytes, bole_error *error)
 {
-    if (writer->buffer_bytes == 0)
+    if (bytes == 0)
         return BOLE_OK;
-    bole_status status = writer->file->vfs->write(writer->file, writer->buffer_at, writer->buffer,
-                                                  writer->buffer_bytes, error);
+    bole_status status = writer->file->vfs->write(writer->file, writer->buffer_at, writer->buffer, bytes,
+                                                  error);
     if (status == BOLE_OK) {
-        writer->buffer_at += writer->buffer_bytes;
-        writer->buffer_bytes = 0;
+        writer->buffer_at += bytes;
+        writer->buffer_bytes -= bytes;
+        memmove(writer->buffer, writer->buffer + bytes, writer->buffer_bytes);
     }
     return status;
 }
 
-/* Append through the buffer, or past it when there is much. */
+/* `bytes` more stand in the buffer: write what is a whole MiB. */
+static bole_status added(bl_segment_writer *writer, size_t bytes, bole_error *error)
+{
+    writer->buffer_bytes += bytes;
+    return writer->buffer_bytes < WRITE_BYTES ? BOLE_OK : flush_buffer(writer, WRITE_BYTES, error);
+}
+
 static bole_status append(bl_segment_writer *writer, const void *data, size_t bytes, bole_error *error)
 {
     bole_status status = BOLE_OK;
-    if (bytes > BUFFER_BYTES - writer->buffer_bytes)
-        status = flush_buffer(writer, error);
-    if (status == BOLE_OK && bytes > BUFFER_BYTES) {
-        status = writer->file->vfs->write(writer->file, writer->buffer_at, data, bytes, error);
-        if (status == BOLE_OK)
-            writer->buffer_at += bytes;
-    } else if (status == BOLE_OK) {
-        memcpy(writer->buffer + writer->buffer_bytes, data, bytes);
-        writer->buffer_bytes += bytes;
+    for (const uint8_t *from = data; bytes != 0 && status == BOLE_OK;) {
+        size_t room = WRITE_BYTES - writer->buffer_bytes, part = bytes < room ? bytes : room;
+        memcpy(writer->buffer + writer->buffer_bytes, from, part);
+        status = added(writer, part, error);
+        from += part;
+        bytes -= part;
     }
     return status;
 }
@@ -398,7 +406,7 @@ static bole_status check_frame(bl_segment_writer *writer, const uint8_t *frame, 
         meta->table, (unsigned long long)meta->entries);
 }
 
-/* A block larger than the buffer, by way of the work buffer. */
+/* A block that is too large for the buffer, by way of the work buffer. */
 static bole_status write_large(bl_segment_writer *writer, size_t size, size_t *stored, bole_error *error)
 {
     size_t room = writer->compressing ? 2 * size : size;
@@ -428,13 +436,8 @@ static bole_status write_large(bl_segment_writer *writer, size_t size, size_t *s
  * otherwise. */
 static bole_status write_small(bl_segment_writer *writer, size_t size, size_t *stored, bole_error *error)
 {
-    bole_status status = BOLE_OK;
-    if (size > BUFFER_BYTES - writer->buffer_bytes)
-        status = flush_buffer(writer, error);
-    if (status == BOLE_OK && writer->compressing && !bl_buffer_reserve(&writer->work, size))
-        status = bl_fail(error, BOLE_NO_MEMORY, "a block of %zu bytes", size);
-    if (status != BOLE_OK)
-        return status;
+    if (writer->compressing && !bl_buffer_reserve(&writer->work, size))
+        return bl_fail(error, BOLE_NO_MEMORY, "a block of %zu bytes", size);
     bl_frame_card *card = NULL;
     if (writer->install_frames &&
         bl_frame_cache_take(writer->environment->cache, size, false, &card, NULL) != BOLE_OK)
@@ -442,7 +445,7 @@ static bole_status write_small(bl_segment_writer *writer, size_t size, size_t *s
     uint8_t *out = writer->buffer + writer->buffer_bytes;
     uint8_t *frame = card != NULL ? bl_frame_card_bytes(card) : writer->compressing ? writer->work.data : out;
     bl_block_builder_finish(&writer->builder, frame);
-    status = check_frame(writer, frame, error);
+    bole_status status = check_frame(writer, frame, error);
     if (status != BOLE_OK) {
         if (card != NULL)
             bl_frame_cache_give_back(writer->environment->cache, card);
@@ -457,18 +460,20 @@ static bole_status write_small(bl_segment_writer *writer, size_t size, size_t *s
         if (frame != out)
             memcpy(out, frame, size);
     }
-    writer->buffer_bytes += *stored;
-    if (card != NULL)
+    status = added(writer, *stored, error);
+    if (card != NULL && status == BOLE_OK)
         keep_card(writer, card);
-    return BOLE_OK;
+    else if (card != NULL)
+        bl_frame_cache_give_back(writer->environment->cache, card);
+    return status;
 }
 
 static bole_status end_block(bl_segment_writer *writer, bole_error *error)
 {
     size_t size = bl_block_builder_size(&writer->builder), stored = 0;
     uint64_t offset = offset_of(writer);
-    bole_status status = size > BUFFER_BYTES ? write_large(writer, size, &stored, error)
-                                             : write_small(writer, size, &stored, error);
+    bole_status status = size > LAID_OUT_BYTES_MAX ? write_large(writer, size, &stored, error)
+                                                   : write_small(writer, size, &stored, error);
     if (status != BOLE_OK)
         return status;
     writer->pending = true;
@@ -669,7 +674,7 @@ static bole_status write_rest(bl_segment_writer *writer, bole_buffer *index, uin
     else
         status = append(writer, footer.data, footer.size, error);
     bole_buffer_free(&footer);
-    return status == BOLE_OK ? flush_buffer(writer, error) : status;
+    return status == BOLE_OK ? flush_buffer(writer, writer->buffer_bytes, error) : status;
 }
 
 /* Data, then the name: (WRITER-1). */

@@ -25,6 +25,7 @@ typedef struct bl_segment_writer_parameters {
     int compression_level;
     bool zero_sequences;            /* last level and no snapshot needs them: tags are stored as (0, put) */
     bool check_entries; /* compare what stands in each block with what was added, before it is sealed */
+    bool past_cache; /* of the system: the file is written with BOLE_VFS_DIRECT */
     bool install_frames; /* keep built blocks as cache frames for the handle, where there is room to spare */
     const bl_id *inputs; /* ids of the segments it was made from (repair needs them); copied; may be NULL */
     uint32_t input_count;
