@@ -29,7 +29,7 @@ typedef enum bole_vfs_open_flag {
     BOLE_VFS_TRUNCATE = 1u << 4,
     BOLE_VFS_DIRECT = 1u << 5,    /* a wish: what is read, and what was synced, stays out of the system's cache. A file
                                      that is written is one thread's, and a write that failed may be told by the next
-                                     call; it is written best in whole MiB, from its begin on */
+                                     call. Best written in whole MiB, from its begin on; may take 4 MiB meanwhile */
 } bole_vfs_open_flag;
 
 typedef enum bole_vfs_capability {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* posix_write_behind.c -- two pieces: one is filled while the device takes the other. POSIX's asynchronous I/O.
+/* posix_write_behind.c -- a few pieces: one is filled while the device takes the others. POSIX's asynchronous I/O.
  *
  * Through the system's cache each written page is allocated there, copied, and written out by the kernel later. Where
  * the store holds the same bytes as frames, that is a second copy that nobody asked for, and half of the processor time
@@ -19,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PIECES = 2 };
+enum { PIECES = 4 }; /* on their way; two would have the device wait for a busy processor */
 
 struct bl_write_behind {
     int descriptor, failure; /* errno of the first write that failed */

@@ -14,7 +14,7 @@ enum { BL_WRITE_BEHIND_BYTES = 1024 * 1024 }; /* of a piece */
 
 typedef struct bl_write_behind bl_write_behind;
 
-/* `descriptor` was opened with O_DIRECT. Takes two pieces' memory; NULL when there is none. */
+/* `descriptor` was opened with O_DIRECT. Takes four pieces' memory; NULL when there is none. */
 bl_write_behind *bl_write_behind_create(int descriptor);
 /* Exactly a piece, at a whole page; it is copied. 0, or the errno of this or of an earlier write. */
 int bl_write_behind_add(bl_write_behind *behind, uint64_t offset, const void *data);

@@ -39,6 +39,7 @@ enum {
     BUFFER_BYTES = 2 * WRITE_BYTES -
                    4096, /* a write, and a block that begins in it; too small for a huge page */
     LAID_OUT_BYTES_MAX = BUFFER_BYTES - WRITE_BYTES, /* of a block in the buffer */
+    BEHIND_BYTES = 4 * WRITE_BYTES,                  /* of a vfs that writes behind */
     BLOCK_BYTES = 4096,
     BLOCK_BYTES_LARGE = 16384,
     ENTRY_BYTES_LARGE = 256, /* above this average blocks are large */
@@ -94,7 +95,8 @@ struct bl_segment_writer {
 /* Charge what the writer holds now. */
 static void settle(bl_segment_writer *writer)
 {
-    uint64_t bytes = BUFFER_BYTES + writer->builder.staging_capacity +
+    uint64_t bytes = BUFFER_BYTES + (writer->open_flags != 0 ? BEHIND_BYTES : 0) +
+                     writer->builder.staging_capacity +
                      writer->builder.entries_capacity * sizeof(bl_block_entry) +
                      writer->filter.capacity * sizeof(uint64_t) + writer->index.entries.capacity +
                      writer->index.separators.capacity + writer->work.capacity +
