@@ -45,22 +45,34 @@ typedef struct damage_files {
 
 /* ---- Keys and values ------------------------------------------------------------------------------------ */
 
-TEST_UNUSED static bole_slice damage_key(uint32_t slot, char out[32])
+/* Both are made once and remembered: a judge asks for each of them several times a look, and looks a million times. */
+TEST_UNUSED static bole_slice damage_key(uint32_t slot)
 {
-    /* some keys are prefixes of others, and some share a long one */
-    int size = slot % 3 == 0 ? snprintf(out, 32, "k%03u", slot)
-                             : snprintf(out, 32, "k%03u/shared/prefix/%03u", slot / 8 * 8, slot);
-    return BOLE_SLICE(out, (size_t)size);
+    static char keys[DAMAGE_SLOTS][32];
+    static uint8_t sizes[DAMAGE_SLOTS];
+    assert_true(slot < DAMAGE_SLOTS);
+    char *key = keys[slot];
+    if (sizes[slot] == 0) /* some keys are prefixes of others, and some share a long one */
+        sizes[slot] = (uint8_t)(slot % 3 == 0 ? snprintf(key, sizeof keys[0], "k%03u", slot)
+                                              : snprintf(key, sizeof keys[0], "k%03u/shared/prefix/%03u",
+                                                         slot / 8 * 8, slot));
+    return BOLE_SLICE(key, sizes[slot]);
 }
 
-TEST_UNUSED static bole_slice damage_value(uint64_t writer, uint8_t out[DAMAGE_VALUE_BYTES_MAX])
+TEST_UNUSED static bole_slice damage_value(uint64_t writer)
 {
+    static bole_slice values[DAMAGE_WRITERS_MAX];
+    assert_true(writer < DAMAGE_WRITERS_MAX);
+    if (values[writer].data != NULL)
+        return values[writer];
     bl_prng prng;
     bl_prng_init(&prng, writer);
     size_t size = bl_prng_chance(&prng, 8) ? bl_prng_below(&prng, DAMAGE_VALUE_BYTES_MAX) : writer % 60;
+    uint8_t *out = malloc(size + 1);
+    assert_non_null(out);
     for (size_t i = 0; i < size; i++) /* compresses, a little */
         out[i] = (uint8_t)("damage repair "[i % 14] + (i % 5 == 0 ? bl_prng_below(&prng, 64) : 0));
-    return BOLE_SLICE(out, size);
+    return values[writer] = BOLE_SLICE(out, size);
 }
 
 /* ---- Store ---------------------------------------------------------------------------------------------- */
@@ -82,6 +94,7 @@ TEST_UNUSED static bole_options damage_options(bole_vfs *vfs)
     options.compression = BOLE_COMPRESSION_LZ4;
     options.compression_upper = BOLE_COMPRESSION_ZSTD;
     options.log_level = BOLE_LOG_ERROR;
+    options.reserve_bytes = 64 << 10; /* the least: nobody reads it, and damage there is damage in vain */
     return options;
 }
 
@@ -90,8 +103,6 @@ TEST_UNUSED static void damage_write(bole_db *db, bole_table *second, damage_mod
                                      bole_durability durability)
 {
     bole_batch *batch;
-    uint8_t bytes[DAMAGE_VALUE_BYTES_MAX];
-    char key[32];
     assert_ok(bole_batch_create(&batch), NULL);
     for (uint64_t i = 1 + bl_prng_below(prng, 6); i > 0; i--) {
         uint32_t table = (uint32_t)bl_prng_below(prng, DAMAGE_TABLES);
@@ -101,11 +112,10 @@ TEST_UNUSED static void damage_write(bole_db *db, bole_table *second, damage_mod
         assert_true(writer < DAMAGE_WRITERS_MAX);
         model->slot_of[writer] = (uint16_t)(table * DAMAGE_SLOTS + slot);
         if (bl_prng_chance(prng, 5)) {
-            assert_ok(bole_batch_delete(batch, handle, damage_key(slot, key)), NULL);
+            assert_ok(bole_batch_delete(batch, handle, damage_key(slot)), NULL);
             writer = 0;
         } else {
-            assert_ok(bole_batch_put(batch, handle, damage_key(slot, key), damage_value(writer, bytes)),
-                      NULL);
+            assert_ok(bole_batch_put(batch, handle, damage_key(slot), damage_value(writer)), NULL);
         }
         model->writer[table][slot] = writer;
     }
@@ -252,15 +262,12 @@ static bool damage_judge_gets(bole_db *db, bole_table *table, const uint64_t *wr
     bole_buffer value = BOLE_BUFFER_INIT;
     bool good = true;
     for (uint32_t slot = 0; slot < DAMAGE_SLOTS && good; slot++) {
-        uint8_t bytes[DAMAGE_VALUE_BYTES_MAX];
-        char key[32];
         bole_error error = BOLE_ERROR_INIT;
         bole_read_options options = BOLE_READ_OPTIONS_INIT;
         options.table = table;
         options.error = &error;
-        bole_slice name = damage_key(slot, key);
-        bole_slice wanted = writers[slot] == 0 ? BOLE_SLICE(bytes, 0) : damage_value(writers[slot], bytes);
-        bole_status status = bole_get(db, &options, name, &value);
+        bole_slice key = damage_key(slot), wanted = damage_value(writers[slot]);
+        bole_status status = bole_get(db, &options, key, &value);
         if (status == BOLE_CORRUPT) {
             verdict->told = true;
             damage_refusal(verdict, &error);
@@ -271,7 +278,7 @@ static bool damage_judge_gets(bole_db *db, bole_table *table, const uint64_t *wr
                (status != BOLE_OK ||
                 (value.size == wanted.size && memcmp(value.data, wanted.data, wanted.size) == 0));
         if (!good)
-            snprintf(why, capacity, "get of %s gives %s%s", key, bole_status_name(status),
+            snprintf(why, capacity, "get of %s gives %s%s", (const char *)key.data, bole_status_name(status),
                      status == BOLE_OK ? " and another value" : "");
     }
     bole_buffer_free(&value);
@@ -280,10 +287,7 @@ static bool damage_judge_gets(bole_db *db, bole_table *table, const uint64_t *wr
 
 static int damage_by_key(const void *a, const void *b)
 {
-    char one[32], other[32];
-    damage_key(*(const uint32_t *)a, one);
-    damage_key(*(const uint32_t *)b, other);
-    return strcmp(one, other);
+    return strcmp(damage_key(*(const uint32_t *)a).data, damage_key(*(const uint32_t *)b).data);
 }
 
 /* The slots in order of their keys. */
@@ -301,12 +305,10 @@ static const uint32_t *damage_order(void)
 /* Is the iterator at the entry of `slot`? */
 static bool damage_is_at(const bole_iterator *iterator, uint32_t slot, uint64_t writer)
 {
-    uint8_t bytes[DAMAGE_VALUE_BYTES_MAX];
-    char name[32];
     bole_slice key = bole_iterator_key(iterator), value = bole_iterator_value(iterator);
-    bole_slice wanted_key = damage_key(slot, name), wanted = damage_value(writer, bytes);
-    return key.size == wanted_key.size && memcmp(key.data, name, key.size) == 0 &&
-           value.size == wanted.size && memcmp(value.data, bytes, value.size) == 0;
+    bole_slice wanted_key = damage_key(slot), wanted = damage_value(writer);
+    return key.size == wanted_key.size && memcmp(key.data, wanted_key.data, key.size) == 0 &&
+           value.size == wanted.size && memcmp(value.data, wanted.data, value.size) == 0;
 }
 
 /* A scan shows the right entries in order, up to its end or to a BOLE_CORRUPT. */

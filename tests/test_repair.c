@@ -85,11 +85,10 @@ static bool note_finding(void *context, const bole_repair_finding *finding)
 static bool was_ever(const damage_model *model, uint32_t table, uint32_t slot, const bole_buffer *value)
 {
     for (uint64_t writer = 1; writer <= model->writers; writer++) {
-        uint8_t bytes[DAMAGE_VALUE_BYTES_MAX];
         if (model->slot_of[writer] != table * DAMAGE_SLOTS + slot)
             continue;
-        bole_slice once = damage_value(writer, bytes);
-        if (once.size == value->size && (once.size == 0 || memcmp(bytes, value->data, once.size) == 0))
+        bole_slice once = damage_value(writer);
+        if (once.size == value->size && (once.size == 0 || memcmp(once.data, value->data, once.size) == 0))
             return true;
     }
     return false;
@@ -100,18 +99,16 @@ static void compare_table(bole_db *db, bole_table *table, uint32_t number, const
 {
     bole_buffer value = BOLE_BUFFER_INIT;
     for (uint32_t slot = 0; slot < DAMAGE_SLOTS; slot++) {
-        uint8_t bytes[DAMAGE_VALUE_BYTES_MAX];
-        char key[32];
         bole_read_options options = BOLE_READ_OPTIONS_INIT;
         options.table = table;
         uint64_t writer = model->writer[number][slot];
-        bole_slice wanted = writer == 0 ? BOLE_SLICE(bytes, 0) : damage_value(writer, bytes);
-        bole_status status = bole_get(db, &options, damage_key(slot, key), &value);
+        bole_slice wanted = damage_value(writer);
+        bole_status status = bole_get(db, &options, damage_key(slot), &value);
         assert_true(status == BOLE_OK || status == BOLE_NOT_FOUND);
         if (status == BOLE_NOT_FOUND)
             writer == 0 ? out->exact++ : out->missing++;
         else if (writer != 0 && value.size == wanted.size &&
-                 (wanted.size == 0 || memcmp(value.data, bytes, wanted.size) == 0))
+                 (wanted.size == 0 || memcmp(value.data, wanted.data, wanted.size) == 0))
             out->exact++;
         else if (was_ever(model, number, slot, &value))
             out->stale++;
@@ -339,10 +336,9 @@ static uint32_t merge_and_put_back(const subject *s, subject *merged, bool direc
     damage_open(disk, 0, &db, &second);
     for (uint32_t slot = 0; slot < DAMAGE_SLOTS; slot += 2)
         for (uint32_t t = 0; t < DAMAGE_TABLES; t++) {
-            char key[32];
             bole_write_options options = BOLE_WRITE_OPTIONS_INIT;
             options.table = t == 0 ? NULL : second;
-            assert_ok(bole_delete(db, &options, damage_key(slot, key)), &error);
+            assert_ok(bole_delete(db, &options, damage_key(slot)), &error);
             merged->model.writer[t][slot] = 0;
         }
     for (uint32_t t = 0; t < DAMAGE_TABLES; t++)
@@ -717,11 +713,10 @@ static void tables_come_back_with_name_and_order(void **state)
     assert_ok(bole_table_create(db, "gone", NULL, &gone, &error), &error);
     bole_write_options write = BOLE_WRITE_OPTIONS_INIT;
     for (uint32_t i = 0; i < 200; i++) {
-        char key[32];
         write.table = back;
-        assert_ok(bole_put(db, &write, damage_key(i, key), BOLE_STR("in reverse")), NULL);
+        assert_ok(bole_put(db, &write, damage_key(i), BOLE_STR("in reverse")), NULL);
         write.table = gone;
-        assert_ok(bole_put(db, &write, damage_key(i, key), BOLE_STR("no more")), NULL);
+        assert_ok(bole_put(db, &write, damage_key(i), BOLE_STR("no more")), NULL);
     }
     bole_table_close(gone);
     assert_ok(bole_table_drop(db, "gone", &error), &error);

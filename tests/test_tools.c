@@ -182,7 +182,6 @@ static bole_status look(fixture *f, uint32_t which, uint64_t number, count *c)
 {
     bole_inspect_store store;
     uint64_t positives;
-    char key[32];
     switch (which) {
     case 0: return bole_inspect_segments(f->db, see_segment, c, &f->error);
     case 1: return bole_inspect_blocks(f->db, number, see_block, c, &f->error);
@@ -193,8 +192,8 @@ static bole_status look(fixture *f, uint32_t which, uint64_t number, count *c)
     case 6: return bole_inspect_manifest(f->db, see_edit, c, &f->error);
     case 7: return bole_inspect_filter(f->db, number, 1000, 7, &positives, &f->error);
     case 8: return bole_inspect_store_state(f->db, &store, &f->error);
-    case 9: return bole_inspect_get(f->db, f->second, damage_key(11, key), see_probe, c, &f->error);
-    default: return bole_inspect_get(f->db, NULL, damage_key(3, key), see_probe, c, &f->error);
+    case 9: return bole_inspect_get(f->db, f->second, damage_key(11), see_probe, c, &f->error);
+    default: return bole_inspect_get(f->db, NULL, damage_key(3), see_probe, c, &f->error);
     }
 }
 

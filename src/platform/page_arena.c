@@ -6,7 +6,7 @@
  * SMALL       The first chunks stay in small pages until more are in use, so that a store of a few blocks takes the
  *             memory of these and not 2 MiB for each class of frames, which to clear takes longer than all else of an
  *             open. What is used at length of them the kernel then makes huge.
- * IDLE        One reservation whose arena stayed small outlives it, with at most 1 MiB of memory, for the next arena
+ * IDLE        One reservation whose arena stayed small outlives it, with at most 4 MiB of memory, for the next arena
  *             of the process: who opens stores in turn does not map, fault and unmap each time.
  * CLASSES     The frames of a class fill a chunk but for a tail under 2 %. A frame is at most a quarter
  *             larger than what was asked (a half above 128 pages). What does not fit the largest class gets
@@ -57,7 +57,7 @@ static const uint64_t RESERVE_BYTES_USUAL = (uint64_t)64 << 30;
 enum { SMALL_CHUNKS = 4 };
 
 /* Of each of them an idle reservation keeps the first bytes. */
-static const size_t IDLE_BYTES = (size_t)256 << 10;
+static const size_t IDLE_BYTES = (size_t)1 << 20;
 
 /* Holes below that are never worth a call of the kernel. */
 static const uint64_t SPARE_BYTES_MIN = (uint64_t)4 << 20;
