@@ -40,6 +40,7 @@ enum { FUZZ_MEND = 1 }; /* bit of the first byte: make checksums right */
 
 void fuzz_memory_begin(void);
 uint64_t fuzz_memory_peak(void); /* most bytes alive at a time since begin, beyond what was */
+int64_t fuzz_memory_left(void);  /* bytes alive now, beyond what was */
 /* Nothing of the library's is left from after begin, and the peak was at most times * input_bytes + plus. */
 void fuzz_memory_end(size_t input_bytes, size_t times, size_t plus);
 

@@ -33,7 +33,7 @@ static bole_db *open_store(bole_vfs *disk, const char *path)
     return db;
 }
 
-static bole_status load_text(invocation *cli, bole_slice text, char format)
+static bole_status load_text(invocation *cli, bole_slice text, line_format format)
 {
     bole_batch *batch = NULL;
     char *copy = malloc(text.size + 1); /* fmemopen takes no const */
@@ -49,7 +49,7 @@ static bole_status load_text(invocation *cli, bole_slice text, char format)
     return status;
 }
 
-static char *dump_text(invocation *cli, char format, size_t *size)
+static char *dump_text(invocation *cli, line_format format, size_t *size)
 {
     char *text = NULL;
     FILE *out = open_memstream(&text, size);
@@ -60,14 +60,14 @@ static char *dump_text(invocation *cli, char format, size_t *size)
 }
 
 /* Through `way` into another store: the same text. */
-static void check_way(bole_vfs *disk, invocation *from, char way, const char *path)
+static void check_way(bole_vfs *disk, invocation *from, line_format way, const char *path)
 {
     size_t size = 0, way_size = 0, again_size = 0;
-    char *text = dump_text(from, 'j', &size), *way_text = dump_text(from, way, &way_size);
+    char *text = dump_text(from, LINES_JSONL, &size), *way_text = dump_text(from, way, &way_size);
     invocation to = { .db = open_store(disk, path) };
     if (way_size != 0)
         fuzz_check_ok(load_text(&to, (bole_slice){ way_text, way_size }, way), &to.error);
-    char *again = dump_text(&to, 'j', &again_size);
+    char *again = dump_text(&to, LINES_JSONL, &again_size);
     fuzz_check(size == again_size && memcmp(text, again, size) == 0);
     fuzz_check_ok(bole_close(to.db, &to.error), &to.error);
     free(text);
@@ -78,7 +78,7 @@ static void check_way(bole_vfs *disk, invocation *from, char way, const char *pa
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input input = { data, size };
-    char format = (fuzz_u8(&input) & 1) != 0 ? 't' : 'j';
+    line_format format = (fuzz_u8(&input) & 1) != 0 ? LINES_TSV : LINES_JSONL;
     if (input.size == 0)
         return 0;
     if (quiet == NULL)
@@ -92,8 +92,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_check(status == BOLE_OK || status == BOLE_INVALID || status == BOLE_TOO_LARGE);
     fuzz_check(status == BOLE_OK || strncmp(cli.error.message, "input line ", 11) == 0);
     fuzz_check(status == BOLE_OK || strlen(cli.error.message) > 15);
-    check_way(disk, &cli, 'j', FUZZ_DIRECTORY "/b");
-    check_way(disk, &cli, 't', FUZZ_DIRECTORY "/c");
+    check_way(disk, &cli, LINES_JSONL, FUZZ_DIRECTORY "/b");
+    check_way(disk, &cli, LINES_TSV, FUZZ_DIRECTORY "/c");
     fuzz_check_ok(bole_close(cli.db, &cli.error), &cli.error);
     bole_vfs_destroy(disk);
     bl_compression_release();

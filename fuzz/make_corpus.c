@@ -355,6 +355,23 @@ static void make_imports(void)
     add_text(1, "k1\tv1\nk\\t2\t\\x00\\xff\\\\\n\tempty key\nk3\t\n");
     add_text(1, "k1\tv\ttabs\nno tab\n");
     add_text(1, "a\tb\\q\n");
+    begin_target("import_line");
+    add_text(0, "{\"key\": \"k1\", \"value\": \"v1\"}");
+    add_text(0, "{\"value\":{\"hex\":\"00ffAB\"},\"key\":\"k\\u00e4\\ud83d\\ude00\\n\"}");
+    add_text(0, " {\"key\": {\"hex\": \"\"}, \"value\": \"a\\\\x41\\u0000b\", \"more\": [1, {}, null]}\r");
+    add_text(0, "{\"key\": {\"hex\": \"00\\u0000ff\"}, \"value\": \"\"}");
+    add_text(0, "{\"key\": {\"hex\": \"0\"}, \"value\": 1e3}");
+    add_text(0, "{\"key\": \"a\", \"key\": \"b\", \"value\": \"c\"}");
+    add_text(0, "[[[[]]]]");
+    add_text(1, "k1\tv1");
+    add_text(1, "k\\t2\t\\x00\\xff\\\\\\0\\r\\n");
+    add_text(1, "\tv\twith\ttabs \xc3\xa4 \xff");
+    add_text(1, "no tab \\q");
+    add_text(1, "a\tb\\x4");
+    add_text(2, "plain \xc3\xa4 \\u00e4\\ud83d\\ude00\\\"\\\\/\\/\\b\\f\n\\r\\t\\u0000\\u007f");
+    add_text(2, "\\x41\n\xf0\x9f\x98\x80 \\ud800 \xff");
+    add_text(3, "a\\b\tc\r\n\x7f\xc3\xa4\xff\n");
+    add_text(3, "\xf4\x8f\xbf\xbf\xed\xa0\x80\xc0\x80\n\"\\\"");
 }
 
 int main(int count, char **arguments)

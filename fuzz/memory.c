@@ -81,6 +81,8 @@ void fuzz_memory_begin(void)
 
 uint64_t fuzz_memory_peak(void) { return (uint64_t)(atomic_load(&peak) - live_at_begin); }
 
+int64_t fuzz_memory_left(void) { return atomic_load(&live) - live_at_begin; }
+
 void fuzz_memory_end(size_t input_bytes, size_t times, size_t plus)
 {
     uint64_t used = fuzz_memory_peak();

@@ -223,6 +223,16 @@ class BadInput(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("2", done.stderr)
 
+    def test_hex_digits_end_where_their_text_does(self):
+        # (Found when the parser of a line was written as a part of its own: what stood behind a NUL was passed over;
+        # of --hex and --raw together, every other byte.)
+        store = os.path.join(self.folder, "hex")
+        done = self.bole("load", store, "-", given='{"key":"a","value":{"hex":"31\\u0000zz"}}\n')
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("hex digit pairs", done.stderr)
+        self.must("--hex", "--raw", "put", store, "key", "value")
+        self.assertEqual(self.must("--raw", "get", store, "key").stdout, "value")
+
     def test_half_a_line_before_a_read_error_is_not_loaded(self):
         # Whose other side is gone, the master of a terminal gives what is in it and then EIO. (Found by making a read
         # fail: half a value was loaded.)

@@ -8,8 +8,9 @@
  * CRASHED STORE  Below what its logs say was synced, damage is told: it never passes for a torn tail.
  *
  * BOLE_TEST_SEED replays; BOLE_TEST_EFFORT (default 1) times 400 is the number of flips, and of the other damages in
- * proportion; BOLE_DAMAGE_EVERY_BIT=1 flips every bit of a store of 256 KB, 2.1 million, which takes the better part of an
- * hour on one core: BOLE_DAMAGE_SHARE=2/8 does the second eighth of it. `test_damage 'every_bit*'` runs that test only. */
+ * proportion; BOLE_DAMAGE_EVERY_BIT=1 flips every bit of a store of 256 KB and its reserve, 2.6 million: that takes the
+ * better part of an hour on one core: BOLE_DAMAGE_SHARE=2/8 does the second eighth of it. `test_damage 'every_bit*'`
+ * runs that test only. */
 #include "damage_fixture.h"
 
 #include "log/log_replay.h"
@@ -231,8 +232,8 @@ static void every_flipped_bit_is_told_or_harmless(void **state)
     assert_true(t.refused > 0 && t.told > 0 && t.harmless > 0);
 }
 
-/* The first store of the histories of `seed`, each longer than the one before, that has EVERY_BIT_BYTES without its reserve. It has
- * files of all kinds. Returns its bytes. */
+/* The first store of the histories of `seed`, each longer than the one before, that has EVERY_BIT_BYTES without its
+ * reserve. It has files of all kinds. Returns its bytes. */
 static uint64_t subject_make_large(subject *s, uint64_t seed)
 {
     for (uint32_t batches = BATCHES;; batches += 5) {

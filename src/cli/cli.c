@@ -139,74 +139,9 @@ cli_form cli_form_of(const invocation *cli)
     return cli->raw ? FORM_RAW : cli->hex ? FORM_HEX : FORM_ESCAPED;
 }
 
-void cli_print_bytes(FILE *out, bole_slice bytes, cli_form form)
-{
-    const unsigned char *at = bytes.data;
-    if (form == FORM_RAW) {
-        if (bytes.size > 0)
-            fwrite(bytes.data, 1, bytes.size, out);
-        return;
-    }
-    for (size_t i = 0; i < bytes.size; i++) {
-        if (form == FORM_HEX)
-            fprintf(out, "%02x", at[i]);
-        else if (at[i] == '\\')
-            fputs("\\\\", out);
-        else if (at[i] == '\n')
-            fputs("\\n", out);
-        else if (at[i] == '\t')
-            fputs("\\t", out);
-        else if (at[i] < 0x20 || at[i] >= 0x7f)
-            fprintf(out, "\\x%02x", at[i]);
-        else
-            fputc(at[i], out);
-    }
-}
-
-json_t *cli_json_bytes(bole_slice bytes)
-{
-    json_t *text = json_stringn(bytes.size == 0 ? "" : bytes.data, bytes.size);
-    if (text != NULL)
-        return text;
-    char *digits = malloc(2 * bytes.size + 1);
-    if (digits == NULL)
-        return NULL;
-    for (size_t i = 0; i < bytes.size; i++)
-        snprintf(digits + 2 * i, 3, "%02x", ((const unsigned char *)bytes.data)[i]);
-    json_t *object = json_pack("{s:s}", "hex", digits);
-    free(digits);
-    return object;
-}
-
-static int hex_digit(char c)
-{
-    const char *digits = "0123456789abcdef", *at = c == 0 ? NULL : strchr(digits, c | (c >= 'A' ? 0x20 : 0));
-    return at == NULL ? -1 : (int)(at - digits);
-}
-
 bole_status cli_parse_bytes(invocation *cli, const char *text, bole_buffer *out)
 {
-    size_t size = strlen(text);
-    if (!cli->hex && !cli->raw)
-        return bole_unescape(text, size, out, &cli->error);
-    char *escaped = malloc(4 * size + 1), *at = escaped;
-    if (escaped == NULL)
-        return BOLE_NO_MEMORY;
-    for (size_t i = 0; i < size; i += cli->hex ? 2 : 1) {
-        if (cli->raw) {
-            at += sprintf(at, "\\x%02x", (unsigned char)text[i]);
-        } else if (hex_digit(text[i]) >= 0 && hex_digit(text[i + 1]) >= 0) {
-            at += sprintf(at, "\\x%c%c", text[i], text[i + 1]);
-        } else {
-            free(escaped);
-            snprintf(cli->error.message, sizeof(cli->error.message), "\"%s\" is not a row of hex digit pairs",
-                     text);
-            return BOLE_INVALID;
-        }
-    }
-    bole_status status = bole_unescape(escaped, (size_t)(at - escaped), out, &cli->error);
-    free(escaped);
-    return status;
+    return cli_read_bytes(text, strlen(text), cli_form_of(cli), out, &cli->error);
 }
 
 bool cli_color(FILE *out)

@@ -6,9 +6,9 @@
 #ifndef BOLE_CLI_H
 #define BOLE_CLI_H
 
-#include <bole/bole.h>
+#include "cli/entry_text.h"
+
 #include <bole/bole_inspect.h>
-#include <jansson.h>
 #include <popt.h>
 #include <stdio.h>
 
@@ -23,8 +23,6 @@ enum {
     EXIT_CONFLICT = 6,
     EXIT_INTERRUPTED = 130,
 };
-
-typedef enum cli_form { FORM_ESCAPED, FORM_RAW, FORM_HEX } cli_form;
 
 typedef struct invocation {
     /* from the options before or behind the command */
@@ -79,10 +77,6 @@ int cli_open(invocation *cli, uint32_t flags);
 /* Close; a failure changes `code` when it was 0. */
 int cli_close(invocation *cli, int code);
 cli_form cli_form_of(const invocation *cli);
-/* Write bytes in the form asked for; JSON strings are made with cli_json_bytes. */
-void cli_print_bytes(FILE *out, bole_slice bytes, cli_form form);
-/* A JSON string when the bytes are valid UTF-8, else {"hex": "..."}. */
-json_t *cli_json_bytes(bole_slice bytes);
 /* A key or value as a user writes it: with escapes, or hex digits with --hex, or as it stands with --raw. */
 bole_status cli_parse_bytes(invocation *cli, const char *text, bole_buffer *out);
 bool cli_color(FILE *out);

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* load.c -- load and dump: JSONL and TSV in and out, `-` for pipes, progress with rate and time left.
  *
- * JSONL  one object a line: {"key": K, "value": V}, where K and V are strings, or {"hex": "00ff"} for
- * bytes that are no
- *        UTF-8. TSV: key TAB value, with the escapes \\ \n \t \xNN. Both ways are exact for any bytes.
- * A bad line ends the load with its number; what was loaded before stays, in whole batches. */
+ * What a line looks like: cli/entry_text.h. A bad line ends the load with its number; what was loaded before stays, in
+ * whole batches. */
 #include "cli/cli.h"
 
 #include <ctype.h>
@@ -35,16 +33,18 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-/* 'j' or 't'; 0 after a usage error. */
-static char format_of(const char *file)
+/* 0 after a usage error. */
+static line_format format_of(const char *file)
 {
     if (loading.format != NULL) {
-        if (strcmp(loading.format, "jsonl") == 0 || strcmp(loading.format, "tsv") == 0)
-            return loading.format[0];
+        if (strcmp(loading.format, "jsonl") == 0)
+            return LINES_JSONL;
+        if (strcmp(loading.format, "tsv") == 0)
+            return LINES_TSV;
         (void)cli_usage_error("unknown format \"%s\": jsonl or tsv", loading.format);
         return 0;
     }
-    return ends_with(file, ".tsv") ? 't' : 'j';
+    return ends_with(file, ".tsv") ? LINES_TSV : LINES_JSONL;
 }
 
 /* ---- progress ---- */
@@ -88,77 +88,10 @@ static progress begin_progress(FILE *file)
     return p;
 }
 
-/* ---- lines to entries ---- */
+/* ---- load ---- */
 
-static bole_status bytes_of_json(invocation *cli, const json_t *value, bole_buffer *out)
-{
-    if (json_is_string(value)) {
-        size_t size = json_string_length(value);
-        bole_slice bytes = { json_string_value(value), size };
-        /* bole_unescape is the public way to fill a buffer; a text without backslashes goes through unchanged. */
-        if (memchr(bytes.data, '\\', size) == NULL)
-            return bole_unescape(bytes.data, size, out, &cli->error);
-        char *doubled = malloc(2 * size + 1);
-        size_t n = 0;
-        if (doubled == NULL)
-            return BOLE_NO_MEMORY;
-        for (size_t i = 0; i < size; i++) {
-            if (((const char *)bytes.data)[i] == '\\')
-                doubled[n++] = '\\';
-            doubled[n++] = ((const char *)bytes.data)[i];
-        }
-        bole_status status = bole_unescape(doubled, n, out, &cli->error);
-        free(doubled);
-        return status;
-    }
-    const char *hex = json_string_value(json_object_get(value, "hex"));
-    if (hex == NULL) {
-        snprintf(cli->error.message, sizeof(cli->error.message),
-                 "\"key\" and \"value\" are strings, or {\"hex\": \"...\"}");
-        return BOLE_INVALID;
-    }
-    int was = cli->hex, raw = cli->raw;
-    cli->hex = 1;
-    cli->raw = 0;
-    bole_status status = cli_parse_bytes(cli, hex, out);
-    cli->hex = was;
-    cli->raw = raw;
-    return status;
-}
-
-static bole_status parse_json(invocation *cli, const char *line, size_t size, bole_buffer *key,
-                              bole_buffer *value)
-{
-    json_error_t story;
-    json_t *object = json_loadb(line, size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &story);
-    if (!json_is_object(object)) {
-        snprintf(cli->error.message, sizeof(cli->error.message), "%s",
-                 object == NULL ? story.text : "a line is one JSON object");
-        json_decref(object);
-        return BOLE_INVALID;
-    }
-    bole_status status = bytes_of_json(cli, json_object_get(object, "key"), key);
-    if (status == BOLE_OK)
-        status = bytes_of_json(cli, json_object_get(object, "value"), value);
-    json_decref(object);
-    return status;
-}
-
-static bole_status parse_tsv(invocation *cli, const char *line, size_t size, bole_buffer *key,
-                             bole_buffer *value)
-{
-    const char *tab = memchr(line, '\t', size);
-    if (tab == NULL) {
-        snprintf(cli->error.message, sizeof(cli->error.message), "no TAB between key and value");
-        return BOLE_INVALID;
-    }
-    bole_status status = bole_unescape(line, (size_t)(tab - line), key, &cli->error);
-    if (status == BOLE_OK)
-        status = bole_unescape(tab + 1, size - (size_t)(tab + 1 - line), value, &cli->error);
-    return status;
-}
-
-static bole_status load_lines(invocation *cli, FILE *file, const char *name, char format, bole_batch *batch)
+static bole_status load_lines(invocation *cli, FILE *file, const char *name, line_format format,
+                              bole_batch *batch)
 {
     progress p = begin_progress(file);
     bole_buffer key = BOLE_BUFFER_INIT, value = BOLE_BUFFER_INIT;
@@ -178,8 +111,7 @@ static bole_status load_lines(invocation *cli, FILE *file, const char *name, cha
             size--;
         if (size == 0)
             continue;
-        status = format == 't' ? parse_tsv(cli, line, (size_t)size, &key, &value)
-                               : parse_json(cli, line, (size_t)size, &key, &value);
+        status = cli_read_line(line, (size_t)size, format, &key, &value, &cli->error);
         if (status == BOLE_OK)
             status = bole_batch_put(batch, cli->table, BOLE_SLICE(key.data, key.size),
                                     BOLE_SLICE(value.data, value.size));
@@ -223,7 +155,7 @@ static bole_status load_lines(invocation *cli, FILE *file, const char *name, cha
 static int run_load(invocation *cli)
 {
     const char *name = cli->argument_count > 0 ? cli->arguments[0] : "-";
-    char format = format_of(name);
+    line_format format = format_of(name);
     if (format == 0)
         return EXIT_USAGE;
     bool pipe = strcmp(name, "-") == 0;
@@ -252,7 +184,7 @@ static int run_load(invocation *cli)
 
 /* ---- dump ---- */
 
-static bole_status dump_entries(invocation *cli, FILE *out, char format)
+static bole_status dump_entries(invocation *cli, FILE *out, line_format format)
 {
     bole_read_options options = BOLE_READ_OPTIONS_INIT;
     options.table = cli->table;
@@ -266,17 +198,7 @@ static bole_status dump_entries(invocation *cli, FILE *out, char format)
     for (bool on = bole_iterator_seek_first(iterator); on && !cli_interrupted;
          on = bole_iterator_next(iterator)) {
         bole_slice key = bole_iterator_key(iterator), value = bole_iterator_value(iterator);
-        if (format == 't') {
-            cli_print_bytes(out, key, FORM_ESCAPED);
-            fputc('\t', out);
-            cli_print_bytes(out, value, FORM_ESCAPED);
-        } else {
-            json_t *line = json_pack("{s:o,s:o}", "key", cli_json_bytes(key), "value", cli_json_bytes(value));
-            if (line == NULL || json_dumpf(line, out, JSON_COMPACT) != 0)
-                status = BOLE_IO;
-            json_decref(line);
-        }
-        if (fputc('\n', out) == EOF || status != BOLE_OK) {
+        if (!cli_print_line(out, key, value, format)) {
             snprintf(cli->error.message, sizeof(cli->error.message), "writing the dump: %s", strerror(errno));
             status = BOLE_IO;
             break;
@@ -295,7 +217,7 @@ static bole_status dump_entries(invocation *cli, FILE *out, char format)
 static int run_dump(invocation *cli)
 {
     const char *name = cli->argument_count > 0 ? cli->arguments[0] : "-";
-    char format = format_of(name);
+    line_format format = format_of(name);
     if (format == 0)
         return EXIT_USAGE;
     bool pipe = strcmp(name, "-") == 0;
