@@ -256,6 +256,8 @@ static bole_status make_default_table_locked(bole_db *db, bole_error *error)
 
 static void free_all(bole_db *db)
 {
+    if (db->environment.cache != NULL)
+        bl_frame_cache_end(db->environment.cache);
     bl_read_state *state = atomic_exchange_explicit(&db->read_state, NULL, memory_order_acq_rel);
     bl_read_state_unref(state);
     bl_scrub_destroy(db);

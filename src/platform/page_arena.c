@@ -6,16 +6,17 @@
  * SMALL       The first chunks stay in small pages until more are in use, so that a store of a few blocks takes the
  *             memory of these and not 2 MiB for each class of frames, which to clear takes longer than all else of an
  *             open. What is used at length of them the kernel then makes huge.
- * IDLE        One reservation whose arena stayed small outlives it, with at most 4 MiB of memory, for the next arena
- *             of the process: who opens stores in turn does not map, fault and unmap each time.
+ * IDLE        One reservation whose arena stayed small outlives it, with the memory of its chunks (8 MiB at most), for
+ *             the next arena of the process: who opens stores in turn does not map, fault and unmap each time.
  * CLASSES     The frames of a class fill a chunk but for a tail under 2 %. A frame is at most a quarter
  *             larger than what was asked (a half above 128 pages). What does not fit the largest class gets
  *             its own map.
  * INVARIANTS  (ARENA-1) A chunk is in the list of its class exactly while it has both free and used frames.
  *             (ARENA-2) Chunks that become wholly free are kept, with their memory, as long as they and the holes stay
  *                       below what the owner allows; one always, so that a frame taken and freed in turn does not
- *                       commit and give back 2 MiB each time. The others give their memory back at once. (A merge frees
- *                       its inputs when its outputs are there: the next one takes that memory, and no page is cleared.)
+ *                       commit and give back 2 MiB each time; and all of them once the arena ends, which unmaps them
+ *                       together. The others give their memory back at once. (A merge frees its inputs when its
+ *                       outputs are there: the next one takes that memory, and no page is cleared.)
  *             (ARENA-3) `committed` is the memory of chunks that are not empty, the kept ones, and own maps, less
  *                       that of absent frames.
  *             (ARENA-4) `spare`, the memory of free frames, stays about a sixteenth of what is committed, or at what
@@ -56,9 +57,6 @@ static const uint64_t RESERVE_BYTES_USUAL = (uint64_t)64 << 30;
 /* Chunks in small pages, while no more are in use. */
 enum { SMALL_CHUNKS = 4 };
 
-/* Of each of them an idle reservation keeps the first bytes. */
-static const size_t IDLE_BYTES = (size_t)1 << 20;
-
 /* Holes below that are never worth a call of the kernel. */
 static const uint64_t SPARE_BYTES_MIN = (uint64_t)4 << 20;
 
@@ -96,6 +94,7 @@ struct bl_page_arena {
 
     _Atomic uint64_t committed, spare, holes_allowed;
     _Atomic int64_t frames; /* in use */
+    _Atomic bool ending;
 };
 
 /* Class of a frame of `pages`; the table makes it one load. */
@@ -243,9 +242,6 @@ static void let_go_of_reservation(bl_page_arena *arena)
     reservation *space = arena->reserved, *none = NULL;
     if (arena->unused_from <= SMALL_CHUNKS) {
         memset(space->chunks, 0, arena->unused_from * sizeof(chunk));
-        for (uint32_t i = 0; i < arena->unused_from; i++)
-            (void)madvise(arena->base + (size_t)i * BL_CHUNK_BYTES + IDLE_BYTES, BL_CHUNK_BYTES - IDLE_BYTES,
-                          MADV_DONTNEED);
         if (atomic_compare_exchange_strong(&idle_reservation, &none, space))
             return;
     }
@@ -270,6 +266,11 @@ bole_status bl_page_arena_create(bl_page_arena **out, bole_error *error)
     }
     *out = arena;
     return BOLE_OK;
+}
+
+void bl_page_arena_end(bl_page_arena *arena)
+{
+    atomic_store_explicit(&arena->ending, true, memory_order_relaxed);
 }
 
 void bl_page_arena_destroy(bl_page_arena *arena)
@@ -366,7 +367,8 @@ static uint32_t keep_locked(bl_page_arena *arena, uint32_t index)
     arena->first_kept = index;
     uint64_t free_bytes = (uint64_t)++arena->kept_count * BL_CHUNK_BYTES +
                           atomic_load_explicit(&arena->spare, memory_order_relaxed);
-    bool fits = free_bytes <= atomic_load_explicit(&arena->holes_allowed, memory_order_relaxed);
+    bool fits = free_bytes <= atomic_load_explicit(&arena->holes_allowed, memory_order_relaxed) ||
+                atomic_load_explicit(&arena->ending, memory_order_relaxed);
     return fits || arena->kept_count == 1 ? NO_CHUNK : take_kept_locked(arena);
 }
 
@@ -409,6 +411,7 @@ static bool gives_back_frame(bl_page_arena *arena, void *frame, size_t frame_byt
     uint64_t spare = atomic_load_explicit(&arena->spare, memory_order_relaxed);
     if (spare < SPARE_BYTES_MIN || spare < committed / 16 ||
         spare < atomic_load_explicit(&arena->holes_allowed, memory_order_relaxed) ||
+        atomic_load_explicit(&arena->ending, memory_order_relaxed) ||
         madvise(frame, frame_bytes, MADV_DONTNEED) != 0)
         return false;
     atomic_fetch_sub_explicit(&arena->committed, frame_bytes, memory_order_relaxed);

@@ -13,6 +13,8 @@
 enum { BL_PAGE_BYTES = 4096, BL_CHUNK_BYTES = 2 * 1024 * 1024 };
 typedef struct bl_page_arena bl_page_arena;
 BOLE_CHECKED bole_status bl_page_arena_create(bl_page_arena **out, bole_error *error);
+/* What is freed from now on keeps its memory until destroy, which gives all of it back at once. */
+void bl_page_arena_end(bl_page_arena *arena);
 void bl_page_arena_destroy(bl_page_arena *arena); /* all frames must be free */
 /* Bytes that allocating `bytes` really takes; what memory_budget is charged. */
 size_t bl_page_arena_size(size_t bytes);

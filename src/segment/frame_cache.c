@@ -160,6 +160,8 @@ static void free_hints(bl_frame_cache *cache)
     bl_region_free(all, hints_bytes(cache));
 }
 
+void bl_frame_cache_end(bl_frame_cache *cache) { bl_page_arena_end(cache->arena); }
+
 void bl_frame_cache_destroy(bl_frame_cache *cache)
 {
     if (cache == NULL)

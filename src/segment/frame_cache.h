@@ -42,6 +42,8 @@ typedef struct bl_frame {
 
 BOLE_CHECKED bole_status bl_frame_cache_create(bl_memory_budget *budget, bl_scheduler *scheduler,
                                                bl_frame_cache **out, bole_error *error);
+/* Its memory goes at once, when it is destroyed, and no more piece by piece as the segments let go of it. */
+void bl_frame_cache_end(bl_frame_cache *cache);
 void bl_frame_cache_destroy(bl_frame_cache *cache); /* every frame must be free */
 /* Give back memory until the budget's excess is 0 or nothing evictable is left (after a limit was lowered, or
  * by a background job). Outside an epoch: it waits for grace periods. */

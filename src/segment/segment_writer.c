@@ -40,6 +40,8 @@ enum {
                    4096, /* a write, and a block that begins in it; too small for a huge page */
     LAID_OUT_BYTES_MAX = BUFFER_BYTES - WRITE_BYTES, /* of a block in the buffer */
     BEHIND_BYTES = 4 * WRITE_BYTES,                  /* of a vfs that writes behind */
+    BUFFER_BYTES_FIRST = 32 * 1024, /* most segments of a small store are no larger */
+    BUFFER_GROWTH = 8,
     BLOCK_BYTES = 4096,
     BLOCK_BYTES_LARGE = 16384,
     ENTRY_BYTES_LARGE = 256, /* above this average blocks are large */
@@ -80,8 +82,8 @@ struct bl_segment_writer {
     uint64_t pending_at;
     uint32_t pending_stored, pending_frame;
 
-    uint8_t *buffer;
-    size_t buffer_bytes;
+    uint8_t *buffer; /* grows up to BUFFER_BYTES */
+    size_t buffer_bytes, buffer_capacity;
     uint64_t buffer_at;     /* file offset of buffer[0] */
     uint64_t padding_bytes; /* between blocks, so far */
     bole_buffer work;       /* a block before compression, or one that is larger than the buffer */
@@ -95,7 +97,7 @@ struct bl_segment_writer {
 /* Charge what the writer holds now. */
 static void settle(bl_segment_writer *writer)
 {
-    uint64_t bytes = BUFFER_BYTES + (writer->open_flags != 0 ? BEHIND_BYTES : 0) +
+    uint64_t bytes = writer->buffer_capacity + (writer->open_flags != 0 ? BEHIND_BYTES : 0) +
                      writer->builder.staging_capacity +
                      writer->builder.entries_capacity * sizeof(bl_block_entry) +
                      writer->filter.capacity * sizeof(uint64_t) + writer->index.entries.capacity +
@@ -120,7 +122,7 @@ static void free_writer(bl_segment_writer *writer)
     bl_block_index_builder_deinit(&writer->index);
     bl_compressor_destroy(writer->compressor);
     bole_buffer_free(&writer->work);
-    bl_region_free(writer->buffer, BUFFER_BYTES);
+    bl_region_free(writer->buffer, writer->buffer_capacity);
     bl_free(writer->cards);
     bl_free(writer->path);
     bl_free(writer->path_temporary);
@@ -163,6 +165,19 @@ static bool make_paths(bl_segment_writer *writer, uint64_t number)
     return made && writer->path_temporary != NULL;
 }
 
+static bool grow_buffer(bl_segment_writer *writer, size_t capacity)
+{
+    uint8_t *larger = bl_region_alloc(capacity);
+    if (larger == NULL)
+        return false;
+    if (writer->buffer_bytes != 0)
+        memcpy(larger, writer->buffer, writer->buffer_bytes);
+    bl_region_free(writer->buffer, writer->buffer_capacity);
+    writer->buffer = larger;
+    writer->buffer_capacity = capacity;
+    return true;
+}
+
 static bole_status make_parts(bl_segment_writer *writer, const bl_segment_writer_parameters *parameters,
                               bole_error *error)
 {
@@ -175,7 +190,7 @@ static bole_status make_parts(bl_segment_writer *writer, const bl_segment_writer
         return status;
     bl_block_index_builder_init(&writer->index, writer->comparator != NULL);
     bool made = make_paths(writer, parameters->number);
-    made = made && (writer->buffer = bl_region_alloc(BUFFER_BYTES)) != NULL;
+    made = made && grow_buffer(writer, BUFFER_BYTES_FIRST);
     footer->table_name = bl_string_copy(parameters->table_name == NULL ? "" : parameters->table_name);
     footer->comparator_name = bl_string_copy(bl_comparator_name(writer->comparator));
     made = made && footer->table_name != NULL && footer->comparator_name != NULL;
@@ -276,6 +291,18 @@ static bole_status flush_buffer(bl_segment_writer *writer, size_t bytes, bole_er
     return status;
 }
 
+/* Room in the buffer for so many bytes more; together they are never more than a whole one. */
+static bole_status make_room(bl_segment_writer *writer, size_t bytes, bole_error *error)
+{
+    size_t capacity = writer->buffer_capacity, needed = writer->buffer_bytes + bytes;
+    bl_assert(needed <= BUFFER_BYTES);
+    while (capacity < needed)
+        capacity = capacity < BUFFER_BYTES / BUFFER_GROWTH ? capacity * BUFFER_GROWTH : BUFFER_BYTES;
+    if (capacity != writer->buffer_capacity && !grow_buffer(writer, capacity))
+        return bl_fail(error, BOLE_NO_MEMORY, "a buffer of %zu bytes for a segment", capacity);
+    return BOLE_OK;
+}
+
 /* `bytes` more stand in the buffer: write what is a whole MiB. */
 static bole_status added(bl_segment_writer *writer, size_t bytes, bole_error *error)
 {
@@ -288,6 +315,9 @@ static bole_status append(bl_segment_writer *writer, const void *data, size_t by
     bole_status status = BOLE_OK;
     for (const uint8_t *from = data; bytes != 0 && status == BOLE_OK;) {
         size_t room = WRITE_BYTES - writer->buffer_bytes, part = bytes < room ? bytes : room;
+        status = make_room(writer, part, error);
+        if (status != BOLE_OK)
+            break;
         memcpy(writer->buffer + writer->buffer_bytes, from, part);
         status = added(writer, part, error);
         from += part;
@@ -438,8 +468,11 @@ static bole_status write_large(bl_segment_writer *writer, size_t size, size_t *s
  * otherwise. */
 static bole_status write_small(bl_segment_writer *writer, size_t size, size_t *stored, bole_error *error)
 {
-    if (writer->compressing && !bl_buffer_reserve(&writer->work, size))
-        return bl_fail(error, BOLE_NO_MEMORY, "a block of %zu bytes", size);
+    bole_status status = make_room(writer, size, error);
+    if (status == BOLE_OK && writer->compressing && !bl_buffer_reserve(&writer->work, size))
+        status = bl_fail(error, BOLE_NO_MEMORY, "a block of %zu bytes", size);
+    if (status != BOLE_OK)
+        return status;
     bl_frame_card *card = NULL;
     if (writer->install_frames &&
         bl_frame_cache_take(writer->environment->cache, size, false, &card, NULL) != BOLE_OK)
@@ -447,7 +480,7 @@ static bole_status write_small(bl_segment_writer *writer, size_t size, size_t *s
     uint8_t *out = writer->buffer + writer->buffer_bytes;
     uint8_t *frame = card != NULL ? bl_frame_card_bytes(card) : writer->compressing ? writer->work.data : out;
     bl_block_builder_finish(&writer->builder, frame);
-    bole_status status = check_frame(writer, frame, error);
+    status = check_frame(writer, frame, error);
     if (status != BOLE_OK) {
         if (card != NULL)
             bl_frame_cache_give_back(writer->environment->cache, card);
