@@ -78,6 +78,13 @@ void *bl_alloc(size_t bytes)
     return counted(calloc(1, bytes == 0 ? 1 : bytes));
 }
 
+void *bl_alloc_unset(size_t bytes)
+{
+    if (bl_unlikely(bl_alloc_refused()))
+        return NULL;
+    return counted(malloc(bytes == 0 ? 1 : bytes));
+}
+
 void *bl_alloc_array(size_t count, size_t size)
 {
     size_t bytes;
@@ -120,9 +127,7 @@ char *bl_string_copy(const char *text) { return bl_memory_copy(text, strlen(text
 
 void *bl_memory_copy(const void *data, size_t bytes)
 {
-    if (bl_unlikely(bl_alloc_refused()))
-        return NULL;
-    void *copy = counted(malloc(bytes == 0 ? 1 : bytes));
+    void *copy = bl_alloc_unset(bytes);
     if (copy != NULL && bytes != 0)
         memcpy(copy, data, bytes);
     return copy;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* alloc.h -- all heap memory of the library, so that a test can fail the n-th allocation. Memory is
- * zeroed. */
+ * zeroed but where the name says that it is not. */
 #ifndef BL_BASE_ALLOC_H
 #define BL_BASE_ALLOC_H
 
@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 void *bl_alloc(size_t bytes);                    /* zeroed; NULL when out of memory */
+void *bl_alloc_unset(size_t bytes);              /* not zeroed: what is large and filled before it is read */
 void *bl_alloc_array(size_t count, size_t size); /* checks the product */
 void *bl_realloc(void *data, size_t bytes);      /* new bytes are not zeroed; on NULL `data` stays */
 void *bl_alloc_aligned(size_t alignment, size_t bytes); /* zeroed; freed with bl_free */

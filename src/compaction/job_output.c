@@ -310,7 +310,7 @@ void bl_job_result_discard(bl_job_result *result)
 
 bole_status bl_key_watch_init(bl_key_watch *watch, bole_error *error)
 {
-    *watch = (bl_key_watch){ .last = bl_alloc(BOLE_KEY_BYTES_MAX), .last_bytes = SIZE_MAX };
+    *watch = (bl_key_watch){ .last = bl_alloc_unset(BOLE_KEY_BYTES_MAX), .last_bytes = SIZE_MAX };
     return watch->last != NULL ? BOLE_OK : bl_fail(error, BOLE_NO_MEMORY, "copy of a key");
 }
 

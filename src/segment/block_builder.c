@@ -22,7 +22,7 @@
 #include "base/status.h"
 
 enum {
-    STAGING_FIRST = 64 * 1024,
+    STAGING_FIRST = 16 * 1024,
     STAGING_MAX = 8 * 1024 * 1024, /* keys with a long common prefix take more room here than in the block */
     STAGING_SLACK = 8,             /* heads are read as 8 bytes also where the last key ends */
     ENTRIES_FIRST = 256,
@@ -41,7 +41,7 @@ bole_status bl_block_builder_init(bl_block_builder *builder, bl_comparator *comp
                                    .staging_capacity = STAGING_FIRST };
     builder->entries = bl_new_array(bl_block_entry, ENTRIES_FIRST);
     builder->staging = bl_alloc(STAGING_FIRST);
-    builder->last_key = bl_alloc(BOLE_KEY_BYTES_MAX);
+    builder->last_key = bl_alloc_unset(BOLE_KEY_BYTES_MAX);
     if (builder->entries != NULL && builder->staging != NULL && builder->last_key != NULL)
         return BOLE_OK;
     bl_block_builder_deinit(builder);

@@ -40,7 +40,7 @@ enum {
                    4096, /* a write, and a block that begins in it; too small for a huge page */
     LAID_OUT_BYTES_MAX = BUFFER_BYTES - WRITE_BYTES, /* of a block in the buffer */
     BEHIND_BYTES = 4 * WRITE_BYTES,                  /* of a vfs that writes behind */
-    BUFFER_BYTES_FIRST = 32 * 1024, /* most segments of a small store are no larger */
+    BUFFER_BYTES_FIRST = 16 * 1024, /* most segments of a small store are no larger */
     BUFFER_GROWTH = 8,
     BLOCK_BYTES = 4096,
     BLOCK_BYTES_LARGE = 16384,
