@@ -135,9 +135,9 @@ static void free_memory_goes_back_to_the_system(void **state)
 static void a_small_arena_takes_little_memory(void **state)
 {
     (void)state;
-    enum { FEW = 10, IDLE_BYTES = 256 << 10 };
+    enum { FEW = 10 };
     void *frames[FEW];
-    bl_page_arena *arena = make_arena();
+    bl_page_arena *taker = make_arena(), *arena = make_arena(); /* an idle one's memory is the taker's */
     for (size_t i = 0; i < FEW; i++) {
         frames[i] = bl_page_arena_alloc(arena, 4096);
         assert_non_null(frames[i]);
@@ -145,31 +145,37 @@ static void a_small_arena_takes_little_memory(void **state)
     }
     char *chunk = frames[0];
     chunk -= (uintptr_t)chunk % BL_CHUNK_BYTES;
-    assert_in_range(resident_bytes(chunk, BL_CHUNK_BYTES), FEW * 4096, FEW * 4096 + IDLE_BYTES);
+    assert_in_range(resident_bytes(chunk, BL_CHUNK_BYTES), FEW * 4096, 2 * FEW * 4096);
     for (size_t i = 0; i < FEW; i++)
         bl_page_arena_free(arena, frames[i], 4096);
     bl_page_arena_destroy(arena);
+    bl_page_arena_destroy(taker);
 }
 
-/* An arena that stayed small leaves its addresses to the next one, and at most 1 MiB of memory. */
+/* Goal: an arena that stayed small leaves its addresses and its memory to the next one, whatever classes its frames had;
+ * one that has ended gives nothing back before. */
 static void the_next_arena_takes_over_from_a_small_one(void **state)
 {
     (void)state;
     enum { CLASSES = 4, LARGE = 1 << 20 };
     void *frames[CLASSES];
+    size_t touched = 0, resident = 0;
     bl_page_arena *first = make_arena(), *beside = make_arena();
     for (size_t i = 0; i < CLASSES; i++) {
         frames[i] = bl_page_arena_alloc(first, LARGE >> i);
         assert_non_null(frames[i]);
         memset(frames[i], 1, LARGE >> i);
+        touched += LARGE >> i;
     }
+    uint64_t committed = bl_page_arena_committed(first);
+    bl_page_arena_end(first);
     for (size_t i = 0; i < CLASSES; i++)
         bl_page_arena_free(first, frames[i], LARGE >> i);
+    assert_int_equal(bl_page_arena_committed(first), committed);
     bl_page_arena_destroy(first);
-    size_t resident = 0;
     for (size_t i = 0; i < CLASSES; i++)
         resident += resident_bytes(frames[i], LARGE >> i);
-    assert_in_range(resident, 0, 1 << 20);
+    assert_int_equal(resident, touched);
 
     bl_page_arena *next = make_arena();
     assert_int_equal(bl_page_arena_committed(next), 0);
@@ -181,6 +187,27 @@ static void the_next_arena_takes_over_from_a_small_one(void **state)
     bl_page_arena_free(beside, other, LARGE);
     bl_page_arena_destroy(next);
     bl_page_arena_destroy(beside);
+}
+
+/* Goal: of an arena that was large nothing stays, and one that has ended gives it back at once, when it is destroyed. */
+static void a_large_arena_that_has_ended_goes_at_once(void **state)
+{
+    (void)state;
+    enum { FRAMES = 8192 }; /* 32 MiB */
+    static void *frames[FRAMES];
+    bl_page_arena *arena = make_arena();
+    for (size_t i = 0; i < FRAMES; i++) {
+        assert_non_null(frames[i] = bl_page_arena_alloc(arena, BL_PAGE_BYTES));
+        memset(frames[i], 1, BL_PAGE_BYTES);
+    }
+    bl_page_arena_end(arena);
+    for (size_t i = 0; i < FRAMES; i++)
+        bl_page_arena_free(arena, frames[i], BL_PAGE_BYTES);
+    assert_int_equal(bl_page_arena_committed(arena), (uint64_t)FRAMES * BL_PAGE_BYTES);
+    bl_page_arena_destroy(arena);
+    unsigned char there;
+    for (size_t i = 0; i < FRAMES; i += 512)
+        assert_int_equal(mincore(frames[i], BL_PAGE_BYTES, &there), -1); /* not even mapped */
 }
 
 static void regions_are_zeroed_aligned_and_counted(void **state)
@@ -401,6 +428,7 @@ int main(void)
         cmocka_unit_test(free_memory_goes_back_to_the_system),
         cmocka_unit_test(a_small_arena_takes_little_memory),
         cmocka_unit_test(the_next_arena_takes_over_from_a_small_one),
+        cmocka_unit_test(a_large_arena_that_has_ended_goes_at_once),
         cmocka_unit_test(regions_are_zeroed_aligned_and_counted),
         cmocka_unit_test(no_memory_is_told),
         cmocka_unit_test(threads_share_an_arena),
