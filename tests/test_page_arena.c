@@ -152,8 +152,8 @@ static void a_small_arena_takes_little_memory(void **state)
     bl_page_arena_destroy(taker);
 }
 
-/* Goal: an arena that stayed small leaves its addresses and its memory to the next one, whatever classes its frames had;
- * one that has ended gives nothing back before. */
+/* Goal: an arena that stayed small leaves its addresses and its memory to the next one, whatever classes its frames
+ * had; one that has ended gives nothing back before. */
 static void the_next_arena_takes_over_from_a_small_one(void **state)
 {
     (void)state;
@@ -189,7 +189,7 @@ static void the_next_arena_takes_over_from_a_small_one(void **state)
     bl_page_arena_destroy(beside);
 }
 
-/* Goal: of an arena that was large nothing stays, and one that has ended gives it back at once, when it is destroyed. */
+/* Goal: of an arena that was large nothing stays; one that has ended gives it back at once, when it is destroyed. */
 static void a_large_arena_that_has_ended_goes_at_once(void **state)
 {
     (void)state;
