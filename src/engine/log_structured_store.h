@@ -225,6 +225,9 @@ void bl_sync_add_log(bole_db *db, bl_write_ahead_log *log);
 void bl_sync_remove_log(bole_db *db, bl_write_ahead_log *log);
 
 /* ---- rotation.c: with the commit lock ---- */
+/* Before the first write after open: recovered logs were read through the page cache; put their accepted bytes on disk,
+ * before the manifest, or a close, says that they are. */
+BOLE_CHECKED bole_status bl_settle_recovered_logs(bole_db *db, bole_error *error);
 /* The first write after open: withdraw the clean mark, write recovered ends, make the first log. */
 BOLE_CHECKED bole_status bl_begin_writing(bole_db *db, bole_error *error);
 /* Seal log and memtable, go on with new ones that have room for `record_bytes`. Waits for flushes when too many

@@ -510,7 +510,7 @@ BOLE_API bole_status bole_close(bole_db *db, bole_error *error)
     bool recovered = db->sealed_oldest != NULL && !bl_version_set_was_clean(db->versions);
     bl_mutex_unlock(&db->mutex);
     if (recovered && !db->writing && !db->read_only)
-        status = bole_sync(db, error); /* a killed process may have left it in the system's memory alone */
+        status = bl_settle_recovered_logs(db, error); /* a killed process may have left it in memory alone */
     if (status == BOLE_OK && db->writing)
         status = finish_writing(db, error);
     bl_mutex_lock(&db->mutex);

@@ -108,8 +108,7 @@ static void install_locked(bole_db *db, pair *fresh)
     *fresh = (pair){ NULL, NULL };
 }
 
-/* Recovered logs were read through the page cache: their accepted bytes must be on disk before the manifest says so. */
-static bole_status settle_recovered_logs(bole_db *db, bole_error *error)
+bole_status bl_settle_recovered_logs(bole_db *db, bole_error *error)
 {
     bl_mutex_lock(&db->mutex);
     uint64_t synced = bl_version_set_synced(db->versions);
@@ -133,7 +132,7 @@ static bole_status begin_writing(bole_db *db, bole_error *error)
     pair fresh = { NULL, NULL };
     bl_log_description *ended = NULL;
     uint64_t *removed = NULL;
-    bole_status status = settle_recovered_logs(db, error);
+    bole_status status = bl_settle_recovered_logs(db, error);
     if (status != BOLE_OK)
         return status;
     status = pair_create(db, start, 0, &fresh, error);
