@@ -67,14 +67,23 @@ __attribute__((format(printf, 2, 3))) static bool wrong(model *m, const char *fo
     return false;
 }
 
+/* A letter and three digits, without printf: a judge asks for each of them of every disk. */
+static bole_slice numbered(char letter, uint32_t number, char out[8])
+{
+    assert_true(number < 1000);
+    char text[8] = { letter, (char)('0' + number / 100), (char)('0' + number / 10 % 10), (char)('0' + number % 10) };
+    memcpy(out, text, sizeof text);
+    return (bole_slice){ out, 4 };
+}
+
 static bole_slice key_of(uint32_t key, char out[8])
 {
-    return (bole_slice){ out, (size_t)snprintf(out, 8, "k%03u", key) };
+    return numbered('k', key, out);
 }
 
 static bole_slice mark_of(uint32_t n, char out[8])
 {
-    return (bole_slice){ out, (size_t)snprintf(out, 8, "!%03u", n) };
+    return numbered('!', n, out);
 }
 
 /* What a caller may be told about a call that met a fault. */

@@ -449,7 +449,7 @@ static bole_status write_batch(story *s, const operation *o)
 static void mend(story *s)
 {
     s->plan.at = UINT64_MAX;
-    bl_alloc_fail_at(UINT64_MAX, 0);
+    bl_alloc_fail_never();
     s->cutter.allocations.count = 0;
     s->full = false;
     bole_vfs_memory_capacity(s->disk, UINT64_MAX);

@@ -34,6 +34,8 @@ void bl_alloc_fail_at(uint64_t at, uint64_t count)
     atomic_store(&plan.on, true);
 }
 
+void bl_alloc_fail_never(void) { atomic_store(&plan.on, false); }
+
 uint64_t bl_alloc_calls(void) { return atomic_load(&plan.calls); }
 
 bool bl_alloc_refused(void)

@@ -22,6 +22,7 @@ void *bl_memory_copy(const void *data, size_t bytes);
 /* Tests: let allocation number `at` (from now, from 0) and the `count - 1` after it fail; UINT64_MAX:
  * never. */
 void bl_alloc_fail_at(uint64_t at, uint64_t count);
+void bl_alloc_fail_never(void); /* the plan is over, and nothing is counted any more */
 uint64_t bl_alloc_calls(void);  /* since the last bl_alloc_fail_at */
 int64_t bl_alloc_live(void);    /* allocations not yet freed (counted in check builds, else 0) */
 
