@@ -9,7 +9,7 @@
  *             bytes on average. When the cut would leave more than 3 % of the frame empty, up to 16 KiB are
  *             tried in steps of a page. An entry that is larger than the limit is a block of its own, and so is
  *             every entry of a value segment.
- * BUFFER      Blocks are laid out in a buffer (or in a frame of the cache, and copied there), which is written a
+ * BUFFER      Blocks are laid out in a growing buffer (or in a frame of the cache, and copied there), written a
  *             whole MiB at a time, at whole MiB of the file; what is beyond moves to its begin.
  * INVARIANTS  (WRITER-1) Data is synced before the file is named, and the name before finish returns.
  *             (WRITER-2) A writer that failed or was abandoned leaves no file (as far as the disk lets it).
@@ -40,7 +40,7 @@ enum {
                    4096, /* a write, and a block that begins in it; too small for a huge page */
     LAID_OUT_BYTES_MAX = BUFFER_BYTES - WRITE_BYTES, /* of a block in the buffer */
     BEHIND_BYTES = 4 * WRITE_BYTES,                  /* of a vfs that writes behind */
-    BUFFER_BYTES_FIRST = 16 * 1024, /* most segments of a small store are no larger */
+    BUFFER_BYTES_FIRST = 16 * 1024,                  /* most segments of a small store are no larger */
     BUFFER_GROWTH = 8,
     BLOCK_BYTES = 4096,
     BLOCK_BYTES_LARGE = 16384,
