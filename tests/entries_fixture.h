@@ -128,13 +128,29 @@ TEST_UNUSED static void test_random_key(bl_prng *prng, unsigned family, uint64_t
             out->size = (size_t)snprintf((char *)out->data, 64, "commonlongprefix%" PRIu64,
                                          bl_prng_below(prng, spread));
         break;
+    case 4: /* paths: prefixes of many lengths, some beyond a line, that each directory has for itself */
+        out->size = 0;
+        for (uint64_t depth = bl_prng_below(prng, 7); depth > 0; depth--) {
+            static const char *const names[] = { "a", "ab", "include/", "x86_64-linux-gnu/", "\xff\xff\xff\xff",
+                                                 "a-name-that-takes-more-than-a-whole-cache-line-of-64-bytes-"
+                                                 "and-so-is-not-kept-beside-any-heads/" };
+            const char *name = names[bl_prng_below(prng, sizeof names / sizeof *names)];
+            memcpy(out->data + out->size, name, strlen(name));
+            out->size += strlen(name);
+            if (bl_prng_chance(prng, 8))
+                out->data[out->size++] = 0;
+        }
+        if (!bl_prng_chance(prng, 8))
+            out->size += (size_t)snprintf((char *)out->data + out->size, 64, "#%" PRIu64,
+                                          bl_prng_below(prng, spread < 30 ? spread : 30));
+        break;
     default: /* random bytes, up to 24 of them */
         out->size = bl_prng_below(prng, 25);
         bl_prng_fill(prng, out->data, out->size);
         break;
     }
 }
-enum { TEST_FAMILIES = 5 };
+enum { TEST_FAMILIES = 6 };
 
 typedef struct test_entries_shape {
     unsigned family;

@@ -24,16 +24,17 @@ static inline void bl_put_u64(void *data, uint64_t v) { memcpy(data, &v, 8); }
  * ends. */
 static inline uint64_t bl_head64(const void *key, size_t size, size_t offset)
 {
+    const uint8_t *data = (const uint8_t *)key;
+    if (__builtin_expect(offset + 8 <= size, 1))
+        return __builtin_bswap64(bl_get_u64(data + offset));
     if (offset >= size)
         return 0;
-    size_t rest = size - offset;
-    uint64_t v = 0;
-    if (rest >= 8) {
-        memcpy(&v, (const uint8_t *)key + offset, 8);
-        return __builtin_bswap64(v);
-    }
-    memcpy(&v, (const uint8_t *)key + offset, rest);
-    return __builtin_bswap64(v);
+    if (size >= 8) /* the last 8 bytes, less those before the offset */
+        return __builtin_bswap64(bl_get_u64(data + size - 8)) << (8 * (offset + 8 - size));
+    uint64_t head = 0;
+    for (size_t i = offset; i < size; i++)
+        head = head << 8 | data[i];
+    return head << (8 * (offset + 8 - size));
 }
 
 static inline uint32_t bl_head32(const void *key, size_t size, size_t offset)

@@ -56,20 +56,6 @@ static inline bl_head_node *bl_node_at(const bl_arena *arena, bl_ref ref)
     return __builtin_assume_aligned(bl_arena_at(arena, ref), 64);
 }
 
-/* bl_head64 without a call for keys that end inside the head, as short decimal keys do. */
-static inline uint64_t bl_node_head_of(bole_slice key, size_t offset)
-{
-    const uint8_t *data = key.data;
-    if (bl_likely(offset + BL_NODE_HEAD_BYTES <= key.size))
-        return __builtin_bswap64(bl_get_u64(data + offset));
-    if (offset >= key.size)
-        return 0;
-    if (bl_likely(key.size >= BL_NODE_HEAD_BYTES))
-        return __builtin_bswap64(bl_get_u64(data + key.size - BL_NODE_HEAD_BYTES))
-               << (8 * (offset + BL_NODE_HEAD_BYTES - key.size));
-    return bl_head64(data, key.size, offset);
-}
-
 /* ---- Reading beside the writer ---- */
 
 /* ThreadSanitizer knows no fences; there every racing access is an atomic of its own, and it judges only those. */

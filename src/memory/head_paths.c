@@ -15,6 +15,7 @@
 
 enum { PREFIX_BELOW = -1, PREFIX_SAME = 0, PREFIX_ABOVE = 1, PREFIX_MOVED = 2 };
 #define MOVED UINT32_MAX
+enum { CANDIDATES_ASKED = 16 };
 #ifdef BL_COVERAGE /* a copy in each caller would count each branch again */
 #define PATHS_INLINE static inline
 #else
@@ -58,10 +59,20 @@ static inline int prefix_order(const bl_head_tree *tree, const bl_head_node *nod
     if (bl_unlikely(key.size < prefix_bytes || prefix_bytes - matched > BL_NODE_HEAD_BYTES))
         return prefix_order_slow(tree, node, version, key, matched, prefix_bytes, reader);
     uint64_t tail = prefix_bytes >= BL_NODE_HEAD_BYTES
-                        ? bl_node_head_of(key, prefix_bytes - BL_NODE_HEAD_BYTES)
-                        : bl_node_head_of(key, 0) >> (64 - 8 * prefix_bytes);
+                        ? bl_head64(key.data, key.size, prefix_bytes - BL_NODE_HEAD_BYTES)
+                        : bl_head64(key.data, key.size, 0) >> (64 - 8 * prefix_bytes);
     uint64_t expected = atomic_load_explicit(&node->prefix_tail, memory_order_relaxed);
     return tail == expected ? PREFIX_SAME : tail < expected ? PREFIX_BELOW : PREFIX_ABOVE;
+}
+
+/* Two keys that share `skip` bytes and the head behind them. Where one ends within the head, the head is not all. */
+static inline int compare_behind(bole_slice a, bole_slice b, uint32_t skip)
+{
+    uint32_t past = skip + BL_NODE_HEAD_BYTES;
+    if (bl_likely(past <= a.size && past <= b.size))
+        skip = past;
+    return bl_slice_compare_short(bl_slice((const uint8_t *)a.data + skip, a.size - skip),
+                                  bl_slice((const uint8_t *)b.data + skip, b.size - skip));
 }
 
 /* The count first: a slot that is appended meanwhile is then either not counted or wholly there. */

@@ -14,11 +14,22 @@
 #define PATHS(name) PATHS_JOIN(name, PATHS_NAME)
 
 /* How many keys in slots [low, high) are < key (with `or_equal`: <= key)? All of them have equal heads, or the
- * order is a user's. `skip` bytes of them are known to be those of `key`. */
+ * order is a user's. `skip` bytes of them are known to be those of `key`, and the head behind those. The records of a
+ * few candidates are asked for at once, so that the steps wait together and not one behind the other. */
 PATHS_TARGET static inline uint32_t PATHS(narrow)(const bl_head_tree *tree, const bl_head_node *node, uint32_t version,
                                                   bole_slice key, uint32_t skip, uint32_t low, uint32_t high,
                                                   bool or_equal, bool *equal, const bool reader)
 {
+#if PATHS_COMPARE
+    (void)skip;
+#else
+    uint32_t asked = high - low == 1 ? low : high < low + CANDIDATES_ASKED ? high : low + CANDIDATES_ASKED;
+    for (uint32_t i = low; i < asked; i++) {
+        const char *record = bl_arena_at(tree->arena, bl_node_ref(node, i)); /* checked before it is looked at */
+        __builtin_prefetch(record);
+        __builtin_prefetch(record + BL_RECORD_ENTRY_BYTES + skip + BL_NODE_HEAD_BYTES);
+    }
+#endif
     while (low < high) {
         uint32_t middle = (low + high) / 2;
         bl_ref ref = bl_node_ref(node, middle);
@@ -26,11 +37,9 @@ PATHS_TARGET static inline uint32_t PATHS(narrow)(const bl_head_tree *tree, cons
             return MOVED;
         bole_slice other = bl_record_key(tree->arena, bl_arena_at(tree->arena, ref));
 #if PATHS_COMPARE
-        (void)skip;
         int order = tree->comparator->compare(tree->comparator->context, key, other);
 #else
-        int order = bl_slice_compare(bl_slice((const uint8_t *)key.data + skip, key.size - skip),
-                                     bl_slice((const uint8_t *)other.data + skip, other.size - skip));
+        int order = compare_behind(key, other, skip);
 #endif
         if (order == 0) {
             *equal = true;
@@ -60,7 +69,7 @@ PATHS_TARGET PATHS_INLINE uint32_t PATHS(slot)(const bl_head_tree *tree, const b
     *order = prefix_order(tree, node, version, key, matched, prefix_bytes, reader);
     if (bl_unlikely(*order != 0))
         return *order < 0 ? 0 : *order == 1 ? count : MOVED;
-    uint64_t head = bl_node_head_of(key, prefix_bytes);
+    uint64_t head = bl_head64(key.data, key.size, prefix_bytes);
     uint32_t slot = PATHS_RANK(node, head);
     if (slot >= count)
         return count;
@@ -204,7 +213,7 @@ PATHS_TARGET static void PATHS(prefetch)(const bl_head_tree *tree, const bole_sl
         if (PATHS_COMPARE || leaf == NULL)
             continue;
         uint32_t version = bl_node_begin(leaf);
-        uint64_t head = bl_node_head_of(keys[i], bl_node_prefix_bytes(leaf));
+        uint64_t head = bl_head64(keys[i].data, keys[i].size, bl_node_prefix_bytes(leaf));
         uint32_t slot = PATHS_RANK(leaf, head);
         bl_ref ref = slot < bl_node_count(leaf) ? bl_node_ref(leaf, slot) : 0;
         if (ref == 0 || !bl_node_unchanged(leaf, version))
@@ -273,7 +282,7 @@ PATHS_TARGET static void PATHS(locate_many)(const bl_head_tree *tree, const bl_h
         out[i].matched = bounds_matched(&bounds[i]);
 #if !PATHS_COMPARE
         const bl_head_node *leaf = bl_node_at(tree->arena, refs[i]);
-        uint64_t head = bl_node_head_of(items[i].key, bl_node_prefix_bytes(leaf));
+        uint64_t head = bl_head64(items[i].key.data, items[i].key.size, bl_node_prefix_bytes(leaf));
         uint32_t slot = PATHS_RANK(leaf, head);
         if (slot < bl_node_count(leaf) && bl_node_head(leaf, slot) == head) /* it will be compared, or overwritten */
             __builtin_prefetch(bl_arena_at(tree->arena, bl_node_ref(leaf, slot)));

@@ -104,7 +104,7 @@ static void set_prefix(bl_head_node *node, bl_ref entry, bole_slice key, uint32_
 {
     bl_debug_assert(prefix_bytes <= key.size);
     uint64_t tail = prefix_bytes >= BL_NODE_HEAD_BYTES
-                        ? bl_node_head_of(key, prefix_bytes - BL_NODE_HEAD_BYTES)
+                        ? bl_head64(key.data, key.size, prefix_bytes - BL_NODE_HEAD_BYTES)
                     : prefix_bytes == 0 ? 0
                                         : bl_head64(key.data, prefix_bytes, 0) >> (64 - 8 * prefix_bytes);
     atomic_store_explicit(&node->prefix_bytes, (uint16_t)prefix_bytes, memory_order_relaxed);
@@ -174,7 +174,7 @@ static void regrow(const bl_head_tree *tree, bl_head_node *node)
         return;
     for (uint32_t i = 0; i < count; i++) {
         bole_slice key = key_at(tree, node->refs[i]);
-        set_head(node, i, bl_node_head_of(key, after));
+        set_head(node, i, bl_head64(key.data, key.size, after));
     }
     set_prefix(node, first, key_at(tree, first), after);
     BL_MARK("prefix lengthened");
@@ -182,7 +182,7 @@ static void regrow(const bl_head_tree *tree, bl_head_node *node)
 
 static uint64_t head_in(const bl_head_tree *tree, const bl_head_node *node, bole_slice key)
 {
-    return tree->comparator != NULL ? 0 : bl_node_head_of(key, bl_node_prefix_bytes(node));
+    return tree->comparator != NULL ? 0 : bl_head64(key.data, key.size, bl_node_prefix_bytes(node));
 }
 
 /* ---- Nodes ---- */

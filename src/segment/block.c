@@ -15,6 +15,8 @@
 #include "base/assert.h"
 #include "segment/head_search.h"
 
+enum { CANDIDATES_ASKED = 16 }; /* records of one head that are asked for at once */
+
 /* A record, without its head. */
 typedef struct record {
     uint64_t rest_bytes; /* key bytes behind the prefix, with those in the head */
@@ -89,10 +91,14 @@ static inline int compare_prefix(const bl_block_view *view, bole_slice key)
 }
 
 /* First entry of [low, high) whose key is above `key`, or equal and seen at `sequence`; high when there is
- * none. All of them have the key's head. */
+ * none. All of them have the key's head, so where they lie apart each step would wait for memory: the first lines of
+ * a few are asked for at once. */
 static uint32_t first_not_before(const bl_block_view *view, bole_slice key, uint64_t sequence, uint32_t low,
                                  uint32_t high)
 {
+    uint32_t asked = high - low == 1 ? low : high < low + CANDIDATES_ASKED ? high : low + CANDIDATES_ASKED;
+    for (uint32_t i = low; i < asked; i++)
+        __builtin_prefetch(record_at(view, i));
     size_t width = view->wide_heads ? 8 : 4;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
