@@ -289,24 +289,25 @@ static void a_dense_decimal_entry_takes_at_most_108_bytes(void **state)
     test_entries_free(&entries);
 }
 
-/* Goal: heads are 8 bytes where 4 do not separate. Method: numbers that step over a power of ten, so that
- * the prefix is short; and the same numbers without the step. */
+/* Goal: heads are 8 bytes where they separate and 4 do not. Method: numbers that step over a power of ten, so that
+ * the prefix is short; the same ones without the step; and some that 8 bytes do not separate either. */
 static void heads_widen_where_four_bytes_do_not_separate(void **state)
 {
     (void)state;
     static blocks all;
-    test_entries entries = { NULL, 0, 0 };
-    add_decimals(&entries, 999999999990, 1, 30);
-    build(&entries, NULL, 4096, &all);
-    assert_int_equal(all.count, 1);
-    assert_int_equal(all.list[0].frame[17] & BL_BLOCK_WIDE_HEADS, BL_BLOCK_WIDE_HEADS);
-    free_blocks(&all);
-    test_entries_free(&entries);
-    add_decimals(&entries, 999999999000, 1, 30);
-    build(&entries, NULL, 4096, &all);
-    assert_int_equal(all.list[0].frame[17] & BL_BLOCK_WIDE_HEADS, 0);
-    free_blocks(&all);
-    test_entries_free(&entries);
+    static const struct {
+        uint64_t from, step;
+        unsigned flag;
+    } cases[] = { { 99999900, 10, BL_BLOCK_WIDE_HEADS }, { 99999000, 10, 0 }, { 999999999990, 1, 0 } };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        test_entries entries = { NULL, 0, 0 };
+        add_decimals(&entries, cases[i].from, cases[i].step, 30);
+        build(&entries, NULL, 4096, &all);
+        assert_int_equal(all.count, 1);
+        assert_int_equal(all.list[0].frame[17] & BL_BLOCK_WIDE_HEADS, cases[i].flag);
+        free_blocks(&all);
+        test_entries_free(&entries);
+    }
 }
 
 /* Goal: an entry out of order is refused, also across blocks, and changes nothing. */

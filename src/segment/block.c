@@ -91,14 +91,18 @@ static inline int compare_prefix(const bl_block_view *view, bole_slice key)
 }
 
 /* First entry of [low, high) whose key is above `key`, or equal and seen at `sequence`; high when there is
- * none. All of them have the key's head, so where they lie apart each step would wait for memory: the first lines of
- * a few are asked for at once. */
+ * none. All of them have the key's head, and where they lie apart each step would wait for memory: so of a few the
+ * lines where their keys begin and end are asked for at once. */
 static uint32_t first_not_before(const bl_block_view *view, bole_slice key, uint64_t sequence, uint32_t low,
                                  uint32_t high)
 {
     uint32_t asked = high - low == 1 ? low : high < low + CANDIDATES_ASKED ? high : low + CANDIDATES_ASKED;
-    for (uint32_t i = low; i < asked; i++)
-        __builtin_prefetch(record_at(view, i));
+    size_t rest = key.size - view->prefix_bytes; /* theirs may be longer or shorter: only a hint */
+    for (uint32_t i = low; i < asked; i++) {
+        const uint8_t *place = record_at(view, i);
+        __builtin_prefetch(place);
+        __builtin_prefetch(place + rest);
+    }
     size_t width = view->wide_heads ? 8 : 4;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;

@@ -8,7 +8,8 @@
  *             bound would pass the limit they are measured: entries of one size by one product, others in a
  *             pass over them.
  * PREFIX      The least of what neighbours share.
- * WIDE HEADS  where more than one neighbour in 8 could not be told apart by 4 bytes.
+ * WIDE HEADS  where they tell apart more than one neighbour in 8 that 4 bytes do not: keys that differ later still, as
+ *             paths do, need no wider heads, only more lines for them.
  * INVARIANTS  (BUILDER-1) bl_block_builder_finish writes exactly bl_block_builder_size bytes, and they pass
  *             bl_block_validate in paranoid mode.
  *             (BUILDER-2) An entry out of order is refused and changes nothing.
@@ -66,7 +67,7 @@ bole_slice bl_block_builder_last_key(const bl_block_builder *builder)
 
 static inline bool is_wide(const bl_block_shape *shape)
 {
-    return (uint64_t)shape->collisions * 8 > shape->count;
+    return (uint64_t)(shape->narrow_collisions - shape->wide_collisions) * 8 > shape->count;
 }
 
 /* What a record takes; `rest`: its key behind the prefix. */
@@ -140,10 +141,13 @@ static inline bool is_above(const bl_block_builder *builder, const bl_block_shap
 static inline void shorten_prefix(const bl_block_builder *builder, bl_block_shape *shape,
                                   uint32_t prefix_bytes)
 {
-    uint32_t collisions = 0;
-    for (uint32_t i = 0; i < shape->count; i++)
-        collisions += builder->entries[i].common >= prefix_bytes + 4;
-    shape->collisions = collisions;
+    uint32_t narrow = 0, wide = 0;
+    for (uint32_t i = 0; i < shape->count; i++) {
+        narrow += builder->entries[i].common >= prefix_bytes + 4;
+        wide += builder->entries[i].common >= prefix_bytes + 8;
+    }
+    shape->narrow_collisions = narrow;
+    shape->wide_collisions = wide;
     shape->records_bound += (size_t)(shape->prefix_bytes - prefix_bytes) * shape->count;
     shape->prefix_bytes = prefix_bytes;
 }
@@ -161,7 +165,8 @@ static inline void grow(const bl_block_builder *builder, bl_block_shape *shape, 
                           value_bytes == entry->end - entry->value_at;
         if (bl_unlikely(prefix < shape->prefix_bytes))
             shorten_prefix(builder, shape, (uint32_t)prefix);
-        shape->collisions += common >= shape->prefix_bytes + 4;
+        shape->narrow_collisions += common >= shape->prefix_bytes + 4;
+        shape->wide_collisions += common >= shape->prefix_bytes + 8;
     }
     shape->count++;
     shape->tombstones += bl_tag_kind(tag) == BL_KIND_DELETE;

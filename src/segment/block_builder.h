@@ -21,7 +21,7 @@ enum {
 typedef struct bl_block_shape {
     uint32_t count, tombstones;
     uint32_t prefix_bytes, longest_key;
-    uint32_t collisions;     /* neighbours of different keys with equal 4-byte heads */
+    uint32_t narrow_collisions, wide_collisions; /* neighbours of different keys with equal 4-byte, 8-byte heads */
     bool uniform;            /* all keys of one size, all values of one size */
     bool tagged;             /* a tag is not BL_TAG(0, BL_KIND_PUT) */
     size_t records_bound;    /* the records do not take more */
