@@ -14,8 +14,8 @@
 #define PATHS(name) PATHS_JOIN(name, PATHS_NAME)
 
 /* How many keys in slots [low, high) are < key (with `or_equal`: <= key)? All of them have equal heads, or the
- * order is a user's. `skip` bytes of them are known to be those of `key`, and the head behind those. The records of a
- * few candidates are asked for at once, so that the steps wait together and not one behind the other. */
+ * order is a user's. `skip` bytes of them are known to be those of `key`, and the head behind those. In a leaf
+ * the records of a few candidates are asked for at once, so that the steps wait together and not one behind the other. */
 PATHS_TARGET static inline uint32_t PATHS(narrow)(const bl_head_tree *tree, const bl_head_node *node, uint32_t version,
                                                   bole_slice key, uint32_t skip, uint32_t low, uint32_t high,
                                                   bool or_equal, bool *equal, const bool reader)
@@ -23,8 +23,8 @@ PATHS_TARGET static inline uint32_t PATHS(narrow)(const bl_head_tree *tree, cons
 #if PATHS_COMPARE
     (void)skip;
 #else
-    uint32_t asked = high - low == 1 ? low : high < low + CANDIDATES_ASKED ? high : low + CANDIDATES_ASKED;
-    for (uint32_t i = low; i < asked; i++) {
+    bool far = node->level == 0 && high - low > 1; /* what separators stand in is asked for often, and near */
+    for (uint32_t i = low; far && i < high && i < low + CANDIDATES_ASKED; i++) {
         const char *record = bl_arena_at(tree->arena, bl_node_ref(node, i)); /* checked before it is looked at */
         __builtin_prefetch(record);
         __builtin_prefetch(record + BL_RECORD_ENTRY_BYTES + skip + BL_NODE_HEAD_BYTES);
