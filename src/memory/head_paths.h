@@ -14,8 +14,8 @@
 #define PATHS(name) PATHS_JOIN(name, PATHS_NAME)
 
 /* How many keys in slots [low, high) are < key (with `or_equal`: <= key)? All of them have equal heads, or the
- * order is a user's. `skip` bytes of them are known to be those of `key`, and the head behind those. In a leaf
- * the records of a few candidates are asked for at once, so that the steps wait together and not one behind the other. */
+ * order is a user's. `skip` bytes of them are known to be those of `key`, and the head behind those. In a leaf the
+ * records of a few candidates are asked for at once, so that the steps wait together and not one behind the other. */
 PATHS_TARGET static inline uint32_t PATHS(narrow)(const bl_head_tree *tree, const bl_head_node *node, uint32_t version,
                                                   bole_slice key, uint32_t skip, uint32_t low, uint32_t high,
                                                   bool or_equal, bool *equal, const bool reader)
