@@ -131,9 +131,9 @@ TEST_UNUSED static void test_random_key(bl_prng *prng, unsigned family, uint64_t
     case 4: /* paths: prefixes of many lengths, some beyond a line, that each directory has for itself */
         out->size = 0;
         for (uint64_t depth = bl_prng_below(prng, 7); depth > 0; depth--) {
-            static const char *const names[] = { "a", "ab", "include/", "x86_64-linux-gnu/", "\xff\xff\xff\xff",
-                                                 "a-name-that-takes-more-than-a-whole-cache-line-of-64-bytes-"
-                                                 "and-so-is-not-kept-beside-any-heads/" };
+            static const char long_name[] = "a-name-that-takes-more-than-a-whole-cache-line-of-64-bytes-by-itself/";
+            static const char *const names[] = { "a",  "ab", "include/", "x86_64-linux-gnu/", "\xff\xff\xff\xff",
+                                                 long_name };
             const char *name = names[bl_prng_below(prng, sizeof names / sizeof *names)];
             memcpy(out->data + out->size, name, strlen(name));
             out->size += strlen(name);
