@@ -675,6 +675,82 @@ static void bad_input_is_refused(void **state)
     test_store_end(&store);
 }
 
+/* Goal: behind an entry that ended its block at once the order is looked at, too; a pointer is one. */
+static void entries_behind_a_large_one_come_in_order(void **state)
+{
+    (void)state;
+    static uint8_t large[70000];
+    test_store store;
+    test_store_begin(&store, TEST_MEMORY_AMPLE);
+    for (unsigned round = 0; round < 2; round++) {
+        bl_segment_writer_parameters parameters = plain_parameters(&store, 1);
+        parameters.comparator = round == 0 ? NULL : &test_backward;
+        bl_segment_writer *writer;
+        bl_segment_meta meta;
+        bole_error error;
+        assert_ok(bl_segment_writer_create(&parameters, &writer, &error), &error);
+        assert_ok(bl_segment_writer_add(writer, BOLE_STR("k"), BL_TAG(9, BL_KIND_PUT),
+                                        bl_slice(large, sizeof large), &error),
+                  &error);
+        assert_status(BOLE_CORRUPT,
+                      bl_segment_writer_add(writer, BOLE_STR("a"), BL_TAG(9, BL_KIND_PUT), BOLE_STR("v"),
+                                            &error),
+                      &error);
+        assert_non_null(strstr(error.message, "out of order"));
+        assert_status(BOLE_CORRUPT, bl_segment_writer_finish(writer, &meta, NULL, &error), &error);
+        assert_ok(bl_segment_writer_create(&parameters, &writer, &error), &error);
+        assert_status(BOLE_CORRUPT,
+                      bl_segment_writer_add(writer, BOLE_STR("k"), BL_TAG(9, BL_KIND_PUT_WITH_VALUE_POINTER),
+                                            BOLE_STR(""), &error),
+                      &error);
+        assert_non_null(strstr(error.message, "no pointer"));
+        bl_segment_writer_abandon(writer);
+        assert_int_equal(files_in(&store), 0);
+    }
+    test_store_end(&store);
+}
+
+/* An order that changes a bit of what it compares at the third comparison: as memory may. */
+static unsigned comparisons;
+static int compare_and_change(void *context, bole_slice a, bole_slice b)
+{
+    int order = test_backward_compare(context, a, b);
+    if (++comparisons == 3)
+        *(uint8_t *)(uintptr_t)a.data ^= 0x40;
+    return order;
+}
+
+/* Goal: a key that changed in the writer's memory is not written: neither alone nor in a block. */
+static void what_changed_in_memory_is_not_written(void **state)
+{
+    (void)state;
+    static const bole_comparator changing = { "test.backward", NULL, compare_and_change };
+    for (unsigned round = 0; round < 4; round++) {
+        test_store store;
+        test_store_begin(&store, TEST_MEMORY_AMPLE);
+        bl_segment_writer_parameters parameters = plain_parameters(&store, 1);
+        parameters.comparator = &changing;
+        parameters.check_entries = true;
+        parameters.install_frames = round % 2 == 0;
+        bl_segment_writer *writer;
+        bl_segment_meta meta;
+        bole_error error;
+        assert_ok(bl_segment_writer_create(&parameters, &writer, &error), &error);
+        comparisons = round < 2 ? 0 : 100; /* nothing changes: all is well */
+        for (char k = 't'; k <= 'z'; k++)
+            assert_ok(bl_segment_writer_add(writer, bl_slice(&k, 1), BL_TAG(9, BL_KIND_PUT),
+                                            BOLE_STR("value"), &error),
+                      &error);
+        bole_status status = bl_segment_writer_finish(writer, &meta, NULL, &error);
+        assert_status(round < 2 ? BOLE_CORRUPT : BOLE_OK, status, &error);
+        if (round < 2)
+            assert_non_null(strstr(error.message, "memory changed"));
+        assert_int_equal(files_in(&store), round < 2 ? 0 : 1);
+        bl_segment_meta_deinit(&meta);
+        test_store_end(&store);
+    }
+}
+
 static void some_entries(test_entries *out)
 {
     bl_prng prng;
@@ -684,8 +760,26 @@ static void some_entries(test_entries *out)
     };
     *out = (test_entries){ NULL, 0, 0 };
     test_entries_fill(&prng, &shape, NULL, out);
-    static uint8_t large[1200000];
+    static uint8_t large[1200000], key[65000];
     test_entries_add(out, BOLE_STR("large"), BL_TAG(1, BL_KIND_PUT), bl_slice(large, sizeof large));
+    bl_prng_fill(&prng, large, sizeof large); /* does not shrink */
+    test_entries_add(out, BOLE_STR("large, again"), BL_TAG(1, BL_KIND_PUT), bl_slice(large, sizeof large));
+    test_entries_add(out, BOLE_STR("large, at last"), BL_TAG(1, BL_KIND_PUT), bl_slice(large, sizeof large));
+    test_entries_add(out, BOLE_STR("middling"), BL_TAG(1, BL_KIND_PUT), bl_slice(large, 60000));
+    memset(key, 'n', sizeof key);
+    for (uint8_t i = 0; i < 20; i++) { /* an index larger than the buffer */
+        key[sizeof key - 1] = (uint8_t)('a' + i);
+        test_entries_add(out, bl_slice(key, sizeof key), BL_TAG(1, BL_KIND_PUT), BOLE_STR("far"));
+    }
+    for (uint8_t i = 0; i < 20; i++) {
+        bl_value_pointer pointer = { .segment = 5u + i, .block = i, .offset = 4096 * (i + 1), .bytes = 77 };
+        uint8_t bytes[BL_VALUE_POINTER_BYTES_MAX];
+        char name[8];
+        snprintf(name, sizeof name, "p%02u", i);
+        size_t size = bl_value_pointer_encode(&pointer, bytes);
+        test_entries_add(out, bl_slice(name, 3), BL_TAG(1, BL_KIND_PUT_WITH_VALUE_POINTER),
+                         bl_slice(bytes, size));
+    }
 }
 
 /* Goal: each call to the disk may fail: the story is told, nothing leaks, and no file stays (the names of
@@ -728,7 +822,7 @@ static void every_failed_call_leaves_nothing(void **state)
     test_entries_free(&entries);
 }
 
-/* Goal: each allocation may fail: NO_MEMORY, no leak, no file; or the writer does without (a block not in
+/* Goal: each allocation (at both ends; in between, where block follows block, one of 17) may fail: NO_MEMORY, no leak, no file; or the writer does without (a block not in
  * the cache). */
 static void every_failed_allocation_leaves_nothing(void **state)
 {
@@ -738,14 +832,17 @@ static void every_failed_allocation_leaves_nothing(void **state)
     test_store store;
     test_store_begin(&store, TEST_MEMORY_AMPLE);
     unsigned failures = 0;
-    for (uint64_t at = 0; at < 400; at++) {
+    uint64_t calls = UINT64_MAX - 1; /* until the first run, in which none fails, has counted them */
+    for (uint64_t at = calls, next = 0; at <= calls; at = next, next += at < 80 || at + 80 > calls ? 1 : 17) {
         bl_segment_writer_parameters parameters = plain_parameters(&store, 1);
         parameters.install_frames = true;
+        parameters.check_entries = true;
         parameters.compression = BL_COMPRESSED_LZ4;
         bl_segment_meta meta;
         bl_segment *segment = NULL;
         bl_alloc_fail_at(at, 1);
         bole_status status = write_entries(&parameters, &entries, &meta, &segment, NULL);
+        calls = at == UINT64_MAX - 1 ? bl_alloc_calls() : calls;
         bl_alloc_fail_at(UINT64_MAX, 0);
         assert_true(status == BOLE_OK || status == BOLE_NO_MEMORY);
         if (status != BOLE_OK) {
@@ -758,6 +855,7 @@ static void every_failed_allocation_leaves_nothing(void **state)
         bl_segment_unref(segment);
         bl_segment_meta_deinit(&meta);
     }
+    print_message("%u allocations failed in turn\n", failures);
     assert_true(failures > 10);
     test_entries_free(&entries);
     test_store_end(&store);
@@ -887,6 +985,8 @@ int main(void)
         cmocka_unit_test(a_forged_footer_is_refused_or_read),
         cmocka_unit_test(what_is_not_understood_is_unsupported),
         cmocka_unit_test(bad_input_is_refused),
+        cmocka_unit_test(entries_behind_a_large_one_come_in_order),
+        cmocka_unit_test(what_changed_in_memory_is_not_written),
         cmocka_unit_test(every_failed_call_leaves_nothing),
         cmocka_unit_test(every_failed_allocation_leaves_nothing),
         cmocka_unit_test(a_finished_segment_survives_a_power_cut),

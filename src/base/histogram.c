@@ -33,9 +33,11 @@ static uint64_t bucket_last(unsigned bucket)
 static void raise_max(bl_histogram *histogram, uint64_t value)
 {
     uint64_t seen = atomic_load_explicit(&histogram->max, memory_order_relaxed);
-    while (value > seen && !atomic_compare_exchange_weak_explicit(&histogram->max, &seen, value,
-                                                                  memory_order_relaxed, memory_order_relaxed))
-        continue;
+    do {
+        if (value <= seen)
+            return;
+    } while (!atomic_compare_exchange_weak_explicit(&histogram->max, &seen, value, memory_order_relaxed,
+                                                    memory_order_relaxed));
 }
 
 void bl_histogram_clear(bl_histogram *histogram)
@@ -79,14 +81,13 @@ uint64_t bl_histogram_quantile(const bl_histogram *histogram, double quantile)
     uint64_t rank = wanted <= 1 ? 1 : wanted >= (double)total ? total : (uint64_t)wanted;
     if ((double)rank < wanted && rank < total)
         rank++;
-    uint64_t seen = 0;
-    uint64_t max = bl_histogram_max(histogram);
-    for (unsigned i = 0; i < BL_HISTOGRAM_BUCKETS; i++) {
+    uint64_t seen = 0, last = 0; /* a clear meanwhile: the last bucket, so the largest value */
+    for (unsigned i = 0; i < BL_HISTOGRAM_BUCKETS && seen < rank; i++) {
         seen += atomic_load_explicit(&histogram->buckets[i], memory_order_relaxed);
-        if (seen >= rank)
-            return bucket_last(i) < max ? bucket_last(i) : max;
+        last = bucket_last(i);
     }
-    return max;
+    uint64_t max = bl_histogram_max(histogram);
+    return last < max ? last : max;
 }
 
 uint64_t bl_histogram_count(const bl_histogram *histogram)

@@ -143,11 +143,8 @@ static bole_status merge_all(bl_merge *merge, bl_job_output *output, bl_value_ou
         const bl_cursor *entry = merge->current;
         uint64_t tag = entry->tag;
         out->entries_in++;
-        if (bl_unlikely(!bl_kind_is_stored((uint8_t)bl_tag_kind(tag)))) {
-            status = bl_fail(error, BOLE_UNSUPPORTED, "operation of kind %d in a segment",
-                             (int)bl_tag_kind(tag));
-            break;
-        }
+        bl_debug_assert(
+            bl_kind_is_stored((uint8_t)bl_tag_kind(tag))); /* (READER-1); no writer takes others */
         bool new_key = bl_key_watch_is_new(&watch, entry);
         bool keeps = bl_version_filter_keeps(filter, new_key, &tag);
         out->entries_dropped += !keeps;
@@ -172,16 +169,13 @@ static bole_status merge_all(bl_merge *merge, bl_job_output *output, bl_value_ou
 /* (COM-3) */
 static bole_status check_counts(const inputs *in, const bl_job_result *out, bole_error *error)
 {
-    if (out->entries_in != in->entries)
-        return bl_corrupt(error, "", BL_NO_OFFSET,
-                          "a compaction read %llu entries where its inputs should have %llu",
-                          (unsigned long long)out->entries_in, (unsigned long long)in->entries);
-    if (out->entries_in != out->entries_out + out->entries_dropped)
-        return bl_corrupt(error, "", BL_NO_OFFSET,
-                          "a compaction read %llu entries, wrote %llu and dropped %llu",
-                          (unsigned long long)out->entries_in, (unsigned long long)out->entries_out,
-                          (unsigned long long)out->entries_dropped);
-    return BOLE_OK;
+    if (out->entries_in == in->entries && out->entries_in == out->entries_out + out->entries_dropped)
+        return BOLE_OK;
+    return bl_corrupt(error, "", BL_NO_OFFSET,
+                      "a compaction read %llu entries where its inputs should have %llu, wrote %llu and "
+                      "dropped %llu",
+                      (unsigned long long)out->entries_in, (unsigned long long)in->entries,
+                      (unsigned long long)out->entries_out, (unsigned long long)out->entries_dropped);
 }
 
 bole_status bl_compaction_run(const bl_job_context *job, const bl_version *version, const bl_pick *pick,

@@ -134,7 +134,7 @@ static bole_status flush_tree(bl_job_output *output, const bl_job_context *job, 
     else
         plan.bytes -= summary->large_bytes - POINTER_BYTES * summary->large_values;
     bool bottom = false;
-    uint64_t shown = 0;
+    uint64_t shown = 0, written_before = out->entries_out, dropped_before = out->entries_dropped;
     bl_value_output_begin(&values, job, table, out, 0);
     bole_status status = look_at_range(cursor, table, &plan, &bottom, error);
     if (status == BOLE_OK)
@@ -151,11 +151,15 @@ static bole_status flush_tree(bl_job_output *output, const bl_job_context *job, 
         status = bl_value_output_end(&values, error);
     bl_value_output_abandon(&values);
     bl_job_output_abandon(output);
+    uint64_t written = out->entries_out - written_before, dropped = out->entries_dropped - dropped_before;
+    if (status == BOLE_OK && (shown != summary->versions || shown != written + dropped))
+        status = bl_corrupt(
+            error, "", BL_NO_OFFSET,
+            "a memtable of table %u counted %llu versions and showed %llu, of which %llu were "
+            "written and %llu dropped",
+            table->number, (unsigned long long)summary->versions, (unsigned long long)shown,
+            (unsigned long long)written, (unsigned long long)dropped);
     out->entries_in += shown;
-    if (status == BOLE_OK && shown != summary->versions)
-        status = bl_corrupt(error, "", BL_NO_OFFSET,
-                            "a memtable of table %u counted %llu versions and showed %llu", table->number,
-                            (unsigned long long)summary->versions, (unsigned long long)shown);
     bl_output_plan_deinit(&plan);
     return status;
 }
@@ -183,10 +187,6 @@ bole_status bl_flush_run(const bl_job_context *job, bl_memtable *memtable, const
                             bl_memtable_carries_checksums(memtable) ? memtable : NULL, out, error);
         bl_cursor_close(cursor);
     }
-    if (status == BOLE_OK && out->entries_in != out->entries_out + out->entries_dropped)
-        status = bl_corrupt(error, "", BL_NO_OFFSET, "a flush read %llu entries, wrote %llu and dropped %llu",
-                            (unsigned long long)out->entries_in, (unsigned long long)out->entries_out,
-                            (unsigned long long)out->entries_dropped);
     if (status != BOLE_OK)
         bl_job_result_discard(out);
     return status;

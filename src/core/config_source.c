@@ -9,6 +9,7 @@
 #include "core/config_source.h"
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/status.h"
 
 #include <ini.h>
@@ -78,8 +79,7 @@ static char *next_line(char *out, int capacity, void *context)
 static int take_setting(void *context, const char *section, const char *name, const char *value)
 {
     ini_reading *reading = context;
-    if (reading->status != BOLE_OK)
-        return 0;
+    bl_debug_assert(reading->status == BOLE_OK); /* the text ends at the first failure */
     if (section[0] != 0) {
         fail_line(reading, "settings stand in no section");
         return 0;
@@ -117,11 +117,11 @@ bole_status bl_config_apply_ini(bl_config *config, const char *path, bole_slice 
         .error = error,
     };
     int wrong_line = ini_parse_stream(next_line, &reading, take_setting, &reading);
-    if (reading.status == BOLE_OK && wrong_line > 0)
-        reading.status = bl_fail(error, BOLE_INVALID, "%s:%d: is not of the form 'name = value'", path,
-                                 wrong_line);
-    if (reading.status == BOLE_OK && wrong_line < 0)
-        reading.status = bl_fail(error, BOLE_NO_MEMORY, "reading %s", path);
+    if (reading.status == BOLE_OK && wrong_line != 0) /* below 0: an inih that allocates, and could not */
+        reading.status = wrong_line < 0
+                             ? bl_fail(error, BOLE_NO_MEMORY, "reading %s", path)
+                             : bl_fail(error, BOLE_INVALID, "%s:%d: is not of the form 'name = value'", path,
+                                       wrong_line);
     if (reading.status != BOLE_OK)
         *config = before;
     return reading.status;

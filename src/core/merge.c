@@ -34,11 +34,9 @@ static bool comes_before(const bl_merge *merge, uint32_t a, uint32_t b)
     if (!first->valid || !second->valid)
         return first->valid || (!second->valid && a < b);
     int order = bl_compare(merge->comparator, first->key, second->key);
-    if (order == 0)
-        order = first->tag > second->tag ? -1 : first->tag < second->tag;
     if (order == 0) {
-        bl_debug_assert(!"two runs of a merge hold the same version of a key");
-        order = a < b ? -1 : 1;
+        bl_debug_assert(first->tag != second->tag); /* no two runs hold the same version of a key */
+        order = first->tag > second->tag || (first->tag == second->tag && a < b) ? -1 : 1;
     }
     return merge->forward ? order < 0 : order > 0;
 }

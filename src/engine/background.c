@@ -287,15 +287,6 @@ static void flush_job(void *context)
 
 /* ---- compaction ---- */
 
-static bool is_busy(void *context, uint64_t number)
-{
-    const bole_db *db = context;
-    for (uint32_t i = 0; i < db->busy_count; i++)
-        if (db->busy[i] == number)
-            return true;
-    return false;
-}
-
 void bl_policy_of(bole_db *db, bl_pick_policy *out)
 {
     *out = (bl_pick_policy){
@@ -420,23 +411,18 @@ static bole_status compact_locked(bole_db *db, bl_version *version, const bl_pic
 {
     uint32_t count = count_inputs(pick), at = 0;
     struct bl_segment_place *inputs = bl_alloc_array(count + 1, sizeof(inputs[0]));
-    uint64_t *busy = bl_alloc_array(count + 1, sizeof(busy[0]));
     bole_status status;
-    if (inputs == NULL || busy == NULL) {
-        status = bl_fail(error, BOLE_NO_MEMORY, "inputs of a compaction");
-        goto out;
-    }
+    if (inputs == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "inputs of a compaction");
     for (uint32_t i = 0; i < pick->run_count; i++) {
         const bl_run *run = run_of(version, pick, &pick->runs[i]);
         for (uint32_t j = 0; j < pick->runs[i].count; j++, at++) {
             inputs[at].table = pick->table;
             inputs[at].number = bl_segment_meta_of(run->segments[pick->runs[i].first + j])->number;
-            busy[at] = inputs[at].number;
         }
     }
-    bl_assert(db->busy == NULL); /* BACK-3: one compaction at a time */
-    db->busy = busy;
-    db->busy_count = count;
+    bl_assert(!db->compacting); /* BACK-3: one compaction at a time, so that no pick meets a busy segment */
+    db->compacting = true;
     if (pick->trivial_move)
         status = move_locked(db, version, pick, error);
     else
@@ -445,11 +431,8 @@ static bole_status compact_locked(bole_db *db, bl_version *version, const bl_pic
         status = merge_locked(db, version, pick, inputs, count, error);
         bl_reserve_done_locked(db);
     }
-    db->busy = NULL;
-    db->busy_count = 0;
-out:
+    db->compacting = false;
     bl_free(inputs);
-    bl_free(busy);
     return status;
 }
 
@@ -466,7 +449,7 @@ static void compaction_job(void *context)
         bl_policy_of(db, &policy);
         bl_version *version = bl_version_set_current(db->versions);
         bl_version_ref(version);
-        bole_status status = bl_compaction_pick(version, &policy, is_busy, db, &pick, &error);
+        bole_status status = bl_compaction_pick(version, &policy, NULL, NULL, &pick, &error);
         bool nothing = status == BOLE_OK && pick.reason == BL_PICK_NOTHING;
         if (status == BOLE_OK && !nothing)
             status = compact_locked(db, version, &pick, &error);

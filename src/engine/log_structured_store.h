@@ -147,8 +147,7 @@ struct bole_db {
     bool tick_queued;
     bool touch_queued;
     bl_write_ahead_log *touching; /* by the running touch job; not closed meanwhile */
-    uint64_t *busy;             /* numbers of the running jobs' inputs */
-    uint32_t busy_count;
+    bool compacting;            /* a merge or a move is being made */
     bole_error background_error; /* of a flush; status BOLE_OK: none; retried */
     uint64_t background_retry_ns;
     bole_error compaction_error; /* status BOLE_OK: none; no write waits for it */

@@ -152,20 +152,18 @@ static bole_status make_locked(bole_db *db, bool rests, bole_error *error)
 {
     char path[BL_PATH_BYTES_MAX];
     struct bl_reserve *reserve = db->reserve;
-    bool fits = bl_file_path(path, db->path, BL_FILE_RESERVE, 0);
+    bl_store_path(path, db->path, BL_FILE_RESERVE, 0);
     begin_locked(db);
     uint64_t wanted = rests ? resting_locked(db) : whole_locked(db), before = reserve->bytes;
     uint64_t leave = reserve->users > 0 ? wanted : 0; /* (RESERVE-2) */
     bole_status status = BOLE_OK;
-    if (!fits)
-        status = bl_fail(error, BOLE_TOO_LARGE, "the path %.200s... is too long", db->path);
-    else if (reserve->looked && wanted == before)
+    if (reserve->looked && wanted == before)
         goto out;
     bl_mutex_unlock(&db->mutex);
-    if (status == BOLE_OK && wanted == 0) {
+    if (wanted == 0) {
         status = db->vfs->remove(db->vfs, path, error);
         status = status == BOLE_NOT_FOUND ? BOLE_OK : status;
-    } else if (status == BOLE_OK) {
+    } else {
         status = bring_to_size(db, path, before, wanted, leave, error);
     }
     bl_mutex_lock(&db->mutex);

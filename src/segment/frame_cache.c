@@ -164,8 +164,6 @@ void bl_frame_cache_end(bl_frame_cache *cache) { bl_page_arena_end(cache->arena)
 
 void bl_frame_cache_destroy(bl_frame_cache *cache)
 {
-    if (cache == NULL)
-        return;
     empty_limbo(cache);
     bl_assert(cache->frames_live == 0);
     bl_assert(cache->units_live == 0);
@@ -397,12 +395,12 @@ static bool turn_frame_locked(bl_frame_card *card, bool warm_stay)
         card->heat--;
         return false;
     }
-    if (atomic_load_explicit(&card->frame->pins, memory_order_relaxed) != 0)
-        return false; /* evicting it would give nothing back */
-    /* Acquire: what the installer did to the card comes before whatever is done to it now. */
-    if (!atomic_compare_exchange_strong_explicit(slot, &value, NULL, memory_order_acquire,
+    /* To evict a pinned one would give nothing back; and a reader may come by. Acquire: what the installer did to
+     * the card comes before whatever is done to it now. */
+    if (atomic_load_explicit(&card->frame->pins, memory_order_relaxed) != 0 ||
+        !atomic_compare_exchange_strong_explicit(slot, &value, NULL, memory_order_acquire,
                                                  memory_order_relaxed))
-        return false; /* a reader came by */
+        return false;
     detach_locked(card);
     return true;
 }
@@ -415,12 +413,9 @@ static bool turn_unit_locked(bl_frame_cache *cache, limbo_batch *batch)
     cache->unit_hand = node->after;
     if (atomic_load_explicit(&node->holders, memory_order_relaxed) != 0)
         return false;
-    if (atomic_load_explicit(&node->used, memory_order_relaxed)) {
-        atomic_store_explicit(&node->used, false, memory_order_relaxed);
-        return false;
-    }
-    int64_t none = 0;
-    if (!atomic_compare_exchange_strong_explicit(&node->holders, &none, INT64_MIN / 2, memory_order_acquire,
+    int64_t none = 0; /* a reader may come by, too */
+    if (atomic_exchange_explicit(&node->used, false, memory_order_relaxed) ||
+        !atomic_compare_exchange_strong_explicit(&node->holders, &none, INT64_MIN / 2, memory_order_acquire,
                                                  memory_order_relaxed))
         return false;
     ring_remove_locked(cache, node);
@@ -682,8 +677,6 @@ bole_status bl_frame_cache_take_unit(bl_frame_cache *cache, size_t bytes, bool f
 
 void bl_frame_cache_give_back_unit(bl_frame_cache *cache, bl_unit_node *node)
 {
-    if (node == NULL)
-        return;
     bl_assert(node->place == NULL);
     bl_mutex_lock(&cache->lock);
     free_unit_locked(cache, node);

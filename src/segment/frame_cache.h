@@ -212,7 +212,7 @@ typedef struct bl_unit_node {
  * room. `force`: charge it whatever the limit says (a read that must go on). */
 BOLE_CHECKED bole_status bl_frame_cache_take_unit(bl_frame_cache *cache, size_t bytes, bool force,
                                                   bl_unit_node **out, bole_error *error);
-/* One that was not published; NULL is allowed. */
+/* One that was not published. */
 void bl_frame_cache_give_back_unit(bl_frame_cache *cache, bl_unit_node *node);
 /* Publish it at `place` (release) and let it be evicted from now on when nobody holds it. */
 void bl_frame_cache_publish_unit(bl_frame_cache *cache, bl_unit_node *node, _Atomic(bl_unit_node *) *place);

@@ -32,8 +32,6 @@ bole_status bl_segment_meta_copy(bl_segment_meta *to, const bl_segment_meta *fro
 
 void bl_segment_meta_deinit(bl_segment_meta *meta)
 {
-    if (meta == NULL)
-        return;
     bl_free((void *)(uintptr_t)meta->smallest.data);
     meta->smallest = meta->largest = meta->value_uses = bl_slice(NULL, 0);
 }

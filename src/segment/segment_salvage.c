@@ -65,9 +65,9 @@ static bole_status read_at(bl_segment_salvage *salvage, uint64_t offset, void *o
                            bole_error *error)
 {
     size_t got = 0;
-    if (offset > salvage->length || size > salvage->length - offset)
-        return bl_corrupt(error, salvage->path, offset, "the file ends before");
-    bole_status status = salvage->vfs->read(salvage->file, offset, out, size, &got, error);
+    bole_status status = BOLE_OK;
+    if (offset <= salvage->length && size <= salvage->length - offset)
+        status = salvage->vfs->read(salvage->file, offset, out, size, &got, error);
     if (status == BOLE_OK && got != size)
         status = bl_corrupt(error, salvage->path, offset + got, "the file ends before");
     return status;
@@ -88,8 +88,7 @@ static bole_status grow(uint8_t **memory, size_t *capacity, size_t wanted, bole_
 /* Load one block into salvage->frame. */
 static bole_status load(bl_segment_salvage *salvage, const place *at, bole_error *error)
 {
-    if (at->stored_bytes > salvage->length)
-        return bl_corrupt(error, salvage->path, at->offset, "a block longer than the file");
+    bl_assert(at->offset <= salvage->length && at->stored_bytes <= salvage->length - at->offset);
     bole_status status = grow(&salvage->stored, &salvage->stored_capacity, at->stored_bytes, error);
     if (status == BOLE_OK)
         status = grow(&salvage->frame, &salvage->frame_capacity, at->frame_bytes, error);
@@ -172,7 +171,8 @@ static bole_status survey_index(const survey *on)
 {
     bl_segment_salvage *salvage = on->salvage;
     const bl_segment_section *section = bl_segment_footer_section(&salvage->footer, BL_SECTION_INDEX);
-    if (section == NULL || section->length > salvage->length)
+    if (section == NULL || section->length > salvage->length ||
+        salvage->footer.blocks_end > salvage->length) /* it grew since its length was asked for */
         return BOLE_CORRUPT;
     bole_buffer bytes = BOLE_BUFFER_INIT, after = BOLE_BUFFER_INIT, upto = BOLE_BUFFER_INIT;
     void *memory = NULL;

@@ -411,9 +411,11 @@ static size_t compress(bl_segment_writer *writer, uint8_t *frame, size_t size, u
     return BL_BLOCK_HEADER_BYTES + stored;
 }
 
-/* The frame holds what was added, byte for byte: nothing changed on the way through memory. */
-static bole_status check_frame(bl_segment_writer *writer, const uint8_t *frame, bole_error *error)
+/* Lay the block out in `frame`, and see that it holds what was added, byte for byte: nothing changed on the way through
+ * memory. */
+static bole_status finish_frame(bl_segment_writer *writer, uint8_t *frame, bole_error *error)
 {
+    bl_block_builder_finish(&writer->builder, frame);
     if (bl_likely(!writer->check_entries))
         return BOLE_OK;
     const bl_segment_meta *meta = &writer->footer.meta;
@@ -445,20 +447,19 @@ static bole_status write_large(bl_segment_writer *writer, size_t size, size_t *s
     if (!bl_buffer_reserve(&writer->work, room))
         return bl_fail(error, BOLE_NO_MEMORY, "a block of %zu bytes", size);
     uint8_t *frame = writer->work.data, *out = frame;
-    bl_block_builder_finish(&writer->builder, frame);
-    bole_status checked = check_frame(writer, frame, error);
-    if (checked != BOLE_OK)
-        return checked;
+    bole_status status = finish_frame(writer, frame, error);
     *stored = size;
-    if (writer->compressing) {
+    if (status == BOLE_OK && writer->compressing) {
         size_t compressed = compress(writer, frame, size, frame + size);
         if (compressed != 0) {
             *stored = compressed;
             out = frame + size;
         }
     }
-    bl_block_seal(out, writer->seed, offset_of(writer));
-    bole_status status = append(writer, out, *stored, error);
+    if (status == BOLE_OK) {
+        bl_block_seal(out, writer->seed, offset_of(writer));
+        status = append(writer, out, *stored, error);
+    }
     settle(writer);
     bole_buffer_free(&writer->work); /* such blocks are rare, and their memory much */
     return status;
@@ -479,8 +480,7 @@ static bole_status write_small(bl_segment_writer *writer, size_t size, size_t *s
         card = NULL; /* no room to spare: the block is read when it is wanted */
     uint8_t *out = writer->buffer + writer->buffer_bytes;
     uint8_t *frame = card != NULL ? bl_frame_card_bytes(card) : writer->compressing ? writer->work.data : out;
-    bl_block_builder_finish(&writer->builder, frame);
-    status = check_frame(writer, frame, error);
+    status = finish_frame(writer, frame, error);
     if (status != BOLE_OK) {
         if (card != NULL)
             bl_frame_cache_give_back(writer->environment->cache, card);
@@ -651,10 +651,8 @@ void bl_segment_writer_point(const bl_segment_writer *writer, bl_value_pointer *
 static bole_status write_section(bl_segment_writer *writer, bl_section_kind kind, bole_slice bytes,
                                  bole_error *error)
 {
-    bole_status status = append_padding(writer, SECTION_ALIGNMENT, error);
-    if (status != BOLE_OK)
-        return status;
     bl_segment_section *section = &writer->footer.sections[writer->footer.section_count++];
+    bole_status status = append_padding(writer, SECTION_ALIGNMENT, error);
     *section = (bl_segment_section){
         .kind = (uint16_t)kind,
         .flags = kind == BL_SECTION_INDEX ? BL_SEGMENT_MUST_UNDERSTAND : 0,
@@ -662,7 +660,7 @@ static bole_status write_section(bl_segment_writer *writer, bl_section_kind kind
         .length = bytes.size,
         .checksum = bl_checksum(writer->seed, offset_of(writer), bytes.data, bytes.size),
     };
-    return append(writer, bytes.data, bytes.size, error);
+    return status == BOLE_OK ? append(writer, bytes.data, bytes.size, error) : status;
 }
 
 /* The last block, both sections, the footer. The sections' bytes are left in `index` and *filter for the

@@ -13,18 +13,9 @@
 #include "base/prng.h"
 #include "engine/log_structured_store.h"
 #include "engine/read.h"
+#include "segment/compression.h"
 
 /* ---- segments ---- */
-
-static const char *compression_name(uint8_t kind)
-{
-    switch (kind) {
-    case BL_COMPRESSED_NONE: return "none";
-    case BL_COMPRESSED_LZ4: return "lz4";
-    case BL_COMPRESSED_ZSTD: return "zstd";
-    default: return "unknown";
-    }
-}
 
 static bole_status describe_segment(const bl_version_table *table, bl_segment *segment,
                                     bole_inspect_segment *out, bole_error *error)
@@ -52,7 +43,7 @@ static bole_status describe_segment(const bl_version_table *table, bl_segment *s
         .sequence_min = meta->sequence_min,
         .sequence_max = meta->sequence_max,
         .created_us = meta->created_us,
-        .compression = compression_name(shape.compression),
+        .compression = bl_compression_name(shape.compression),
         .filter_bytes = shape.filter_bytes,
         .index_bytes = shape.index_bytes,
         .cached_blocks = shape.cached_blocks,

@@ -57,9 +57,8 @@ static bl_state_segment *find_slot(const bl_manifest_state *state, uint64_t numb
 static bool grow_slots(bl_manifest_state *state)
 {
     bl_manifest_state grown = { .slot_count = state->slot_count == 0 ? 16 : state->slot_count * 2 };
-    if (grown.slot_count == 0)
-        return false;
-    grown.slots = bl_new_array(bl_state_segment, grown.slot_count);
+    if (grown.slot_count != 0) /* else there would be 2^32 of them */
+        grown.slots = bl_new_array(bl_state_segment, grown.slot_count);
     if (grown.slots == NULL)
         return false;
     for (uint32_t i = 0; i < state->slot_count; i++)

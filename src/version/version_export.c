@@ -140,8 +140,6 @@ const bl_version *bl_version_export_version(const bl_version_export *pinned) { r
 
 void bl_version_export_destroy(bl_version_export *pinned)
 {
-    if (pinned == NULL)
-        return;
     bl_version_unref(pinned->version);
     bl_free(pinned->drops);
     bl_free(pinned);

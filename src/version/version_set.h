@@ -103,7 +103,7 @@ typedef struct bl_version_export bl_version_export;
 BOLE_CHECKED bole_status bl_version_export_begin(bl_version_set *set, bl_version_export **out,
                                                  bole_error *error);
 const bl_version *bl_version_export_version(const bl_version_export *pinned); /* good until destroy */
-void bl_version_export_destroy(bl_version_export *pinned); /* NULL is allowed; the mutex not held */
+void bl_version_export_destroy(bl_version_export *pinned); /* the mutex not held */
 
 typedef struct bl_version_export_target {
     bole_vfs *vfs;
