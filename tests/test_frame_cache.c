@@ -452,6 +452,71 @@ static void full_limbo_takes_all_batches(void **state)
     end(&it);
 }
 
+/* Goal: of two batches with units that join the full limbo's newest both are freed, when the reader has left. */
+static void full_limbo_takes_units_too(void **state)
+{
+    (void)state;
+    enum { UNITS = 80 };
+    fixture it;
+    begin(&it, 10500); /* the reserve is a hundredth: more than all units */
+    static sitter reader;
+    reader = (sitter){ .scheduler = it.scheduler };
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, sit_inside, &reader), 0);
+    while (!atomic_load(&reader.inside))
+        bl_yield(it.scheduler);
+    static _Atomic(bl_unit_node *) places[UNITS];
+    bl_memory_budget *budget = &it.budget;
+    uint64_t all = budget->limit;
+    unsigned long before = bl_mark_count("limbo is full");
+    for (size_t i = 0; i < UNITS; i++) { /* each a batch of its own: there is nothing else to evict */
+        bl_unit_node *unit;
+        assert_ok(bl_frame_cache_take_unit(it.cache, PAGE, true, &unit, NULL), NULL);
+        bl_frame_cache_publish_unit(it.cache, unit, &places[i]);
+        bl_memory_budget_force(budget, BL_MEMORY_WORK, bl_memory_budget_room(budget) - PAGE);
+        assert_true(bl_frame_cache_charge(it.cache, BL_MEMORY_WORK, 0)); /* below the reserve: one goes */
+        bl_memory_budget_release(budget, BL_MEMORY_WORK, bl_memory_budget_used(budget, BL_MEMORY_WORK));
+        assert_null(atomic_load(&places[i]));
+        assert_int_equal(bl_memory_budget_used(budget, BL_MEMORY_INDEX), (i + 1) * PAGE); /* and stays in limbo */
+    }
+#ifdef BL_CHECKS
+    assert_true(bl_mark_count("limbo is full") > before + 1);
+#else
+    (void)before;
+#endif
+    atomic_store(&reader.leave, true);
+    pthread_join(thread, NULL);
+    assert_true(bl_frame_cache_charge(it.cache, BL_MEMORY_WORK, all - 3 * PAGE - CARDS)); /* all of them were freed */
+    bl_memory_budget_release(budget, BL_MEMORY_WORK, all - 3 * PAGE - CARDS);
+    end(&it);
+}
+
+/* Goal: a frame that is just being installed is passed over by the clock. Method: the clock turns when the card knows
+ * its slot, and the slot not yet its frame. */
+static void a_frame_that_is_being_installed_stays(void **state)
+{
+    (void)state;
+    fixture it;
+    begin(&it, 10);
+    _Atomic(bl_frame *) slots[2] = { NULL };
+    bl_frame_card *card;
+    install(&it, &slots[1], 1);
+    assert_ok(bl_frame_cache_take(it.cache, PAGE, true, &card, NULL), NULL);
+    memset(bl_frame_card_bytes(card), 7, PAGE);
+    atomic_store(&card->slot, &slots[0]);
+    assert_true(bl_frame_cache_charge(it.cache, BL_MEMORY_WORK, 8 * PAGE)); /* all but the two */
+    assert_true(bl_frame_cache_charge(it.cache, BL_MEMORY_WORK, PAGE));     /* one of them goes */
+    assert_null(atomic_load(&slots[1]));
+    assert_false(bl_frame_cache_charge(it.cache, BL_MEMORY_WORK, PAGE));
+    atomic_store(&card->slot, NULL);
+    atomic_fetch_add(&it.holders, 1);
+    bl_frame_install(card, &slots[0], &it.holders);
+    assert_int_equal(*((uint8_t *)look(&slots[0]) + PAGE - 1), 7);
+    bl_memory_budget_release(&it.budget, BL_MEMORY_WORK, 9 * PAGE);
+    bl_frame_cache_drop(it.cache, slots, 2);
+    end(&it);
+}
+
 /* ---- Units ------------------------------------------------------------------------------------------- */
 
 /* Goal: a unit goes when nobody holds it and nobody came by for a turn, and never while it is held. */
@@ -676,6 +741,8 @@ int main(void)
         cmocka_unit_test(orphan_is_freed_by_its_last_unpin),
         cmocka_unit_test(pin_made_inside_the_epoch_survives_the_eviction),
         cmocka_unit_test(full_limbo_takes_all_batches),
+        cmocka_unit_test(full_limbo_takes_units_too),
+        cmocka_unit_test(a_frame_that_is_being_installed_stays),
         cmocka_unit_test(unit_goes_when_nobody_holds_it),
         cmocka_unit_test(used_unit_outlives_an_unused_one),
         cmocka_unit_test(filled_slot_holds_its_unit),

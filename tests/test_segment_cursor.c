@@ -463,9 +463,11 @@ static void scan_admits_nothing_unless_it_is_told_to(void **state)
     assert_int_equal(bl_memory_budget_used(&run.store.budget, BL_MEMORY_CACHE), 0);
     assert_int_equal(bl_memory_budget_used(&run.store.budget, BL_MEMORY_WORK), 0);
     assert_true(bytes >= 3000 * 100);
-    cursor = run_cursor(&run, true, true, NULL);
+    bytes = 0;
+    cursor = run_cursor(&run, true, true, &bytes);
     walk_both_ways(&run, cursor);
     bl_cursor_close(cursor);
+    assert_true(bytes >= 3000 * 100 && bytes < 2 * 3000 * 100); /* each block once */
     assert_int_equal(cached_blocks_of(&run), blocks_of(&run));
     bl_frame_cache_counters counters;
     bl_frame_cache_counters_read(run.store.cache, &counters);
@@ -606,7 +608,7 @@ static void damage_is_an_error_and_not_the_end(void **state)
 }
 
 /* Walk all; the status in the end. */
-static bole_status walk(test_run *run, bool fill_cache, bole_error *error)
+static bole_status walk_in(test_run *run, bool forward, bool fill_cache, bole_error *error)
 {
     bl_segment_cursor_options options = { .fill_cache = fill_cache, .read_ahead = true };
     bl_cursor *cursor;
@@ -614,7 +616,8 @@ static bole_status walk(test_run *run, bool fill_cache, bole_error *error)
     if (status != BOLE_OK)
         return status;
     size_t at = 0;
-    for (cursor->ops->seek_first(cursor); cursor->valid; bl_cursor_next(cursor))
+    forward ? cursor->ops->seek_first(cursor) : cursor->ops->seek_last(cursor);
+    for (; cursor->valid; forward ? bl_cursor_next(cursor) : bl_cursor_prev(cursor))
         at++;
     status = cursor->status;
     if (status == BOLE_OK)
@@ -623,6 +626,11 @@ static bole_status walk(test_run *run, bool fill_cache, bole_error *error)
         *error = *cursor->error;
     bl_cursor_close(cursor);
     return status;
+}
+
+static bole_status walk(test_run *run, bool fill_cache, bole_error *error)
+{
+    return walk_in(run, true, fill_cache, error);
 }
 
 static void reopen(test_run *run)
@@ -662,6 +670,42 @@ static void failing_reads_are_told(void **state)
         assert_status(BOLE_IO, status, &error);
         assert_non_null(strstr(error.file, ".seg"));
     }
+    run_end(&run);
+}
+
+/* Goal: backward the same; also of keys that need memory of their own, and without memory for it. */
+static void failures_on_the_way_back_are_told(void **state)
+{
+    (void)state;
+    static uint8_t key[9000];
+    test_segment_options options = { .compression = BL_COMPRESSED_LZ4 };
+    test_run run = { .count = 0 };
+    uint64_t failed[2] = { 0 };
+    test_store_begin(&run.store, TEST_MEMORY_AMPLE);
+    fill_numbers(&run.entries, 200, 100);
+    memset(key, 'z', sizeof key);
+    for (uint8_t i = 0; i < 6; i++) {
+        key[4000] = (uint8_t)('a' + i);
+        test_entries_add(&run.entries, bl_slice(key, sizeof key - i), BL_TAG(1, BL_KIND_PUT), BOLE_STR("far"));
+    }
+    run_build(&run, 3, &options);
+    for (int way = 0; way < 2; way++)
+        for (uint64_t at = 0, more = 1; more != 0; at++) {
+            bole_error error = BOLE_ERROR_INIT;
+            uint64_t before = run.store.plan.failed;
+            reopen(&run);
+            run.store.plan.at = way == 0 ? run.store.plan.calls + at : UINT64_MAX;
+            run.store.plan.count = 1;
+            run.store.plan.system_errno = EIO;
+            bl_alloc_fail_at(way == 1 ? at : UINT64_MAX, 1);
+            bole_status status = walk_in(&run, false, false, &error);
+            more = way == 0 ? run.store.plan.failed - before : bl_alloc_calls() > at;
+            bl_alloc_fail_at(UINT64_MAX, 0);
+            run.store.plan.at = UINT64_MAX;
+            assert_true(status == BOLE_OK || (more != 0 && status == (way == 0 ? BOLE_IO : BOLE_NO_MEMORY)));
+            failed[way] += status != BOLE_OK;
+        }
+    assert_true(failed[0] > 6 && failed[1] > 6);
     run_end(&run);
 }
 
@@ -755,6 +799,7 @@ int main(void)
         cmocka_unit_test(damage_is_an_error_and_not_the_end),
         cmocka_unit_test(failing_reads_are_told),
         cmocka_unit_test(failing_allocations_are_told),
+        cmocka_unit_test(failures_on_the_way_back_are_told),
         cmocka_unit_test(threads_scan_true_entries_under_constant_eviction),
     };
     return cmocka_run_group_tests_name("segment_cursor", tests, NULL, NULL);

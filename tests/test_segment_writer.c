@@ -822,8 +822,8 @@ static void every_failed_call_leaves_nothing(void **state)
     test_entries_free(&entries);
 }
 
-/* Goal: each allocation (at both ends; in between, where block follows block, one of 17) may fail: NO_MEMORY, no leak, no file; or the writer does without (a block not in
- * the cache). */
+/* Goal: each allocation (at both ends; in between, where block follows block, one of 17) may fail: NO_MEMORY, no leak,
+ * no file; or the writer does without (a block not in the cache). */
 static void every_failed_allocation_leaves_nothing(void **state)
 {
     (void)state;

@@ -66,7 +66,7 @@ BOLE_CHECKED bole_status bl_unit_get(bl_segment *segment, bool force, bl_unit **
 BOLE_CHECKED bole_status bl_unit_load_private(bl_segment *segment, bl_unit **out, bole_error *error);
 /* The unit that is in memory, held, or NULL. */
 bl_unit *bl_unit_hold_present(bl_segment *segment);
-/* Let go; a private one is freed. NULL is allowed. */
+/* Let go; a private one is freed. */
 void bl_unit_put(bl_segment *segment, bl_unit *unit);
 /* Publish index and filter that the writer has in memory; nothing when the limit leaves no room. Slots are
  * empty; the unit is returned held, or NULL. */
