@@ -722,6 +722,37 @@ static void every_failed_allocation_is_a_status(void **state)
     }
 }
 
+/* Goal: whether a block's first entry has a key is said for narrow and wide heads, behind a prefix, and for keys that
+ * are shorter than it. A frame without room for a header is none. */
+static void the_first_key_is_known_again(void **state)
+{
+    (void)state;
+    for (int wide = 0; wide < 2; wide++) { /* four bytes do not tell these apart */
+        static const char *const keys[][3] = { { "tree/ash", "tree/beech", "tree/cedar" },
+                                               { "tree/aaaa1", "tree/aaaa2", "tree/aaaa3" } };
+        bl_block_builder builder;
+        assert_ok(bl_block_builder_init(&builder, NULL, NULL), NULL);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(bl_block_builder_add(&builder, bl_slice(keys[wide][i], strlen(keys[wide][i])),
+                                                  BL_TAG(1, BL_KIND_PUT), BOLE_STR("v"), 4096),
+                             BL_BLOCK_ADDED);
+        size_t size = bl_block_builder_size(&builder);
+        uint8_t *frame = malloc(size);
+        bl_block_builder_finish(&builder, frame);
+        bl_block_view view;
+        bl_block_view_init(&view, frame);
+        assert_true(bl_block_holds_key(&view, bl_slice(keys[wide][0], strlen(keys[wide][0]))));
+        assert_false(bl_block_holds_key(&view, bl_slice(keys[wide][1], strlen(keys[wide][1]))));
+        assert_false(bl_block_holds_key(&view, BOLE_STR("tree/a")));
+        assert_false(bl_block_holds_key(&view, BOLE_STR("tr")));
+        assert_false(bl_block_holds_key(&view, BOLE_STR("trie/ash")));
+        assert_status(BOLE_CORRUPT, bl_block_validate(frame, BL_BLOCK_HEADER_BYTES - 1, true, NULL, "a.seg", 0, NULL),
+                      NULL);
+        free(frame);
+        bl_block_builder_deinit(&builder);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -740,6 +771,7 @@ int main(void)
         cmocka_unit_test(a_small_block_has_golden_bytes),
         cmocka_unit_test(scalar_and_simd_count_the_same),
         cmocka_unit_test(every_failed_allocation_is_a_status),
+        cmocka_unit_test(the_first_key_is_known_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

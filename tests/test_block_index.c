@@ -335,6 +335,21 @@ static void a_small_index_has_golden_bytes(void **state)
     test_entries_free(&entries);
 }
 
+/* Goal: a section that cannot be measured makes no index either, whatever memory there is. */
+static void a_section_that_cannot_be_is_no_index(void **state)
+{
+    (void)state;
+    static _Alignas(BL_INDEX_ALIGNMENT) uint8_t memory[1024];
+    uint8_t section[BL_INDEX_HEADER_BYTES] = { 0 };
+    size_t bytes;
+    bl_block_index index;
+    bole_slice none = bl_slice(section, sizeof section);
+    assert_status(BOLE_CORRUPT, bl_block_index_measure(none, "a.seg", 0, &bytes, NULL), NULL);
+    assert_status(BOLE_CORRUPT,
+                  bl_block_index_init(&index, memory, sizeof memory, none, 4096, 8192, "a.seg", 0, NULL), NULL);
+    assert_int_equal(index.count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +360,7 @@ int main(void)
         cmocka_unit_test(separators_are_short),
         cmocka_unit_test(no_section_leads_out_of_bounds),
         cmocka_unit_test(a_small_index_has_golden_bytes),
+        cmocka_unit_test(a_section_that_cannot_be_is_no_index),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -160,6 +160,18 @@ static void a_small_filter_has_golden_bytes(void **state)
     free(section);
 }
 
+/* Goal: a number of keys that no memory holds is refused, and nothing is lost by asking. */
+static void an_absurd_estimate_is_refused(void **state)
+{
+    (void)state;
+    bl_bloom_builder builder;
+    bl_bloom_builder_init(&builder, 100);
+    assert_false(bl_bloom_builder_reserve(&builder, UINT64_MAX / 4));
+    assert_true(bl_bloom_builder_reserve(&builder, 10));
+    assert_int_equal(builder.capacity, 10);
+    bl_bloom_builder_deinit(&builder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +182,7 @@ int main(void)
         cmocka_unit_test(scalar_and_simd_agree),
         cmocka_unit_test(hostile_sections_are_refused),
         cmocka_unit_test(a_small_filter_has_golden_bytes),
+        cmocka_unit_test(an_absurd_estimate_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

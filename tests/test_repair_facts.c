@@ -12,6 +12,7 @@
 #include "core/write_batch.h"
 #include "log/write_ahead_log.h"
 #include "log/log_file.h"
+#include "segment/segment_writer.h"
 #include "version/manifest.h"
 #include "version_fixture.h"
 
@@ -589,6 +590,162 @@ static void a_torn_log_ends_the_next_unless_that_was_synced(void **state)
     }
 }
 
+/* ---- segments without a manifest ---- */
+
+static bl_segment_meta *written; /* where the meta of the next segment goes; NULL: nowhere */
+
+/* A segment with one entry: a value, or a pointer into the value segment `points_to`. Its id. */
+static bl_id write_segment(bole_vfs *disk, uint64_t number, uint32_t table, const char *key, uint64_t points_to,
+                           const bl_id *input)
+{
+    bl_memory_budget budget;
+    bl_scheduler *scheduler;
+    bl_frame_cache *cache;
+    bl_segment_environment environment;
+    bl_segment_writer *writer;
+    bl_segment_meta meta;
+    uint8_t bytes[BL_VALUE_POINTER_BYTES_MAX];
+    bl_value_pointer pointer = { .segment = points_to, .offset = 4096, .bytes = 5 };
+    bole_slice value = BOLE_STR("value");
+    if (points_to != 0)
+        value = bl_slice(bytes, bl_value_pointer_encode(&pointer, bytes));
+    bl_memory_budget_init(&budget, 16 << 20, 0);
+    assert_ok(bl_scheduler_simulation_create(1, disk, &scheduler, &error), &error);
+    assert_ok(bl_frame_cache_create(&budget, scheduler, &cache, &error), &error);
+    environment = (bl_segment_environment){ .vfs = disk,
+                                            .directory = DAMAGE_STORE,
+                                            .scheduler = scheduler,
+                                            .budget = &budget,
+                                            .cache = cache,
+                                            .store_id = store_id,
+                                            .open_files_max = 4 };
+    assert_ok(bl_segment_environment_init(&environment, &error), &error);
+    bl_segment_writer_parameters parameters = { .environment = &environment,
+                                                .number = number,
+                                                .table = table,
+                                                .table_name = table == 0 ? "default" : "dropped",
+                                                .inputs = input,
+                                                .input_count = input != NULL };
+    assert_ok(bl_segment_writer_create(&parameters, &writer, &error), &error);
+    uint64_t tag = BL_TAG(number, points_to == 0 ? BL_KIND_PUT : BL_KIND_PUT_WITH_VALUE_POINTER);
+    assert_ok(bl_segment_writer_add(writer, bl_slice(key, strlen(key)), tag, value, &error), &error);
+    assert_ok(bl_segment_writer_finish(writer, &meta, NULL, &error), &error);
+    bl_id id = meta.id;
+    if (written != NULL)
+        *written = meta;
+    else
+        bl_segment_meta_deinit(&meta);
+    bl_segment_environment_deinit(&environment);
+    bl_frame_cache_destroy(cache);
+    bl_scheduler_destroy(scheduler);
+    return id;
+}
+
+static void cut_end(bole_vfs *disk, const char *name)
+{
+    char path[128];
+    bole_file *file;
+    uint64_t length;
+    snprintf(path, sizeof path, DAMAGE_STORE "/%s", name);
+    assert_ok(disk->open(disk, path, BOLE_VFS_WRITE, &file, &error), &error);
+    assert_ok(disk->length(file, &length, &error), &error);
+    assert_ok(disk->truncate(file, length - 100, &error), &error);
+    assert_ok(disk->close(file, &error), &error);
+}
+
+/* Goal: an output whose values are not there is not used while what it was made from is; it is when that has lost its
+ * values, too, and then what it was made from is not. */
+static void a_merge_that_did_not_end_is_not_used(void **state)
+{
+    (void)state;
+    bole_repair_report report;
+    bole_vfs *disk = empty_store();
+    bl_id input = write_segment(disk, 10, 0, "a", 0, NULL);
+    write_segment(disk, 11, 0, "a", 90, &input);
+    assert_ok(dry(disk, &report), &error);
+    assert_said("000011.seg not used: the merge that wrote it did not write its values");
+    assert_int_equal(report.entries, 1);
+    assert_int_equal(report.losses, 0);
+    every_allocation_may_fail(disk);
+    write_segment(disk, 12, 0, "a", 0, &input); /* the merge was done again */
+    assert_ok(dry(disk, &report), &error);
+    assert_int_equal(report.entries, 1);
+    bole_vfs_destroy(disk);
+
+    disk = empty_store();
+    input = write_segment(disk, 10, 0, "a", 91, NULL);
+    write_segment(disk, 11, 0, "a", 0, &input);
+    assert_ok(dry(disk, &report), &error);
+    assert_said("000010.seg not used: it was merged into segment 11");
+    assert_int_equal(report.entries, 1);
+    assert_int_equal(report.losses, 0);
+    every_allocation_may_fail(disk);
+    bole_vfs_destroy(disk);
+
+    disk = empty_store(); /* of the input only an edit says where it points to */
+    bl_segment_meta meta;
+    written = &meta;
+    input = write_segment(disk, 10, 0, "a", 91, NULL);
+    written = NULL;
+    cut_end(disk, "000010.seg");
+    write_segment(disk, 11, 0, "a", 0, &input);
+    meta.table = 0;
+    const bl_version_edit edits[] = { { .snapshot = true, .next_file_number = 100, .next_table_number = 1 },
+                                      { .added = &meta, .added_count = 1 } };
+    write_manifest(disk, 1, edits, 2, true);
+    patch_byte(disk, "CURRENT", 20);
+    patch_byte(disk, "manifest-000001", 90);
+    assert_ok(dry(disk, &report), &error);
+    assert_said("000010.seg not used: it was merged into segment 11");
+    assert_int_equal(report.entries, 1);
+    bl_segment_meta_deinit(&meta);
+    bole_vfs_destroy(disk);
+}
+
+/* Goal: the segments of a table that an edit dropped are not brought back, though no edit names them; one that lost its
+ * end has a table of its own. */
+static void segments_say_to_which_table_they_belong(void **state)
+{
+    (void)state;
+    bole_repair_report report;
+    bole_vfs *disk = empty_store();
+    bl_table_description made[] = {
+        { .number = 0, .name = "default", .comparator_name = "bole.bytes" },
+        { .number = 2, .name = "dropped", .comparator_name = "bole.bytes", .position = 1 },
+    };
+    const bl_version_edit edits[] = {
+        { .snapshot = true,
+          .tables_created = made,
+          .tables_created_count = 2,
+          .next_file_number = 100,
+          .next_table_number = 3 },
+        { .tables_dropped = made + 1, .tables_dropped_count = 1 },
+    };
+    write_manifest(disk, 1, edits, 2, true);
+    patch_byte(disk, "CURRENT", 20); /* its numbers do not count: nothing says that the manifest is all */
+    write_segment(disk, 20, 2, "of a dropped table", 0, NULL);
+    write_segment(disk, 30, 0, "kept", 0, NULL);
+    write_segment(disk, 40, 0, "whose end is lost", 0, NULL);
+    cut_end(disk, "000040.seg");
+    patch_byte(disk, "manifest-000001", 130); /* what it says is not all */
+    assert_ok(dry(disk, &report), &error);
+    assert_false(report.manifest_whole);
+    every_allocation_may_fail(disk);
+    bole_options options = damage_options(disk);
+    assert_ok(bole_repair(DAMAGE_STORE, "mended", &options, 0, NULL, NULL, &report, &error), &error);
+    bole_db *db;
+    bole_table *table;
+    assert_ok(bole_open("mended", &options, &db, &error), &error);
+    assert_status(BOLE_OK, bole_exists(db, NULL, BOLE_STR("kept")), NULL);
+    assert_ok(bole_table_open(db, "salvaged-segment-40", &table, &error), &error);
+    bole_read_options from = BOLE_READ_OPTIONS_INIT;
+    from.table = table;
+    assert_status(BOLE_OK, bole_exists(db, &from, BOLE_STR("whose end is lost")), NULL);
+    bole_table_close(table);
+    assert_ok(bole_close(db, &error), &error);
+    bole_vfs_destroy(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -601,6 +758,8 @@ int main(void)
         cmocka_unit_test(a_log_that_was_flushed_is_not_used),
         cmocka_unit_test(a_torn_log_ends_the_next_unless_that_was_synced),
         cmocka_unit_test(what_a_newer_version_wrote_is_left_alone),
+        cmocka_unit_test(a_merge_that_did_not_end_is_not_used),
+        cmocka_unit_test(segments_say_to_which_table_they_belong),
     };
     return cmocka_run_group_tests_name("repair_facts", tests, NULL, NULL);
 }

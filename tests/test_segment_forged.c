@@ -436,7 +436,7 @@ static void a_salvage_goes_on_past_reads_that_fail(void **state)
         if (lost_index > 0)
             flip(&store, bl_segment_footer_section(&footer, BL_SECTION_INDEX)->offset);
         if (lost_index == 2) /* what is between the blocks is not zero */
-            flip(&store, footer.blocks_end - 180);
+            flip(&store, footer.blocks_end - 80);
         uint64_t short_of_memory = 0, told = 0;
         for (int way = 0; way < 2; way++)
             for (uint64_t at = 0, more = 1; more != 0; at++) {
@@ -463,6 +463,7 @@ static void a_salvage_goes_on_past_reads_that_fail(void **state)
                 uint32_t count;
                 bl_segment_salvage_describe(salvage, &found);
                 bool all = found.entries == 3;
+                assert_true(way == 0 || all); /* memory that is short is no damage */
                 assert_true(all || lost.count > 0);
                 told += lost.count;
                 assert_int_equal(found.losses, lost.count);

@@ -85,15 +85,19 @@ static bole_status grow(uint8_t **memory, size_t *capacity, size_t wanted, bole_
     return BOLE_OK;
 }
 
-/* Load one block into salvage->frame. */
+/* Load one block into salvage->frame. What it says of its frame counts once its checksum is right. */
 static bole_status load(bl_segment_salvage *salvage, const place *at, bole_error *error)
 {
+    bl_block_header header;
     bl_assert(at->offset <= salvage->length && at->stored_bytes <= salvage->length - at->offset);
     bole_status status = grow(&salvage->stored, &salvage->stored_capacity, at->stored_bytes, error);
     if (status == BOLE_OK)
-        status = grow(&salvage->frame, &salvage->frame_capacity, at->frame_bytes, error);
-    if (status == BOLE_OK)
         status = read_at(salvage, at->offset, salvage->stored, at->stored_bytes, error);
+    if (status == BOLE_OK)
+        status = bl_block_verify(salvage->stored, at->stored_bytes, salvage->seed, salvage->path, at->offset,
+                                 &header, error);
+    if (status == BOLE_OK)
+        status = grow(&salvage->frame, &salvage->frame_capacity, at->frame_bytes, error);
     if (status == BOLE_OK)
         status = bl_block_load(salvage->stored, at->stored_bytes, salvage->frame, at->frame_bytes,
                                salvage->seed, salvage->path, at->offset, error);
@@ -232,10 +236,11 @@ static const uint8_t *probe(bl_segment_salvage *salvage, window *w, uint64_t off
     return w->bytes + (offset - w->start);
 }
 
-/* The next good block at or behind *offset, loaded. False: there is none, or looking further costs too much. */
-static bool find_block(bl_segment_salvage *salvage, window *w, uint64_t *offset, uint64_t *allowance,
-                       place *out, bool *zero)
+/* The next good block at or behind *offset, loaded. BOLE_NOT_FOUND: there is none, or looking further costs too much. */
+static bole_status find_block(bl_segment_salvage *salvage, window *w, uint64_t *offset, uint64_t *allowance,
+                              place *out, bool *zero, bole_error *error)
 {
+    bole_error story = BOLE_ERROR_INIT;
     *zero = true; /* all bytes passed over so far */
     for (; salvage->length - *offset > BL_BLOCK_HEADER_BYTES; ++*offset) {
         const uint8_t *bytes = probe(salvage, w, *offset);
@@ -250,14 +255,17 @@ static bool find_block(bl_segment_salvage *salvage, window *w, uint64_t *offset,
             *out = (place){ *offset, BL_BLOCK_HEADER_BYTES + header.stored_bytes,
                             BL_BLOCK_HEADER_BYTES + header.raw_bytes };
             if (out->stored_bytes > *allowance)
-                return false;
+                return BOLE_NOT_FOUND;
             *allowance -= out->stored_bytes;
-            if (load(salvage, out, NULL) == BOLE_OK)
-                return true;
+            bole_status status = load(salvage, out, &story);
+            if (status == BOLE_OK)
+                return BOLE_OK;
+            if (status == BOLE_NO_MEMORY) /* no sign that it is none */
+                return bl_fail(error, status, "%s", story.message);
         }
         *zero = *zero && bytes[0] == 0;
     }
-    return false;
+    return BOLE_NOT_FOUND;
 }
 
 static bole_status survey_blocks(const survey *on)
@@ -274,7 +282,10 @@ static bole_status survey_blocks(const survey *on)
     for (;;) {
         uint64_t from = offset;
         bool has_last = salvage->found.blocks > 0;
-        if (offset >= salvage->length || !find_block(salvage, w, &offset, &allowance, &at, &zero))
+        status = offset >= salvage->length
+                     ? BOLE_NOT_FOUND
+                     : find_block(salvage, w, &offset, &allowance, &at, &zero, on->error);
+        if (status != BOLE_OK)
             break;
         after.size = 0;
         if (has_last && !bl_buffer_append(&after, salvage->last.data, salvage->last.size))
@@ -294,7 +305,7 @@ static bole_status survey_blocks(const survey *on)
     salvage->found.open_ended = true;
     bole_buffer_free(&after);
     bl_free(w);
-    return status;
+    return status == BOLE_NOT_FOUND ? BOLE_OK : status;
 }
 
 /* ---- Opening --------------------------------------------------------------------------------------------------- */

@@ -159,12 +159,13 @@ static bole_status look_through(bl_repair *repair, bl_repair_segment *segment)
 
 /* ---- What was merged away -------------------------------------------------------------------------------------- */
 
-static bool is_there(const bl_repair *repair, bl_id id)
+/* The segment with this id, as far as it can be read; NULL: it is gone. */
+static const bl_repair_segment *with_id(const bl_repair *repair, bl_id id)
 {
     for (uint32_t i = 0; i < repair->segment_count; i++)
         if (repair->segments[i].salvage != NULL && bl_id_equal(repair->segments[i].found.id, id))
-            return true;
-    return false;
+            return &repair->segments[i];
+    return NULL;
 }
 
 /* Without a trusted manifest a segment may be missing because a lost edit let go of it: it is not lost when one that is
@@ -198,21 +199,15 @@ static bool points_nowhere(const bl_repair *repair, const bl_repair_segment *seg
     return false;
 }
 
-static bool input_points_nowhere(const bl_repair *repair, bl_id id)
-{
-    for (uint32_t i = 0; i < repair->segment_count; i++)
-        if (repair->segments[i].salvage != NULL && bl_id_equal(repair->segments[i].found.id, id))
-            return points_nowhere(repair, &repair->segments[i]);
-    return false;
-}
-
 /* An output whose value segment was not finished, while all that it was made from is there: the merge did not end. */
 static bole_status drop_unfinished(bl_repair *repair, bl_repair_segment *output)
 {
     const bl_segment_footer *footer = output->found.footer;
     bool unfinished = footer->input_count != 0 && points_nowhere(repair, output);
-    for (uint32_t i = 0; unfinished && i < footer->input_count; i++)
-        unfinished = is_there(repair, footer->inputs[i]) && !input_points_nowhere(repair, footer->inputs[i]);
+    for (uint32_t i = 0; unfinished && i < footer->input_count; i++) {
+        const bl_repair_segment *input = with_id(repair, footer->inputs[i]);
+        unfinished = input != NULL && !points_nowhere(repair, input);
+    }
     if (!unfinished)
         return BOLE_OK;
     output->used = false;
@@ -229,9 +224,10 @@ static bole_status drop_inputs(bl_repair *repair, const bl_repair_segment *outpu
 {
     const bl_segment_footer *footer = output->found.footer;
     bool proved = false;
-    for (uint32_t i = 0; i < footer->input_count; i++)
-        proved = proved || !is_there(repair, footer->inputs[i]) ||
-                 input_points_nowhere(repair, footer->inputs[i]);
+    for (uint32_t i = 0; i < footer->input_count && !proved; i++) {
+        const bl_repair_segment *input = with_id(repair, footer->inputs[i]);
+        proved = input == NULL || points_nowhere(repair, input);
+    }
     for (uint32_t i = 0; proved && i < footer->input_count; i++)
         for (uint32_t j = 0; j < repair->segment_count; j++) {
             bl_repair_segment *input = &repair->segments[j];
