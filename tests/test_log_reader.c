@@ -5,6 +5,7 @@
 
 #include <bole/bole_vfs.h>
 
+#include "base/coding.h"
 #include "base/prng.h"
 #include "log/log_reader.h"
 
@@ -114,12 +115,43 @@ static void a_file_that_became_shorter_is_told(void **state)
     shows(f, offset, 900); /* what is still there is shown */
 }
 
+/* A search, and a look whether all is zero, end with a read that fails, wherever it is. */
+static void a_search_tells_of_reads_that_fail(void **state)
+{
+    fixture *f = *state;
+    memset(f->bytes, 0, FILE_BYTES); /* headers that claim a record longer than the window: each is looked at */
+    for (uint64_t at = 100; at < FILE_BYTES; at += BL_LOG_WINDOW_BYTES / 2)
+        bl_put_u64(f->bytes + at + BL_LOG_RECORD_LENGTH_AT, BL_LOG_WINDOW_BYTES + 1000);
+    assert_ok(f->failing->write(f->file, 0, f->bytes, FILE_BYTES, &f->error), &f->error);
+    uint64_t failed = 0;
+    for (int zero = 0; zero < 2; zero++)
+        for (uint64_t at = 0, more = 1; more != 0; at++) {
+            bl_log_record record;
+            bl_log_search result = BL_LOG_SEARCH_NONE;
+            bool is_zero = false;
+            f->reader.size = 0;
+            f->plan.at = f->plan.calls + at;
+            f->plan.failed = 0;
+            f->plan.count = 1;
+            f->plan.system_errno = 5;
+            bole_status status = zero == 0
+                                     ? bl_log_reader_search(&f->reader, 0, 0, &record, &result, &f->error)
+                                     : bl_log_reader_zero(&f->reader, 200, &is_zero, &f->error);
+            more = f->plan.failed;
+            assert_status(more != 0 ? BOLE_IO : BOLE_OK, status, &f->error);
+            failed += more;
+        }
+    f->plan.at = UINT64_MAX;
+    assert_true(failed > 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(any_jump_shows_the_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failed_read_leaves_no_stale_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_that_became_shorter_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_search_tells_of_reads_that_fail, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("log_reader", tests, NULL, NULL);
 }

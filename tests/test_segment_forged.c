@@ -510,6 +510,115 @@ static void a_salvage_takes_no_other_file_and_no_missing_one(void **state)
     test_store_end(&store);
 }
 
+/* ---- Files that become shorter ---- */
+
+static bole_vfs shrinking;
+static bole_vfs *whole;
+static uint64_t readable;
+
+static bole_status read_less(bole_file *file, uint64_t offset, void *data, size_t length, size_t *got,
+                             bole_error *error)
+{
+    uint64_t left = offset < readable ? readable - offset : 0;
+    return whole->read(file, offset, data, length < left ? length : (size_t)left, got, error);
+}
+
+/* Goal: a file that ends before the length that it was said to have is damage to its reader, and lost blocks to a
+ * salvage. */
+static void a_file_that_shrinks_is_told(void **state)
+{
+    (void)state;
+    test_store store;
+    bole_error error = BOLE_ERROR_INIT;
+    test_store_begin(&store, TEST_MEMORY_AMPLE);
+    bl_segment *segment = forge(&store, &two_blocks);
+    uint64_t bytes = bl_segment_meta_of(segment)->file_bytes;
+    whole = store.disk;
+    shrinking = *whole;
+    shrinking.read = read_less;
+    for (readable = 0; readable < bytes; readable += readable < 4000 ? 500 : 7) {
+        bole_file *file;
+        bl_segment_footer footer;
+        bl_segment_salvage *salvage;
+        bl_segment_salvaged found;
+        losses lost = { 0 };
+        uint32_t count;
+        assert_ok(whole->open(whole, PATH, BOLE_VFS_READ, &file, &error), &error);
+        file->vfs = &shrinking;
+        assert_told(bl_segment_footer_read_file(file, PATH, &footer, &error), &error, "the file ends after");
+        file->vfs = whole;
+        assert_ok(whole->close(file, NULL), NULL);
+        assert_ok(bl_segment_salvage_open(&shrinking, PATH, bl_segment_meta_of(segment), note_loss, &lost,
+                                          &salvage, &error),
+                  &error);
+        bl_segment_salvage_describe(salvage, &found);
+        assert_true(found.entries == 3 || lost.count > 0);
+        assert_ok(count_entries(salvage, &count, &error), &error);
+        assert_int_equal(count, found.entries);
+    }
+    bl_segment_unref(segment);
+    test_store_end(&store);
+}
+
+/* ---- A load that waits for another ---- */
+
+typedef struct opener {
+    bl_job_node node;
+    bl_segment *segment;
+    bole_status status;
+    bool done;
+} opener;
+
+static test_store *yielding;
+static bole_status open_slowly(bole_vfs *vfs, const char *path, uint32_t flags, bole_file **out, bole_error *error)
+{
+    for (int i = 0; i < 20; i++)
+        bl_yield(yielding->scheduler);
+    return whole->open(vfs, path, flags, out, error);
+}
+
+static void use_file(void *context)
+{
+    opener *self = context;
+    bole_error error = BOLE_ERROR_INIT;
+    bole_file *file;
+    bl_descriptor_cache *cache = yielding->environment.descriptors;
+    self->status = bl_descriptor_use(cache, &self->segment->descriptor, PATH, &file, &error);
+    if (self->status == BOLE_OK)
+        bl_descriptor_done(cache, &self->segment->descriptor);
+    self->done = true;
+}
+
+/* Goal: who wants a file that another is just opening waits for it, and has the same one. */
+static void one_opens_and_the_others_wait(void **state)
+{
+    (void)state;
+    test_store store;
+    test_store_begin_on(&store, TEST_MEMORY_AMPLE, NULL, 5);
+    whole = store.disk;
+    shrinking = *whole;
+    shrinking.open = open_slowly;
+    yielding = &store;
+    bl_segment_environment_deinit(&store.environment);
+    store.environment.vfs = &shrinking;
+    assert_ok(bl_segment_environment_init(&store.environment, NULL), NULL);
+    bl_segment *segment = forge(&store, &two_blocks);
+    opener openers[3] = { { .done = false } };
+    for (int i = 0; i < 3; i++) {
+        openers[i].segment = segment;
+        openers[i].node = (bl_job_node){ .run = use_file, .context = &openers[i] };
+        bl_scheduler_submit(store.scheduler, BL_PRIORITY_HIGH, &openers[i].node);
+    }
+    for (int i = 0; i < 3; i++) {
+        while (!openers[i].done)
+            bl_yield(store.scheduler);
+        assert_ok(openers[i].status, NULL);
+    }
+    assert_int_equal(segment->descriptor.users, 0);
+    bl_segment_unref(segment);
+    test_store_end(&store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -521,6 +630,8 @@ int main(void)
         cmocka_unit_test(what_was_built_is_looked_at),
         cmocka_unit_test(a_salvage_goes_on_past_reads_that_fail),
         cmocka_unit_test(a_salvage_takes_no_other_file_and_no_missing_one),
+        cmocka_unit_test(a_file_that_shrinks_is_told),
+        cmocka_unit_test(one_opens_and_the_others_wait),
     };
     return cmocka_run_group_tests_name("segment_forged", tests, NULL, NULL);
 }

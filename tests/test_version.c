@@ -99,6 +99,33 @@ static void a_version_lists_what_was_put_in_in_order(void **state)
     assert_int_equal(handles_gone, 6);
 }
 
+/* Goal: value segments stand by number, however they came; a segment that stands in another table than its own is found. */
+static void value_segments_and_strangers(void **state)
+{
+    (void)state;
+    const placed values[] = { { 0, BL_LEVEL_VALUES, 0, 9, "a", "b", 1, 2 },
+                              { 0, BL_LEVEL_VALUES, 0, 5, "a", "z", 1, 2 },
+                              { 0, BL_LEVEL_VALUES, 0, 7, "c", "d", 1, 2 } };
+    bl_version *version = make_version(values, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(bl_segment_meta_of(version->tables[0].values.segments[i])->number, 5 + 2 * i);
+    bl_version_unref(version);
+    bl_segment_meta meta = make_meta(3, 4, 3, 0, BOLE_STR("a"), BOLE_STR("b"), 1, 2);
+    bole_error error = BOLE_ERROR_INIT;
+    for (uint32_t table = 0; table <= 4; table += 4) {
+        bl_version_insertion insertion = { table, 3, 0, make_handle(&meta, NULL) };
+        bl_version_change change = {
+            .births = two_tables, .birth_count = 2, .insertions = &insertion, .insertion_count = 1
+        };
+        assert_ok(bl_version_build(&change, &version, &error), &error);
+        bl_segment_unref(insertion.segment);
+        assert_status(table == 4 ? BOLE_OK : BOLE_CORRUPT, bl_version_check(version, &error), &error);
+        if (table == 0)
+            assert_non_null(strstr(error.message, "VER-4"));
+        bl_version_unref(version);
+    }
+}
+
 /* Goal: each rule is checked. Method: a version that breaks it in one way, and the same without the
  * breach. */
 static void a_broken_rule_is_found(void **state)
@@ -113,6 +140,7 @@ static void a_broken_rule_is_found(void **state)
         { "VER-1", { { 0, 0, 1, 2, "a", "b", 1, 2 }, { 0, 0, 1, 3, "b", "c", 1, 2 } }, 2 },
         { "VER-1", { { 0, 3, 0, 2, "a", "z", 1, 2 }, { 0, 3, 0, 3, "m", "m", 1, 2 } }, 2 },
         { "VER-1", { { 0, 0, 1, 2, "b", "a", 1, 2 } }, 1 },
+        { "VER-1", { { 0, 0, 1, 3, "a", "c", 1, 2 }, { 0, 0, 1, 2, "a", "b", 1, 2 } }, 2 },
         { NULL, { { 0, 1, 0, 2, "a", "b", 1, 2 }, { 0, 2, 0, 3, "a", "b", 1, 2 } }, 2 },
         { "VER-2", { { 0, 1, 0, 2, "a", "b", 1, 2 }, { 0, 1, 1, 3, "x", "z", 1, 2 } }, 2 },
         { "VER-2", { { 0, 1, 1, 2, "a", "b", 1, 2 } }, 1 },
@@ -370,6 +398,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_version_lists_what_was_put_in_in_order),
         cmocka_unit_test(a_broken_rule_is_found),
+        cmocka_unit_test(value_segments_and_strangers),
         cmocka_unit_test(lower_bound_is_what_a_walk_over_the_keys_finds),
         cmocka_unit_test(untouched_runs_are_shared_between_versions),
         cmocka_unit_test(newcomers_are_merged_into_their_run),

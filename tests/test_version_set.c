@@ -143,6 +143,65 @@ static void file_numbers_only_rise(void **state)
     bl_version_set_destroy(set);
     set = open_set(disk);
     assert_int_equal(set_new_number(set), 52);
+    bole_error error = BOLE_ERROR_INIT;
+    bl_mutex_lock(&world.mutex);
+    bl_version_set_pass_file_number(set, BL_FILE_NUMBER_MAX - 1); /* the last one */
+    bl_mutex_unlock(&world.mutex);
+    assert_int_equal(set_new_number(set), BL_FILE_NUMBER_MAX);
+    assert_status(BOLE_TOO_LARGE, set_apply(set, &(bl_version_edit){ .synced = 2 }, &error), &error);
+    assert_non_null(strstr(error.message, "used up"));
+    bl_version_set_destroy(set);
+    set = open_set(disk); /* nothing of that was written */
+    assert_int_equal(bl_version_set_synced(set), 1);
+    bl_version_set_destroy(set);
+    bole_vfs_destroy(disk);
+}
+
+/* Goal: one edit may take segments from two tables; an export knows the drops that a log still needs. */
+static void an_edit_takes_from_two_tables(void **state)
+{
+    (void)state;
+    bole_vfs *disk = disk_make(12);
+    bl_version_set *set = make_set(disk), *copy;
+    bole_error error = BOLE_ERROR_INIT;
+    bl_log_description log = make_log(set_new_number(set), 0);
+    bl_table_description made[] = { { 1, "users", BL_COMPARATOR_BYTES_NAME, 10, NULL },
+                                    { 2, "drops", BL_COMPARATOR_BYTES_NAME, 11, NULL } };
+    bl_segment_meta metas[] = { make_meta(set_new_number(set), 1, 3, 0, BOLE_STR("a"), BOLE_STR("b"), 1, 2),
+                                make_meta(set_new_number(set), 0, 3, 0, BOLE_STR("a"), BOLE_STR("b"), 1, 1),
+                                make_meta(set_new_number(set), 1, 3, 0, BOLE_STR("c"), BOLE_STR("d"), 1, 1) };
+    apply_good(set, &(bl_version_edit){ .logs_added = &log,
+                                        .logs_added_count = 1,
+                                        .tables_created = made,
+                                        .tables_created_count = 2,
+                                        .added = metas,
+                                        .added_count = 3 });
+    bl_segment_place gone[] = { { 1, metas[0].number }, { 0, metas[1].number }, { 1, metas[2].number } };
+    apply_good(set, &(bl_version_edit){ .removed = gone, .removed_count = 3 });
+    assert_int_equal(bl_version_set_current(set)->tables[0].levels[3].run_count, 0);
+    assert_int_equal(bl_version_set_current(set)->tables[1].levels[3].run_count, 0);
+    bl_table_description drop = { .number = 2, .position = 100 };
+    apply_good(set, &(bl_version_edit){ .tables_dropped = &drop, .tables_dropped_count = 1 });
+    bl_version_export *pinned;
+    bl_mutex_lock(&world.mutex);
+    assert_ok(bl_version_export_begin(set, &pinned, &error), &error);
+    bl_mutex_unlock(&world.mutex);
+    assert_ok(disk->make_directory(disk, "copy", &error), &error);
+    bl_version_export_target target = { .vfs = disk,
+                                        .directory = "copy",
+                                        .store_id = { { 7 } },
+                                        .logs = &log,
+                                        .log_count = 1,
+                                        .synced = 100 };
+    assert_ok(bl_version_export_write(pinned, &target, &error), &error);
+    bl_version_export_destroy(pinned);
+    bl_version_set_parameters parameters = set_parameters(disk);
+    parameters.directory = "copy";
+    assert_ok(bl_version_set_recover(&parameters, &copy, &error), &error);
+    uint64_t position = 0;
+    assert_true(bl_version_set_table_was_dropped(copy, 2, &position));
+    assert_int_equal(position, 100);
+    bl_version_set_destroy(copy);
     bl_version_set_destroy(set);
     bole_vfs_destroy(disk);
 }
@@ -834,6 +893,7 @@ int main(void)
         cmocka_unit_test(random_edits_are_there_after_each_reopen),
         cmocka_unit_test(create_refuses_a_directory_that_is_or_was_a_store),
         cmocka_unit_test(file_numbers_only_rise),
+        cmocka_unit_test(an_edit_takes_from_two_tables),
         cmocka_unit_test(files_go_after_the_edit_and_the_last_version),
         cmocka_unit_test(a_dropped_table_takes_its_segments_along),
         cmocka_unit_test(a_table_opens_only_with_its_own_order),

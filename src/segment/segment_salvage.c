@@ -242,7 +242,7 @@ static bole_status find_block(bl_segment_salvage *salvage, window *w, uint64_t *
 {
     bole_error story = BOLE_ERROR_INIT;
     *zero = true; /* all bytes passed over so far */
-    for (; salvage->length - *offset > BL_BLOCK_HEADER_BYTES; ++*offset) {
+    for (; *offset + BL_BLOCK_HEADER_BYTES < salvage->length; ++*offset) {
         const uint8_t *bytes = probe(salvage, w, *offset);
         bl_block_header header;
         if (bytes == NULL) { /* a place that cannot be read: try behind it */
