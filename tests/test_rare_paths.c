@@ -9,6 +9,7 @@
 #include <bole/key_value_store.h>
 #include <pthread.h>
 
+#include "base/alloc.h"
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/prng.h"
@@ -40,6 +41,8 @@ static struct {
     bole_status unwritable_status;
     const char *_Atomic broken; /* the end of a path: its length and its bytes cannot be read */
     bole_file *_Atomic broken_file;
+    _Atomic bool has_length; /* its length can be read after all */
+    _Atomic bool no_lock_tests;
     _Atomic uint64_t segment_bytes_max; /* writes of a segment behind it fail; 0: none do */
     bole_file *segments[1024];          /* that are written: any thread, under the mutex */
     _Atomic bool large_once;            /* the next write of more than 100,000 bytes to a segment fails */
@@ -110,8 +113,21 @@ static bole_status link_or_not(bole_vfs *vfs, const char *from, const char *to, 
 
 static bole_status length_or_not(bole_file *file, uint64_t *out, bole_error *error)
 {
-    return file == fails.broken_file ? refuse(error, BOLE_IO, "no length")
-                                     : fails.disk->length(file, out, error);
+    return file == fails.broken_file && !fails.has_length ? refuse(error, BOLE_IO, "no length")
+                                                          : fails.disk->length(file, out, error);
+}
+
+static bole_status read_or_not(bole_file *file, uint64_t offset, void *data, size_t length, size_t *got,
+                               bole_error *error)
+{
+    return file == fails.broken_file ? refuse(error, BOLE_IO, "no bytes")
+                                     : fails.disk->read(file, offset, data, length, got, error);
+}
+
+static bole_status lock_test_or_not(bole_file *file, uint64_t slot, bool *locked, int64_t *pid, bole_error *error)
+{
+    return fails.no_lock_tests ? refuse(error, BOLE_IO, "no locks are shown")
+                               : fails.disk->lock_test(file, slot, locked, pid, error);
 }
 
 static bole_status write_or_not(bole_file *file, uint64_t offset, const void *data, size_t length,
@@ -137,6 +153,8 @@ static int set_up(void **state)
     w->vfs.open = open_or_not;
     w->vfs.link = link_or_not;
     w->vfs.length = length_or_not;
+    w->vfs.read = read_or_not;
+    w->vfs.lock_test = lock_test_or_not;
     w->vfs.write = write_or_not;
     w->options = BOLE_OPTIONS_INIT;
     w->options.flags = BOLE_CREATE;
@@ -948,6 +966,129 @@ static void a_writer_that_cannot_see_its_readers_removes_nothing(void **state)
     put(w->db, "a", "5");
     compact(w);
     wait_for_segments(w, 1);
+
+    /* And when a reader is there whose slot cannot be read. */
+    assert_ok(bole_open("store", &options, &reader, &w->error), &w->error);
+    fails.has_length = true;
+    fails.broken = "/readers";
+    open_again(w);
+    put(w->db, "a", "6");
+    compact(w);
+    put(w->db, "a", "7");
+    compact(w);
+    assert_true(segments_of(w, "store") >= 3);
+    assert_ok(bole_close(reader, &w->error), &w->error);
+    fails.broken = NULL;
+    fails.broken_file = NULL;
+    put(w->db, "a", "8");
+    compact(w);
+    wait_for_segments(w, 1);
+}
+
+/* A second writer is refused, also where nobody says who the first is. A path may end in slashes. */
+static void a_second_writer_is_told_of_the_first(void **state)
+{
+    world *w = *state;
+    bole_db *db;
+    bole_options options = w->options;
+    refused(w, BOLE_LOCKED, bole_open("store//", &options, &db, &w->error), "is writing to the store");
+    fails.no_lock_tests = true;
+    refused(w, BOLE_LOCKED, bole_open("store", &options, &db, &w->error), "another handle is writing");
+    fails.no_lock_tests = false;
+    assert_ok(bole_open("deeper///", &options, &db, &w->error), &w->error);
+    put(db, "a", "1");
+    assert_ok(bole_close(db, &w->error), &w->error);
+    assert_ok(bole_open("deeper", &options, &db, &w->error), &w->error);
+    assert_value(db, NULL, "a", "1");
+    assert_ok(bole_close(db, &w->error), &w->error);
+}
+
+/* A reader without a slot: where nobody ever wrote it reads; where LOCK is no file it is refused. */
+static void a_reader_without_slot_and_lock(void **state)
+{
+    world *w = *state;
+    bole_db *db;
+    bole_options options = w->options;
+    assert_ok(bole_open("other", &options, &db, &w->error), &w->error);
+    put(db, "a", "1");
+    assert_ok(bole_close(db, &w->error), &w->error);
+    options.flags = BOLE_READ_ONLY;
+    fails.unwritable = "/readers";
+    fails.unwritable_status = BOLE_PERMISSION;
+    assert_ok(w->disk->remove(w->disk, "other/LOCK", &w->error), &w->error);
+    assert_ok(bole_open("other", &options, &db, &w->error), &w->error);
+    assert_value(db, NULL, "a", "1");
+    assert_ok(bole_close(db, &w->error), &w->error);
+    assert_ok(w->disk->make_directory(w->disk, "other/LOCK", &w->error), &w->error);
+    assert_status(BOLE_INVALID, bole_open("other", &options, &db, &w->error), NULL);
+    assert_null(db);
+    fails.unwritable = NULL;
+    w->error = (bole_error)BOLE_ERROR_INIT;
+}
+
+/* Calls that need memory, and have none; a look for a key in a table of another store. */
+static void small_calls_without_memory_say_so(void **state)
+{
+    world *w = *state;
+    bole_buffer out = BOLE_BUFFER_INIT;
+    bl_alloc_fail_at(0, 1);
+    assert_status(BOLE_NO_MEMORY, bole_unescape("abc", 3, &out, &w->error), NULL);
+    bl_alloc_fail_at(UINT64_MAX, 0);
+    assert_ok(bole_unescape("abc", 3, &out, &w->error), &w->error);
+    assert_int_equal(out.size, 3);
+    bole_buffer_free(&out);
+    bole_key_value_store *store;
+    bole_options options = w->options;
+    options.simulation_seed = 1;
+    bole_db *behind;
+    assert_ok(bole_open("behind", &options, &behind, &w->error), &w->error);
+    assert_ok(bole_key_value_store_create(behind, true, &store), NULL);
+    uint64_t failed = 0;
+    for (uint64_t at = 0, more = 1; more != 0; at++) {
+        bole_key_value_cursor *cursor = NULL;
+        bl_alloc_fail_at(at, 1);
+        bole_status status = store->methods->cursor_open(store, &cursor, &w->error);
+        more = bl_alloc_calls() > at;
+        bl_alloc_fail_at(UINT64_MAX, 0);
+        failed += status != BOLE_OK;
+        assert_true(status == BOLE_OK || (status == BOLE_NO_MEMORY && cursor == NULL));
+        if (status == BOLE_OK)
+            store->methods->cursor_close(cursor);
+    }
+    assert_true(failed >= 2);
+    assert_ok(store->methods->close(store, &w->error), &w->error);
+    bole_db *other;
+    bole_table *theirs;
+    assert_ok(bole_open("other", &options, &other, &w->error), &w->error);
+    assert_ok(bole_table_create(other, "t", NULL, &theirs, &w->error), &w->error);
+    refused(w, BOLE_INVALID, bole_inspect_get(w->db, theirs, text("a"), NULL, NULL, &w->error), "store");
+    bole_table_close(theirs);
+    assert_ok(bole_close(other, &w->error), &w->error);
+}
+
+/* The wait between flushes that fail does not grow without end. */
+static void the_wait_after_failed_flushes_has_an_end(void **state)
+{
+    world *w = *state;
+    bole_db *db;
+    bole_options options = w->options;
+    options.simulation_seed = 3;
+    assert_ok(bole_open("other", &options, &db, &w->error), &w->error);
+    put(db, "a", "1");
+    fails.segment_bytes_max = 1;
+    uint64_t before = 0;
+    for (int i = 0; i < 12; i++) {
+        refused(w, BOLE_IO, bole_flush(db, &w->error), "segment");
+        assert_true(db->background_retry_ns >= before);
+        before = db->background_retry_ns;
+        bl_sleep(db->scheduler, before);
+    }
+    assert_int_equal(before, UINT64_C(5) * 1000 * 1000 * 1000);
+    fails.segment_bytes_max = 0;
+    bl_sleep(db->scheduler, before);
+    assert_ok(bole_flush(db, &w->error), &w->error);
+    assert_int_equal(db->background_retry_ns, 0);
+    assert_ok(bole_close(db, &w->error), &w->error);
 }
 
 /* ---- logs ---- */
@@ -1422,6 +1563,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_reader_without_a_slot_reads_what_nobody_writes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_writer_that_cannot_see_its_readers_removes_nothing, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_second_writer_is_told_of_the_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_reader_without_slot_and_lock, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(small_calls_without_memory_say_so, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_wait_after_failed_flushes_has_an_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_second_half_of_a_group_goes_on_behind_a_failed_log, set_up,
                                         tear_down),
         cmocka_unit_test(a_sync_that_gathers_others_stops_at_a_failed_log),
