@@ -746,7 +746,8 @@ static void the_first_key_is_known_again(void **state)
         assert_false(bl_block_holds_key(&view, BOLE_STR("tree/a")));
         assert_false(bl_block_holds_key(&view, BOLE_STR("tr")));
         assert_false(bl_block_holds_key(&view, BOLE_STR("trie/ash")));
-        assert_status(BOLE_CORRUPT, bl_block_validate(frame, BL_BLOCK_HEADER_BYTES - 1, true, NULL, "a.seg", 0, NULL),
+        assert_status(BOLE_CORRUPT,
+                      bl_block_validate(frame, BL_BLOCK_HEADER_BYTES - 1, true, NULL, "a.seg", 0, NULL),
                       NULL);
         free(frame);
         bl_block_builder_deinit(&builder);

@@ -346,7 +346,8 @@ static void a_section_that_cannot_be_is_no_index(void **state)
     bole_slice none = bl_slice(section, sizeof section);
     assert_status(BOLE_CORRUPT, bl_block_index_measure(none, "a.seg", 0, &bytes, NULL), NULL);
     assert_status(BOLE_CORRUPT,
-                  bl_block_index_init(&index, memory, sizeof memory, none, 4096, 8192, "a.seg", 0, NULL), NULL);
+                  bl_block_index_init(&index, memory, sizeof memory, none, 4096, 8192, "a.seg", 0, NULL),
+                  NULL);
     assert_int_equal(index.count, 0);
 }
 

@@ -477,7 +477,8 @@ static void full_limbo_takes_units_too(void **state)
         assert_true(bl_frame_cache_charge(it.cache, BL_MEMORY_WORK, 0)); /* below the reserve: one goes */
         bl_memory_budget_release(budget, BL_MEMORY_WORK, bl_memory_budget_used(budget, BL_MEMORY_WORK));
         assert_null(atomic_load(&places[i]));
-        assert_int_equal(bl_memory_budget_used(budget, BL_MEMORY_INDEX), (i + 1) * PAGE); /* and stays in limbo */
+        assert_int_equal(bl_memory_budget_used(budget, BL_MEMORY_INDEX),
+                         (i + 1) * PAGE); /* and stays in limbo */
     }
 #ifdef BL_CHECKS
     assert_true(bl_mark_count("limbo is full") > before + 1);
@@ -486,7 +487,8 @@ static void full_limbo_takes_units_too(void **state)
 #endif
     atomic_store(&reader.leave, true);
     pthread_join(thread, NULL);
-    assert_true(bl_frame_cache_charge(it.cache, BL_MEMORY_WORK, all - 3 * PAGE - CARDS)); /* all of them were freed */
+    assert_true(
+        bl_frame_cache_charge(it.cache, BL_MEMORY_WORK, all - 3 * PAGE - CARDS)); /* all of them were freed */
     bl_memory_budget_release(budget, BL_MEMORY_WORK, all - 3 * PAGE - CARDS);
     end(&it);
 }

@@ -119,7 +119,8 @@ static void a_file_that_became_shorter_is_told(void **state)
 static void a_search_tells_of_reads_that_fail(void **state)
 {
     fixture *f = *state;
-    memset(f->bytes, 0, FILE_BYTES); /* headers that claim a record longer than the window: each is looked at */
+    memset(f->bytes, 0,
+           FILE_BYTES); /* headers that claim a record longer than the window: each is looked at */
     for (uint64_t at = 100; at < FILE_BYTES; at += BL_LOG_WINDOW_BYTES / 2)
         bl_put_u64(f->bytes + at + BL_LOG_RECORD_LENGTH_AT, BL_LOG_WINDOW_BYTES + 1000);
     assert_ok(f->failing->write(f->file, 0, f->bytes, FILE_BYTES, &f->error), &f->error);

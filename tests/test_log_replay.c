@@ -743,10 +743,11 @@ static void what_was_accepted_is_durable_after_settle(void **state)
         assert_ok(log_replay(&model, &expectation, &replayed, &error), &error);
         assert_int_equal(replayed.records, 2);
         expectation.end = replayed.end;
-        if (settle)
+        if (settle) {
             assert_status(BOLE_INVALID,
                           bl_log_settle(disk, model.path, model.records[0].end, UINT64_MAX, &error), &error);
             assert_ok(bl_log_settle(disk, model.path, model.records[0].end, replayed.end, &error), &error);
+        }
         assert_ok(bole_vfs_memory_crash(disk, BOLE_CRASH_LOSE_ALL, 1, &left), NULL);
         expectation.vfs = left;
         bole_status status = log_replay(&model, &expectation, &replayed, &error);

@@ -124,7 +124,8 @@ static bole_status read_or_not(bole_file *file, uint64_t offset, void *data, siz
                                      : fails.disk->read(file, offset, data, length, got, error);
 }
 
-static bole_status lock_test_or_not(bole_file *file, uint64_t slot, bool *locked, int64_t *pid, bole_error *error)
+static bole_status lock_test_or_not(bole_file *file, uint64_t slot, bool *locked, int64_t *pid,
+                                    bole_error *error)
 {
     return fails.no_lock_tests ? refuse(error, BOLE_IO, "no locks are shown")
                                : fails.disk->lock_test(file, slot, locked, pid, error);
@@ -1066,6 +1067,116 @@ static void small_calls_without_memory_say_so(void **state)
     assert_ok(bole_close(other, &w->error), &w->error);
 }
 
+static void count_problem(void *context, const bole_error *problem)
+{
+    if (strstr(problem->message, "damaged places between whole records") != NULL)
+        ++*(uint32_t *)context;
+}
+
+/* A damaged record that nothing says was synced is a torn tail to an open: what stands behind it is dropped. Who verifies
+ * is told of the place all the same. */
+static void verify_tells_of_damage_that_an_open_passes(void **state)
+{
+    (void)state;
+    bole_vfs *first, *killed;
+    bole_error error = BOLE_ERROR_INIT;
+    bole_options options = BOLE_OPTIONS_INIT;
+    bole_db *db;
+    static uint8_t bytes[65536];
+    assert_ok(bole_vfs_memory_create(1, &first), NULL);
+    options.vfs = first;
+    options.flags = BOLE_CREATE;
+    options.simulation_seed = 1;
+    options.durability = BOLE_DURABILITY_PROCESS;
+    assert_ok(bole_open("store", &options, &db, &error), &error);
+    put(db, "a", "before");
+    put(db, "b", "the damaged one");
+    put(db, "c", "behind");
+    assert_ok(bole_vfs_memory_crash(first, BOLE_CRASH_KEEP_ALL, 1, &killed), NULL);
+    assert_ok(bole_close(db, &error), &error);
+    char path[64];
+    bool found = false;
+    for (int number = 1; number < 10 && !found; number++) {
+        bole_file *file;
+        size_t got = 0;
+        snprintf(path, sizeof path, "store/%06d.log", number);
+        if (killed->open(killed, path, BOLE_VFS_WRITE, &file, NULL) != BOLE_OK)
+            continue;
+        assert_ok(killed->read(file, 0, bytes, sizeof bytes, &got, &error), &error);
+        uint8_t *at = memmem(bytes, got, "the damaged one", 15);
+        found = at != NULL;
+        if (found)
+            assert_ok(killed->write(file, (uint64_t)(at - bytes), "T", 1, &error), &error);
+        assert_ok(killed->close(file, &error), &error);
+    }
+    assert_true(found);
+    options.vfs = killed;
+    options.flags = 0;
+    uint32_t told = 0;
+    bole_verify_report report;
+    assert_status(BOLE_CORRUPT, bole_verify("store", &options, count_problem, &told, &report, &error),
+                  &error);
+    assert_int_equal(told, 1);
+    assert_ok(bole_open("store", &options, &db, &error), &error);
+    assert_value(db, NULL, "a", "before");
+    assert_status(BOLE_NOT_FOUND, bole_exists(db, NULL, text("c")), NULL);
+    assert_ok(bole_close(db, &error), &error);
+    bole_vfs_destroy(first);
+    bole_vfs_destroy(killed);
+}
+
+/* Flushes and merges whose files a reader still needs, and a file that nothing names: with an allocation failing, the
+ * first ones each, later ones ever more rarely, all of it is there, or gone, afterwards. */
+static void removals_without_memory_lose_nothing(void **state)
+{
+    (void)state;
+    for (uint64_t at = 0, more = 1; more != 0; at += 1 + at / 8) {
+        bole_vfs *disk;
+        bole_file *file;
+        bole_error error = BOLE_ERROR_INIT;
+        bole_options options = BOLE_OPTIONS_INIT;
+        bole_db *db, *reader;
+        assert_ok(bole_vfs_memory_create(1, &disk), NULL);
+        options.vfs = disk;
+        options.flags = BOLE_CREATE;
+        options.simulation_seed = 1;
+        options.level0_runs = 2;
+        assert_ok(bole_open("store", &options, &db, &error), &error);
+        put(db, "a", "1");
+        assert_ok(bole_flush(db, &error), &error);
+        options.flags = BOLE_READ_ONLY;
+        assert_ok(bole_open("store", &options, &reader, &error), &error);
+        bl_alloc_fail_at(at, 1);
+        for (char key = 'b'; key < 'f'; key++) {
+            (void)!bole_put(db, NULL, bl_slice(&key, 1), text("1"));
+            (void)!bole_flush(db, NULL);
+        }
+        (void)!bole_compact(db, NULL, (bole_slice){ NULL, 0 }, (bole_slice){ NULL, 0 }, NULL);
+        more = bl_alloc_calls() > at;
+        bl_alloc_fail_at(UINT64_MAX, 0);
+        assert_value(reader, NULL, "a", "1");
+        assert_ok(bole_close(reader, &error), &error);
+        (void)!bole_close(db, NULL);
+        options.flags = 0;
+        assert_ok(disk->open(disk, "store/000900.seg", BOLE_VFS_WRITE | BOLE_VFS_CREATE, &file, &error),
+                  &error);
+        assert_ok(disk->close(file, &error), &error);
+        assert_ok(bole_open("store", &options, &db, &error), &error);
+        assert_value(db, NULL, "a", "1");
+        bl_alloc_fail_at(at, 1);
+        (void)!bole_put(db, NULL, text("z"), text("1")); /* the first write looks for what nothing names */
+        bl_alloc_fail_at(UINT64_MAX, 0);
+        (void)!bole_close(db, NULL);
+        assert_ok(bole_open("store", &options, &db, &error), &error);
+        assert_ok(bole_put(db, NULL, text("z"), text("2")), NULL);
+        assert_value(db, NULL, "a", "1");
+        assert_ok(bole_close(db, &error), &error);
+        bool is_directory;
+        assert_status(BOLE_NOT_FOUND, disk->exists(disk, "store/000900.seg", &is_directory, NULL), NULL);
+        bole_vfs_destroy(disk);
+    }
+}
+
 /* The wait between flushes that fail does not grow without end. */
 static void the_wait_after_failed_flushes_has_an_end(void **state)
 {
@@ -1566,6 +1677,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_second_writer_is_told_of_the_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_reader_without_slot_and_lock, set_up, tear_down),
         cmocka_unit_test_setup_teardown(small_calls_without_memory_say_so, set_up, tear_down),
+        cmocka_unit_test(verify_tells_of_damage_that_an_open_passes),
+        cmocka_unit_test(removals_without_memory_lose_nothing),
         cmocka_unit_test_setup_teardown(the_wait_after_failed_flushes_has_an_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_second_half_of_a_group_goes_on_behind_a_failed_log, set_up,
                                         tear_down),

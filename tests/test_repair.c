@@ -754,6 +754,34 @@ static void tables_come_back_with_name_and_order(void **state)
     bole_vfs_destroy(disk);
 }
 
+/* Goal: the order that the options name for the default table is known by its name, too. */
+static void the_default_tables_order_is_the_options(void **state)
+{
+    (void)state;
+    bole_vfs *disk;
+    bole_error error = BOLE_ERROR_INIT;
+    bole_db *db;
+    assert_ok(bole_vfs_memory_create(test_seed(44), &disk), NULL);
+    bole_options options = damage_options(disk);
+    options.flags = BOLE_CREATE;
+    options.comparator = &reversed;
+    assert_ok(bole_open(DAMAGE_STORE, &options, &db, &error), &error);
+    for (uint32_t i = 0; i < 50; i++) {
+        char key[32];
+        assert_ok(bole_put(db, NULL, damage_key(i, key), BOLE_STR("in reverse")), NULL);
+    }
+    assert_ok(bole_flush(db, &error), &error);
+    assert_ok(bole_close(db, &error), &error);
+    assert_ok(disk->remove(disk, DAMAGE_STORE "/CURRENT", &error), &error);
+    assert_ok(disk->remove(disk, DAMAGE_STORE "/manifest-000001", &error), &error);
+    bole_repair_report report;
+    options.flags = 0;
+    assert_ok(bole_repair(DAMAGE_STORE, MENDED, &options, 0, NULL, NULL, &report, &error), &error);
+    assert_int_equal(report.entries, 50);
+    assert_int_equal(report.losses, 0);
+    bole_vfs_destroy(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -770,6 +798,7 @@ int main(void)
         cmocka_unit_test(repair_refuses_what_it_must),
         cmocka_unit_test(failures_end_a_repair_cleanly),
         cmocka_unit_test(tables_come_back_with_name_and_order),
+        cmocka_unit_test(the_default_tables_order_is_the_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

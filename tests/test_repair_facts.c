@@ -487,6 +487,7 @@ static void every_allocation_of_a_whole_repair_may_fail(bole_vfs *disk, uint64_t
 static void logs_speak_for_themselves(void **state)
 {
     (void)state;
+    static const uint8_t no_batch[] = { BL_RECORD_VOID, 0, 0 };
     static const uint8_t garbage[] = { BL_RECORD_BATCH, 0xff, 0xff, 0xff };
     static const bl_id other_store = { { 1 } };
     bole_repair_report report;
@@ -496,6 +497,7 @@ static void logs_speak_for_themselves(void **state)
     append_put(log, 0, "a", 0);
     append_put(log, 5, "b", 0); /* a table that nothing else knows */
     append(log, garbage, sizeof garbage, 0);
+    append(log, no_batch, sizeof no_batch, 0);
     uint64_t end = append_put(log, 0, "c", 0);
     bl_log_close(log);
     log = make_file_of_log(disk, 21, end, other_store, 0);
@@ -595,8 +597,8 @@ static void a_torn_log_ends_the_next_unless_that_was_synced(void **state)
 static bl_segment_meta *written; /* where the meta of the next segment goes; NULL: nowhere */
 
 /* A segment with one entry: a value, or a pointer into the value segment `points_to`. Its id. */
-static bl_id write_segment(bole_vfs *disk, uint64_t number, uint32_t table, const char *key, uint64_t points_to,
-                           const bl_id *input)
+static bl_id write_segment(bole_vfs *disk, uint64_t number, uint32_t table, const char *key,
+                           uint64_t points_to, const bl_id *input)
 {
     bl_memory_budget budget;
     bl_scheduler *scheduler;

@@ -686,7 +686,8 @@ static void failures_on_the_way_back_are_told(void **state)
     memset(key, 'z', sizeof key);
     for (uint8_t i = 0; i < 6; i++) {
         key[4000] = (uint8_t)('a' + i);
-        test_entries_add(&run.entries, bl_slice(key, sizeof key - i), BL_TAG(1, BL_KIND_PUT), BOLE_STR("far"));
+        test_entries_add(&run.entries, bl_slice(key, sizeof key - i), BL_TAG(1, BL_KIND_PUT),
+                         BOLE_STR("far"));
     }
     run_build(&run, 3, &options);
     for (int way = 0; way < 2; way++)

@@ -570,7 +570,8 @@ typedef struct opener {
 } opener;
 
 static test_store *yielding;
-static bole_status open_slowly(bole_vfs *vfs, const char *path, uint32_t flags, bole_file **out, bole_error *error)
+static bole_status open_slowly(bole_vfs *vfs, const char *path, uint32_t flags, bole_file **out,
+                               bole_error *error)
 {
     for (int i = 0; i < 20; i++)
         bl_yield(yielding->scheduler);

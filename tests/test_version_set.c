@@ -188,12 +188,9 @@ static void an_edit_takes_from_two_tables(void **state)
     assert_ok(bl_version_export_begin(set, &pinned, &error), &error);
     bl_mutex_unlock(&world.mutex);
     assert_ok(disk->make_directory(disk, "copy", &error), &error);
-    bl_version_export_target target = { .vfs = disk,
-                                        .directory = "copy",
-                                        .store_id = { { 7 } },
-                                        .logs = &log,
-                                        .log_count = 1,
-                                        .synced = 100 };
+    bl_version_export_target target = {
+        .vfs = disk, .directory = "copy", .store_id = { { 7 } }, .logs = &log, .log_count = 1, .synced = 100
+    };
     assert_ok(bl_version_export_write(pinned, &target, &error), &error);
     bl_version_export_destroy(pinned);
     bl_version_set_parameters parameters = set_parameters(disk);
