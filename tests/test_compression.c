@@ -187,8 +187,8 @@ static void *read_once(void *argument)
     return NULL;
 }
 
-/* Goal: more readers at once than the pool has contexts make their own, and free them. Method: long reads in more threads,
- * until so many were in one at once. */
+/* Goal: more readers at once than the pool has contexts make their own, and free them. Method: long reads in more
+ * threads, until so many were in one at once. */
 static void a_reader_above_the_pool_makes_its_own_context(void **state)
 {
     (void)state;

@@ -1073,8 +1073,8 @@ static void count_problem(void *context, const bole_error *problem)
         ++*(uint32_t *)context;
 }
 
-/* A damaged record that nothing says was synced is a torn tail to an open: what stands behind it is dropped. Who verifies
- * is told of the place all the same. */
+/* A damaged record that nothing says was synced is a torn tail to an open: what stands behind it is dropped. Who
+ * verifies is told of the place all the same. */
 static void verify_tells_of_damage_that_an_open_passes(void **state)
 {
     (void)state;

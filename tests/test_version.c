@@ -99,7 +99,8 @@ static void a_version_lists_what_was_put_in_in_order(void **state)
     assert_int_equal(handles_gone, 6);
 }
 
-/* Goal: value segments stand by number, however they came; a segment that stands in another table than its own is found. */
+/* Goal: value segments stand by number, however they came; a segment that stands in another table than its own is
+ * found. */
 static void value_segments_and_strangers(void **state)
 {
     (void)state;

@@ -236,7 +236,8 @@ static const uint8_t *probe(bl_segment_salvage *salvage, window *w, uint64_t off
     return w->bytes + (offset - w->start);
 }
 
-/* The next good block at or behind *offset, loaded. BOLE_NOT_FOUND: there is none, or looking further costs too much. */
+/* The next good block at or behind *offset, loaded. BOLE_NOT_FOUND: there is none, or looking further costs too
+ * much. */
 static bole_status find_block(bl_segment_salvage *salvage, window *w, uint64_t *offset, uint64_t *allowance,
                               place *out, bool *zero, bole_error *error)
 {

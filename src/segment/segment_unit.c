@@ -26,18 +26,16 @@ static bole_status make_counters(bl_segment *segment, bole_error *error)
     if (atomic_load_explicit(&segment->counts, memory_order_acquire) != NULL)
         return BOLE_OK;
     size_t bytes = BL_COUNT_STRIPES * sizeof(bl_segment_stripe);
-    bl_load_queue *queue = bl_frame_cache_queue(segment->cache, segment);
-    bool made = true;
-    bl_mutex_lock(&queue->mutex); /* a private and a published load may come at once */
-    if (atomic_load_explicit(&segment->counts, memory_order_relaxed) == NULL) {
-        bl_segment_stripe *stripes = bl_alloc_aligned(_Alignof(bl_segment_stripe), bytes);
-        made = stripes != NULL;
-        if (made)
-            bl_memory_budget_force(segment->environment->budget, BL_MEMORY_INDEX, bytes);
-        atomic_store_explicit(&segment->counts, stripes, memory_order_release);
+    bl_segment_stripe *stripes = bl_alloc_aligned(_Alignof(bl_segment_stripe), bytes);
+    if (stripes == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "counters of %s", segment->path);
+    bl_segment_stripe *none = NULL;
+    if (!atomic_compare_exchange_strong(&segment->counts, &none, stripes)) {
+        bl_free(stripes); /* a private and a published load at once */
+        return BOLE_OK;
     }
-    bl_mutex_unlock(&queue->mutex);
-    return made ? BOLE_OK : bl_fail(error, BOLE_NO_MEMORY, "counters of %s", segment->path);
+    bl_memory_budget_force(segment->environment->budget, BL_MEMORY_INDEX, bytes);
+    return BOLE_OK;
 }
 
 bole_status bl_segment_check_comparator(const bl_segment *segment, const bl_segment_footer *footer,
