@@ -221,6 +221,7 @@ static void insert(bole_db *db, bl_write_request *request)
 static void publish(bole_db *db, bl_write_request *first, const bl_write_request *stop)
 {
     bole_error error; /* a kilobyte that only a failure writes */
+    error.message[0] = '\0';
     bole_status status = bl_log_publish(db->log, &error);
     if (status != BOLE_OK) {
         BL_MARK("writes in doubt");
@@ -281,6 +282,7 @@ void bl_write_group_locked(bole_db *db, bl_write_request *first)
 {
     pay(db);
     bole_error error; /* only a failure writes it */
+    error.message[0] = '\0';
     bole_status ready = ready_to_write(db, &error);
     bl_write_request *begin = first;
     bool has_records = false;
