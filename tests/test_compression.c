@@ -168,63 +168,6 @@ static void every_failed_allocation_is_a_status(void **state)
     }
 }
 
-enum { READERS = 16 };
-
-typedef struct reading {
-    const uint8_t *raw, *stored;
-    size_t raw_bytes, stored_bytes;
-} reading;
-
-static void *read_once(void *argument)
-{
-    const reading *self = argument;
-    uint8_t *back = malloc(self->raw_bytes);
-    bole_status status = bl_decompress(BL_COMPRESSED_ZSTD, self->stored, self->stored_bytes, back,
-                                       self->raw_bytes, "a.seg", 0, NULL);
-    if (status != BOLE_OK || memcmp(back, self->raw, self->raw_bytes) != 0)
-        abort();
-    free(back);
-    return NULL;
-}
-
-/* Goal: more readers at once than the pool has contexts make their own, and free them. Method: long reads in more
- * threads, until so many were in one at once. */
-static void a_reader_above_the_pool_makes_its_own_context(void **state)
-{
-    (void)state;
-    enum { BYTES = 4 << 20 };
-    uint8_t *raw = malloc(BYTES), *stored = malloc(BYTES);
-    bl_prng prng;
-    bl_prng_init(&prng, 13);
-    for (size_t at = 0; at < BYTES; at += 2000)
-        fill(&prng, raw + at, BYTES - at < 2000 ? BYTES - at : 2000, false);
-    bl_compressor *compressor;
-    assert_ok(bl_compressor_create(BL_COMPRESSED_ZSTD, 0, &compressor, NULL), NULL);
-    reading all = { raw, stored, BYTES, bl_compress(compressor, raw, BYTES, stored, BYTES) };
-    int64_t live = bl_alloc_live();
-    assert_true(all.stored_bytes != 0);
-    const char *mark = "more decompress at once than the pool has room for";
-    unsigned long before = bl_mark_count(mark);
-    for (int round = 0; round < 1000 && bl_mark_count(mark) == before; round++) {
-        pthread_t threads[READERS];
-        for (int i = 0; i < READERS; i++)
-            assert_int_equal(pthread_create(&threads[i], NULL, read_once, &all), 0);
-        for (int i = 0; i < READERS; i++)
-            pthread_join(threads[i], NULL);
-#ifndef BL_CHECKS
-        break;
-#endif
-    }
-#ifdef BL_CHECKS
-    assert_true(bl_mark_count(mark) > before);
-#endif
-    bl_compression_release();
-    assert_int_equal(bl_alloc_live(), live);
-    bl_compressor_destroy(compressor);
-    free(raw);
-    free(stored);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,7 +176,6 @@ int main(void)
         cmocka_unit_test(what_cannot_be_compressed_is_left),
         cmocka_unit_test(unknown_kinds_and_levels_are_refused),
         cmocka_unit_test(every_failed_allocation_is_a_status),
-        cmocka_unit_test(a_reader_above_the_pool_makes_its_own_context),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

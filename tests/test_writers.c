@@ -205,10 +205,35 @@ static void many_writers_are_one_after_the_other(void **state)
         one_round(round, WRITES);
 }
 
+/* Goal: a close that rotates and the background's sync, which marks in the log what it synced, keep out of each other's
+ * way. ThreadSanitizer judges; a sync every millisecond, so that some close meets one. */
+static void a_close_meets_the_sync_of_the_background(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 40, PUTS = 3000 };
+    bole_vfs *disk = NULL;
+    bole_error error = BOLE_ERROR_INIT;
+    assert_ok(bole_vfs_memory_create(1, &disk), NULL);
+    char value[1000] = { 0 };
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        bole_options options = BOLE_OPTIONS_INIT;
+        options.flags = BOLE_CREATE;
+        options.vfs = disk;
+        options.sync_interval_ms = 1;
+        bole_db *db;
+        assert_ok(bole_open("/close", &options, &db, &error), &error);
+        for (uint32_t i = 0; i < PUTS; i++)
+            assert_ok(bole_put(db, NULL, BOLE_SLICE(&i, sizeof i), BOLE_SLICE(value, sizeof value)), NULL);
+        assert_ok(bole_close(db, &error), &error);
+    }
+    bole_vfs_destroy(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_writers_are_one_after_the_other),
+        cmocka_unit_test(a_close_meets_the_sync_of_the_background),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -440,11 +440,16 @@ static bool has_live_handles(bole_db *db, bole_error *error)
 /* Everything durable, and said so: afterwards nothing can be called a torn tail. */
 static bole_status finish_writing(bole_db *db, bole_error *error)
 {
-    if (db->failed || db->log_failed)
-        return bl_fail(error, BOLE_FAILED, "%s closes after a failure; the next open recovers it", db->path);
     bole_status status = BOLE_OK;
-    if (bl_memtable_bytes(db->memtable) > FLUSH_AT_CLOSE_BYTES)
+    bl_commit_lock(db); /* the tick may be marking in the log what it synced */
+    if (db->failed || db->log_failed)
+        status = bl_fail(error, BOLE_FAILED, "%s closes after a failure; the next open recovers it",
+                         db->path);
+    else if (bl_memtable_bytes(db->memtable) > FLUSH_AT_CLOSE_BYTES)
         status = bl_rotate(db, 0, error);
+    bl_commit_unlock(db);
+    if (status == BOLE_FAILED)
+        return status;
     bl_mutex_lock(&db->mutex);
     bl_background_stop_locked(db);
     bool flushed = db->sealed_oldest == NULL;

@@ -132,7 +132,6 @@ static void give_context(ZSTD_DCtx *context)
                                                     memory_order_relaxed))
             return;
     }
-    BL_MARK("more decompress at once than the pool has room for");
     ZSTD_freeDCtx(context);
 }
 
