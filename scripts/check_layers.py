@@ -35,7 +35,7 @@ LIBRARY_HOMES = {
     "zstd.h": ("segment/compression.c",), "zdict.h": ("segment/compression.c",),
     "ini.h": ("core/config_source.c", "cli"),
     "jansson.h": ("core", "tools", "cli"),
-    "popt.h": ("cli",), "histedit.h": ("cli",), "editline/readline.h": ("cli",), "csv.h": ("cli",),
+    "popt.h": ("cli",), "histedit.h": ("cli",), "editline/readline.h": ("cli",),
     "cairo.h": ("cli",), "cairo-svg.h": ("cli",), "cairo-pdf.h": ("cli",),
 }
 

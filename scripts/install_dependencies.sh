@@ -14,7 +14,7 @@ export LC_ALL=C
 build=(cmake ninja-build pkg-config libc6-dev
     libxxhash-dev liblz4-dev libzstd-dev   # hashing, compression
     libinih-dev libjansson-dev             # bole.conf, JSON
-    libpopt-dev libedit-dev libcsv-dev     # the command: options, shell, CSV
+    libpopt-dev libedit-dev                # the command: options, shell
     libcairo2-dev                          # the visualizer's SVG and PNG
     scdoc                                  # manual pages
     libcmocka-dev python3)                 # CMake looks for both once, for the tests
