@@ -3,10 +3,7 @@
  * input. */
 #include "entries_fixture.h"
 
-#include "base/assert.h"
 #include "segment/compression.h"
-
-#include <pthread.h>
 
 static const bl_compression_kind kinds[] = { BL_COMPRESSED_LZ4, BL_COMPRESSED_ZSTD };
 

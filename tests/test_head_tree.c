@@ -98,7 +98,10 @@ static void insert(tree_fixture *fixture, bole_slice given)
     bool found;
     rank_of(fixture, key, &found);
     reserve(fixture, bl_memtable_entry_bytes(key.size, value.size), 1);
-    bool fresh = bl_head_tree_insert(&fixture->tree, key, value, BL_TAG(++fixture->sequence, BL_KIND_PUT));
+    bl_head_path path;
+    bl_head_tree_approach(&fixture->tree, key, &path);
+    bool fresh = bl_head_tree_insert_near(&fixture->tree, &path, key, value,
+                                          BL_TAG(++fixture->sequence, BL_KIND_PUT));
     assert_int_equal(!found, fresh);
     model_insert(fixture, key);
     free((void *)(uintptr_t)key.data);

@@ -695,6 +695,13 @@ static int compare_reversed(void *context, bole_slice a, bole_slice b)
 static const bole_comparator reversed = { "test.reversed", NULL, compare_reversed };
 static const bole_comparator *const orders[] = { &reversed, NULL };
 
+static void lose_the_manifest(bole_vfs *disk)
+{
+    bole_error error = BOLE_ERROR_INIT;
+    assert_ok(disk->remove(disk, DAMAGE_STORE "/CURRENT", &error), &error);
+    assert_ok(disk->remove(disk, DAMAGE_STORE "/manifest-000001", &error), &error);
+}
+
 /* Goal: names, orders and drops of tables come from the segments when the manifest is lost; a table whose order nobody
  * has is told and left out. */
 static void tables_come_back_with_name_and_order(void **state)
@@ -725,8 +732,7 @@ static void tables_come_back_with_name_and_order(void **state)
     assert_ok(bole_put(db, &write, BOLE_STR("logged"), BOLE_STR("too")), NULL);
     bole_table_close(back);
     assert_ok(bole_close(db, &error), &error);
-    assert_ok(disk->remove(disk, DAMAGE_STORE "/CURRENT", &error), &error);
-    assert_ok(disk->remove(disk, DAMAGE_STORE "/manifest-000001", &error), &error);
+    lose_the_manifest(disk);
 
     bole_repair_report report;
     options.flags = 0;
@@ -770,8 +776,7 @@ static void the_default_tables_order_is_the_options(void **state)
         assert_ok(bole_put(db, NULL, damage_key(i), BOLE_STR("in reverse")), NULL);
     assert_ok(bole_flush(db, &error), &error);
     assert_ok(bole_close(db, &error), &error);
-    assert_ok(disk->remove(disk, DAMAGE_STORE "/CURRENT", &error), &error);
-    assert_ok(disk->remove(disk, DAMAGE_STORE "/manifest-000001", &error), &error);
+    lose_the_manifest(disk);
     bole_repair_report report;
     options.flags = 0;
     assert_ok(bole_repair(DAMAGE_STORE, MENDED, &options, 0, NULL, NULL, &report, &error), &error);

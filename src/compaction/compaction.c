@@ -143,8 +143,7 @@ static bole_status merge_all(bl_merge *merge, bl_job_output *output, bl_value_ou
         const bl_cursor *entry = merge->current;
         uint64_t tag = entry->tag;
         out->entries_in++;
-        bl_debug_assert(
-            bl_kind_is_stored((uint8_t)bl_tag_kind(tag))); /* (READER-1); no writer takes others */
+        bl_assert(bl_kind_is_stored((uint8_t)bl_tag_kind(tag))); /* (READER-1); no writer takes others */
         bool new_key = bl_key_watch_is_new(&watch, entry);
         bool keeps = bl_version_filter_keeps(filter, new_key, &tag);
         out->entries_dropped += !keeps;

@@ -442,14 +442,12 @@ static bole_status finish_writing(bole_db *db, bole_error *error)
 {
     bole_status status = BOLE_OK;
     bl_commit_lock(db); /* the tick may be marking in the log what it synced */
-    if (db->failed || db->log_failed)
-        status = bl_fail(error, BOLE_FAILED, "%s closes after a failure; the next open recovers it",
-                         db->path);
-    else if (bl_memtable_bytes(db->memtable) > FLUSH_AT_CLOSE_BYTES)
+    bool failed = db->failed || db->log_failed;
+    if (!failed && bl_memtable_bytes(db->memtable) > FLUSH_AT_CLOSE_BYTES)
         status = bl_rotate(db, 0, error);
     bl_commit_unlock(db);
-    if (status == BOLE_FAILED)
-        return status;
+    if (failed)
+        return bl_fail(error, BOLE_FAILED, "%s closes after a failure; the next open recovers it", db->path);
     bl_mutex_lock(&db->mutex);
     bl_background_stop_locked(db);
     bool flushed = db->sealed_oldest == NULL;
@@ -514,8 +512,11 @@ BOLE_API bole_status bole_close(bole_db *db, bole_error *error)
     bl_mutex_lock(&db->mutex);
     bool recovered = db->sealed_oldest != NULL && !bl_version_set_was_clean(db->versions);
     bl_mutex_unlock(&db->mutex);
-    if (recovered && !db->writing && !db->read_only)
-        status = bl_settle_recovered_logs(db, error); /* a killed process may have left it in memory alone */
+    if (recovered && !db->writing && !db->read_only) { /* a killed process may have left it in memory alone */
+        bl_commit_lock(db);
+        status = bl_settle_recovered_logs(db, error);
+        bl_commit_unlock(db);
+    }
     if (status == BOLE_OK && db->writing)
         status = finish_writing(db, error);
     bl_mutex_lock(&db->mutex);

@@ -497,13 +497,6 @@ bool bl_head_tree_insert_near(bl_head_tree *tree, bl_head_path *path, bole_slice
     return insert_at(tree, path, key, value, tag);
 }
 
-bool bl_head_tree_insert(bl_head_tree *tree, bole_slice key, bole_slice value, uint64_t tag)
-{
-    bl_head_path path;
-    bl_head_tree_approach(tree, key, &path);
-    return bl_head_tree_insert_near(tree, &path, key, value, tag);
-}
-
 void bl_head_tree_insert_many(bl_head_tree *tree, const bl_head_item *items, uint32_t count, bool *fresh)
 {
     bl_head_path paths[BL_TREE_MANY_MAX];

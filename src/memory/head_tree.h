@@ -67,9 +67,8 @@ void bl_head_tree_init(bl_head_tree *tree, bl_arena *arena, bl_comparator *compa
 enum { BL_TREE_ENTRY_BYTES = 64 };
 uint64_t bl_head_tree_slack(const bl_arena *arena, uint64_t trees, uint64_t entries);
 
-/* Is the key new? Room was reserved. Tags of one key rise. */
-bool bl_head_tree_insert(bl_head_tree *tree, bole_slice key, bole_slice value, uint64_t tag);
-/* The same in two steps: between them the leaf comes into the cache, and whatever is inserted may be. */
+/* An insert is two steps: between them the leaf comes into the cache, and others may be inserted. Is the key new? Room
+ * was reserved. Tags of one key rise. */
 void bl_head_tree_approach(const bl_head_tree *tree, bole_slice key, bl_head_path *path);
 bool bl_head_tree_insert_near(bl_head_tree *tree, bl_head_path *path, bole_slice key, bole_slice value,
                               uint64_t tag);

@@ -47,28 +47,30 @@ bl_write_behind *bl_write_behind_create(int descriptor)
     return behind;
 }
 
-/* Where the file system has pages of another size, or no direct writes after all, on through its cache. */
-static int write_now(int descriptor, const uint8_t *data, uint64_t offset)
+int bl_write_all(int descriptor, uint64_t offset, const void *data, size_t length)
 {
-    for (size_t done = 0; done < BL_WRITE_BEHIND_BYTES;) {
-        ssize_t result = pwrite(descriptor, data + done, BL_WRITE_BEHIND_BYTES - done,
-                                (off_t)(offset + done));
+    size_t done = 0;
+    while (done < length) {
+        size_t part = length - done < BL_IO_BYTES_MAX ? length - done : BL_IO_BYTES_MAX;
+        ssize_t result = pwrite(descriptor, (const char *)data + done, part, (off_t)(offset + done));
         if (result > 0)
             done += (size_t)result;
         else if (result == 0)
-            return EIO;
+            return EIO; /* no progress and no reason given */
         else if (errno != EINTR)
             return errno;
     }
     return 0;
 }
 
+/* Where the file system has pages of another size, or no direct writes after all, on through its cache. */
 static int write_through_cache(const bl_write_behind *behind, const struct piece *piece)
 {
     int flags = fcntl(behind->descriptor, F_GETFL);
     if (flags < 0 || fcntl(behind->descriptor, F_SETFL, flags & ~O_DIRECT) != 0)
         return errno;
-    return write_now(behind->descriptor, piece->memory, (uint64_t)piece->request.aio_offset);
+    return bl_write_all(behind->descriptor, (uint64_t)piece->request.aio_offset, piece->memory,
+                        BL_WRITE_BEHIND_BYTES);
 }
 
 /* Wait for a piece; what became of it goes into behind->failure. */

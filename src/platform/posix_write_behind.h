@@ -10,7 +10,11 @@
 
 /* What O_DIRECT moves: whole pages, at whole places. */
 enum { BL_DIRECT_BYTES = 4096 };
+enum { BL_IO_BYTES_MAX = 1 << 30 }; /* of one call of the system */
 enum { BL_WRITE_BEHIND_BYTES = 1024 * 1024 }; /* of a piece */
+
+/* All of it, by as many calls as it takes. 0 or errno. */
+int bl_write_all(int descriptor, uint64_t offset, const void *data, size_t length);
 
 typedef struct bl_write_behind bl_write_behind;
 

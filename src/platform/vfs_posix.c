@@ -35,7 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ZEROS_BYTES = 64 * 1024, IO_BYTES_MAX = 1 << 30, WRITE_OUT_BYTES = 512 * 1024 };
+enum { ZEROS_BYTES = 64 * 1024, WRITE_OUT_BYTES = 512 * 1024 };
 enum { DIRECT_BYTES = BL_DIRECT_BYTES, DIRECT_STACK_BYTES = 24 * 1024 };
 
 static bl_posix_file *posix_file(bole_file *file) { return (bl_posix_file *)file; }
@@ -170,7 +170,7 @@ static int read_all(int descriptor, uint64_t offset, void *data, size_t length, 
 {
     *got = 0;
     while (*got < length) {
-        size_t part = length - *got < IO_BYTES_MAX ? length - *got : IO_BYTES_MAX;
+        size_t part = length - *got < BL_IO_BYTES_MAX ? length - *got : BL_IO_BYTES_MAX;
         ssize_t result = pread(descriptor, (char *)data + *got, part, (off_t)(offset + *got));
         if (result == 0)
             break;
@@ -187,7 +187,7 @@ static int read_pages(int descriptor, uint64_t offset, void *data, size_t length
 {
     *got = 0;
     while (*got < length && *got % DIRECT_BYTES == 0) {
-        size_t part = length - *got < IO_BYTES_MAX ? length - *got : IO_BYTES_MAX;
+        size_t part = length - *got < BL_IO_BYTES_MAX ? length - *got : BL_IO_BYTES_MAX;
         ssize_t result = pread(descriptor, (char *)data + *got, part, (off_t)(offset + *got));
         if (result == 0)
             break;
@@ -256,23 +256,6 @@ static bole_status posix_read(bole_file *base, uint64_t offset, void *data, size
     return BOLE_OK;
 }
 
-/* 0 or errno. */
-static int write_all(int descriptor, uint64_t offset, const void *data, size_t length)
-{
-    size_t done = 0;
-    while (done < length) {
-        size_t part = length - done < IO_BYTES_MAX ? length - done : IO_BYTES_MAX;
-        ssize_t result = pwrite(descriptor, (const char *)data + done, part, (off_t)(offset + done));
-        if (result > 0)
-            done += (size_t)result;
-        else if (result == 0)
-            return EIO; /* no progress and no reason given */
-        else if (errno != EINTR)
-            return errno;
-    }
-    return 0;
-}
-
 /* Large writes come from segments, which are synced when they are complete: the device begins now, beside the work
  * that makes the next part, and the sync finds little left to do. A hint: what fails here, the sync tells. */
 static void begin_write_out(int descriptor, uint64_t offset, size_t length)
@@ -308,7 +291,7 @@ static bole_status posix_write(bole_file *base, uint64_t offset, const void *dat
     bole_status settled = settle(file, error);
     if (bl_unlikely(settled != BOLE_OK))
         return settled;
-    int failure = write_all(file->descriptor, offset, data, length);
+    int failure = bl_write_all(file->descriptor, offset, data, length);
     if (failure == 0) {
         if (length >= WRITE_OUT_BYTES)
             begin_write_out(file->descriptor, offset, length);
@@ -364,7 +347,7 @@ static int write_zeros(int descriptor, uint64_t offset, uint64_t length)
     int failure = 0;
     for (uint64_t done = 0; done < length && failure == 0;) {
         size_t part = length - done < ZEROS_BYTES ? (size_t)(length - done) : ZEROS_BYTES;
-        failure = write_all(descriptor, offset + done, zeros, part);
+        failure = bl_write_all(descriptor, offset + done, zeros, part);
         done += part;
     }
     return failure;

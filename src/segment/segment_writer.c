@@ -36,8 +36,8 @@
 
 enum {
     WRITE_BYTES = 1024 * 1024,
-    BUFFER_BYTES = 2 * WRITE_BYTES -
-                   4096, /* a write, and a block that begins in it; too small for a huge page */
+    /* A write, and a block that begins in it; too small for a huge page. */
+    BUFFER_BYTES = 2 * WRITE_BYTES - 4096,
     LAID_OUT_BYTES_MAX = BUFFER_BYTES - WRITE_BYTES, /* of a block in the buffer */
     BEHIND_BYTES = 4 * WRITE_BYTES,                  /* of a vfs that writes behind */
     BUFFER_BYTES_FIRST = 16 * 1024,                  /* most segments of a small store are no larger */
