@@ -778,6 +778,36 @@ static void debt_rises_without_jumps(void **state)
     }
 }
 
+/* Goal: runs that were flushed when memtables were larger are no debt, as long as too few of them are there for a merge:
+ * a writer that is slowed down for them would be so for ever. */
+static void runs_that_begin_no_merge_are_no_debt(void **state)
+{
+    (void)state;
+    enum { RUNS = 8 };
+    bole_error error = BOLE_ERROR_INIT;
+    bl_pick_policy policy = { .level0_runs = RUNS, .memtable_bytes = 1 << 20 };
+    description all[RUNS + 1] = {
+        { .level = 3, .smallest = "a", .largest = "z", .number = 1, .entries = 1, .bytes = 128 << 20 }
+    };
+    for (uint32_t count = 1; count <= RUNS; count++) {
+        all[count] = (description){ .run = count,
+                                    .smallest = "b",
+                                    .largest = "c",
+                                    .number = count + 1,
+                                    .entries = 1,
+                                    .bytes = 64 << 20,
+                                    .sequence_min = count,
+                                    .sequence_max = count };
+        bl_version *version = version_of(all, count + 1, 1);
+        bl_pick pick;
+        assert_ok(bl_compaction_pick(version, &policy, NULL, NULL, &pick, &error), &error);
+        assert_int_equal(pick.reason != BL_PICK_NOTHING, count == RUNS);
+        assert_int_equal(bl_compaction_debt(version, &policy) > 0, count == RUNS);
+        bl_pick_deinit(&pick);
+        bl_version_unref(version);
+    }
+}
+
 /* Goal: without memory a pick fails with that status, gives everything back, and leaves the pick empty. */
 static void a_pick_without_memory_leaves_nothing(void **state)
 {
@@ -847,6 +877,7 @@ int main(void)
         cmocka_unit_test(debt_is_what_must_be_merged),
         cmocka_unit_test(any_game_keeps_every_read_and_ends),
         cmocka_unit_test(debt_rises_without_jumps),
+        cmocka_unit_test(runs_that_begin_no_merge_are_no_debt),
         cmocka_unit_test(a_pick_without_memory_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, make_environment, unmake_environment);

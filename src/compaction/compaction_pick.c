@@ -657,7 +657,9 @@ uint64_t bl_compaction_debt(const bl_version *version, const bl_pick_policy *giv
         const bl_version_table *table = &version->tables[i];
         double level0 = (double)bytes_of(table, 0), middle = (double)bytes_of(table, BL_LEVEL_MIDDLE);
         double last = (double)bytes_of(table, BL_LEVEL_LAST);
-        double over0 = excess(level0, level0_capacity(&policy));
+        /* Fewer runs than begin a merge are no debt, whatever their size: nobody would work it off. */
+        bool due = table->levels[0].run_count >= policy.level0_runs;
+        double over0 = due ? excess(level0, level0_capacity(&policy)) : 0;
         /* Small runs weigh nothing in bytes; beyond the burst each counts as a memtable. */
         double burst = 2.5 * policy.level0_runs;
         double runs_over = excess(table->levels[0].run_count, burst) * (double)policy.memtable_bytes;
