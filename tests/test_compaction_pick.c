@@ -778,8 +778,8 @@ static void debt_rises_without_jumps(void **state)
     }
 }
 
-/* Goal: runs that were flushed when memtables were larger are no debt, as long as too few of them are there for a merge:
- * a writer that is slowed down for them would be so for ever. */
+/* Goal: runs that were flushed when memtables were larger are no debt, as long as too few of them are there for a
+ * merge: a writer that is slowed down for them would be so for ever. */
 static void runs_that_begin_no_merge_are_no_debt(void **state)
 {
     (void)state;
