@@ -5,7 +5,8 @@
  * run for each level of space. It is written, flushed, merged and copied until it is full and a while beyond. Every
  * status must be clean, every read must be what the model says (history_fixture.h), also while nothing fits; deletes
  * must go on, from the reserve. Then room is made, and the same handle must take a durable write; how many do is told.
- * Then the power goes, and the store must come back with all that was acknowledged as durable.
+ * Then the power goes, and the store must come back with all that was acknowledged as durable. Besides: how much room a
+ * compaction of the whole store needs.
  *
  * BOLE_TEST_SEED chooses the first history; BOLE_TEST_EFFORT (default 1) times 50 is the number of levels. */
 #include "history_fixture.h"
@@ -204,9 +205,51 @@ static void a_full_disk_is_told_and_the_store_goes_on_with_room(void **state)
     assert_true(t.deleted * 100 >= t.deletes * 90);
 }
 
+/* Goal: the inputs of a compaction's job are gone, with their room, before the next job needs some; so all of a store
+ * is compacted where not all of it fits twice. Method: keys are written twice, and the disk has a third of the store
+ * left. */
+static void a_compaction_of_all_needs_no_room_for_all(void **state)
+{
+    enum { KEYS = 6000, VALUE = 100 };
+    (void)state;
+    bole_vfs *disk;
+    bole_db *db;
+    bole_error error = BOLE_ERROR_INIT;
+    assert_ok(bole_vfs_memory_create(1, &disk), NULL);
+    bole_options options = options_for(0, disk);
+    options.large_value_bytes = 4096;
+    options.memtable_bytes = 256 * 1024;
+    options.reserve_bytes = UINT64_MAX; /* none */
+    options.level0_runs = 32;           /* nothing is merged before it is asked for */
+    assert_ok(bole_open("store", &options, &db, &error), &error);
+    bole_slice all = { NULL, 0 };
+    for (uint32_t round = 0; round < 2; round++) {
+        char key[16], value[VALUE];
+        for (uint32_t i = 0; i < KEYS; i++) {
+            snprintf(key, sizeof key, "key%06u", i);
+            memset(value, (int)('a' + (i + round) % 26), sizeof value);
+            assert_ok(bole_put(db, NULL, BOLE_SLICE(key, strlen(key)), BOLE_SLICE(value, VALUE)), NULL);
+        }
+        if (round == 0)
+            assert_ok(bole_compact(db, NULL, all, all, &error), &error);
+    }
+    assert_ok(bole_flush(db, &error), &error);
+    bole_statistics stats = BOLE_STATISTICS_INIT;
+    assert_ok(bole_stats(db, &stats, &error), &error);
+    assert_in_range(stats.level_entries[0], KEYS / 2, KEYS);
+    uint64_t used = used_bytes(disk);
+    bole_vfs_memory_capacity(disk, used + KEYS * VALUE / 3);
+    assert_ok(bole_compact(db, NULL, all, all, &error), &error);
+    assert_ok(bole_stats(db, &stats, &error), &error);
+    assert_int_equal(stats.level_entries[BOLE_LEVELS_MAX - 1], KEYS);
+    assert_ok(bole_close(db, &error), &error);
+    bole_vfs_destroy(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_compaction_of_all_needs_no_room_for_all),
         cmocka_unit_test(a_full_disk_is_told_and_the_store_goes_on_with_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,6 +46,25 @@ BOLE_API bole_status bole_flush(bole_db *db, bole_error *error)
     return status;
 }
 
+/* The tables that there are, one after the other. Their numbers are copied: a state that is held keeps the memory and
+ * the files of all inputs until the last job is done. */
+static bole_status compact_tables(bole_db *db, bole_slice begin, bole_slice end, bole_error *error)
+{
+    bl_read_state *state = bl_read_state_acquire(db, NULL);
+    uint32_t count = state->version->table_count;
+    uint32_t *numbers = bl_alloc_array((size_t)count + 1, sizeof(numbers[0]));
+    for (uint32_t i = 0; numbers != NULL && i < count; i++)
+        numbers[i] = state->version->tables[i].number;
+    bl_read_state_unref(state);
+    if (numbers == NULL)
+        return bl_fail(error, BOLE_NO_MEMORY, "list of %u tables", count);
+    bole_status status = BOLE_OK;
+    for (uint32_t i = 0; i < count && status == BOLE_OK; i++)
+        status = bl_compact_range(db, numbers[i], begin, end, error);
+    bl_free(numbers);
+    return status;
+}
+
 BOLE_API bole_status bole_compact(bole_db *db, bole_table *table, bole_slice begin, bole_slice end,
                                   bole_error *error)
 {
@@ -56,11 +75,7 @@ BOLE_API bole_status bole_compact(bole_db *db, bole_table *table, bole_slice beg
         status = bl_resolve_table(db, table, &table, error);
         return status == BOLE_OK ? bl_compact_range(db, table->number, begin, end, error) : status;
     }
-    bl_read_state *state = bl_read_state_acquire(db, NULL);
-    for (uint32_t i = 0; i < state->version->table_count && status == BOLE_OK; i++)
-        status = bl_compact_range(db, state->version->tables[i].number, begin, end, error);
-    bl_read_state_unref(state);
-    return status;
+    return compact_tables(db, begin, end, error);
 }
 
 BOLE_API bole_status bole_wait_idle(bole_db *db, bole_error *error)
