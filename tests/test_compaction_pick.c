@@ -664,6 +664,14 @@ static bool game_pick(game *g, bool manual, bole_slice begin, bole_slice end)
     return something;
 }
 
+static uint64_t game_debt(game *g)
+{
+    bl_version *version = game_version(g);
+    uint64_t debt = bl_compaction_debt(version, &g->policy);
+    bl_version_unref(version);
+    return debt;
+}
+
 /* Do what is picked until there is nothing (PICK-3). */
 static void game_drain(game *g, bl_prng *prng, bool manual, bole_slice begin, bole_slice end)
 {
@@ -673,13 +681,14 @@ static void game_drain(game *g, bl_prng *prng, bool manual, bole_slice begin, bo
         if (steps == 500)
             fail_msg("picks do not come to an end");
     }
+    if (!manual)
+        assert_int_equal(0, game_debt(g)); /* what no pick works off is none */
     game_check(g);
 }
 
 /* Goal: whatever is flushed and however jobs overlap in time, no read changes, levels stay in order, and
- * picking comes
- * to an end: down to one run when idle, without a tombstone after a manual compaction. Method: up to two jobs run at a
- * time, begun and ended at random; flushes cut anywhere. */
+ * picking comes to an end, without debt then: down to one run when idle, without a tombstone after a manual compaction.
+ * Method: up to two jobs run at a time, begun and ended at random; flushes cut anywhere; options change. */
 static void any_game_keeps_every_read_and_ends(void **state)
 {
     (void)state;
@@ -713,6 +722,10 @@ static void any_game_keeps_every_read_and_ends(void **state)
                 g->snapshot = g->snapshot == BL_SEQUENCE_MAX ? g->next_sequence : BL_SEQUENCE_MAX;
             if (step % 8 == 0)
                 game_check(g);
+            if (bl_prng_chance(&prng, 40)) { /* an operator changes his mind */
+                g->policy.memtable_bytes = (1 + bl_prng_below(&prng, 64)) * ENTRY_BYTES;
+                g->policy.level0_runs = 1 + (uint32_t)bl_prng_below(&prng, 5);
+            }
         }
         game_end_all(g, &prng);
         game_check(g);
@@ -723,6 +736,9 @@ static void any_game_keeps_every_read_and_ends(void **state)
         if (bl_prng_chance(&prng, 2)) {
             game_flush(g, &prng);
             g->policy.idle = true;
+            if (g->policy.job_bytes <
+                GAME_KEYS * ENTRY_BYTES / 16) /* idling is worth it for any small table */
+                g->policy.job_bytes = GAME_KEYS * ENTRY_BYTES / 16;
             game_drain(g, &prng, false, open, open);
             for (uint32_t i = 0; i < GAME_SEGMENTS; i++)
                 assert_true(g->segments[i].number == 0 || g->segments[i].level == BL_LEVEL_LAST);

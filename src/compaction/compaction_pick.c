@@ -523,6 +523,7 @@ void bl_pick_deinit(bl_pick *pick)
 typedef bole_status (*pick_function)(bl_picker *p, bl_pick *out, bole_error *error);
 
 /* One way of picking, tried on one table. */
+enum { ATTEMPTS_A_TABLE = 6 };
 typedef struct attempt {
     const bl_version_table *table;
     bl_pick_reason reason;
@@ -569,7 +570,7 @@ static bool has_dense_segment(const bl_version_table *table, const bl_pick_polic
 static void add_attempts(const bl_version_table *table, const bl_pick_policy *policy, attempt *attempts,
                          uint32_t *count)
 {
-    attempt found[6];
+    attempt found[ATTEMPTS_A_TABLE];
     uint32_t n = 0;
     double runs = (double)table->levels[0].run_count / policy->level0_runs;
     if (runs >= 1)
@@ -602,7 +603,8 @@ bole_status bl_compaction_pick(const bl_version *version, const bl_pick_policy *
 {
     *out = (bl_pick){ .reason = BL_PICK_NOTHING };
     bl_pick_policy policy = complete(given);
-    attempt *attempts = bl_alloc_array(6 * (size_t)version->table_count + 1, sizeof(attempts[0]));
+    attempt *attempts = bl_alloc_array(ATTEMPTS_A_TABLE * (size_t)version->table_count + 1,
+                                       sizeof(attempts[0]));
     if (attempts == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "list of possible compactions");
     uint32_t count = 0;
@@ -649,27 +651,48 @@ static double with_rewriting(double over, double bytes, double below)
     return over > 0 ? over * (1 + below / bytes) : 0;
 }
 
+/* How much must be merged to bring a table into its shape. */
+static double debt_of(const bl_version_table *table, const bl_pick_policy *policy)
+{
+    double level0 = (double)bytes_of(table, 0), middle = (double)bytes_of(table, BL_LEVEL_MIDDLE);
+    double last = (double)bytes_of(table, BL_LEVEL_LAST);
+    double over0 = excess(level0, level0_capacity(policy));
+    /* Small runs weigh nothing in bytes; beyond the burst each counts as a memtable. */
+    double burst = 2.5 * policy->level0_runs;
+    double debt = excess(table->levels[0].run_count, burst) * (double)policy->memtable_bytes;
+    if (wants_middle(table, policy)) {
+        double over_middle = excess(middle + over0, middle_capacity(table, policy));
+        return debt + with_rewriting(over0, level0, middle) +
+               with_rewriting(over_middle, middle + over0, last);
+    }
+    return debt + with_rewriting(over0, level0, last + middle) + with_rewriting(middle, middle, last);
+}
+
+/* Would a merge for a table's shape be picked? Without memory to say, yes. */
+static bool is_worked_off(const bl_version_table *table, const bl_pick_policy *policy)
+{
+    attempt attempts[ATTEMPTS_A_TABLE];
+    uint32_t count = 0;
+    add_attempts(table, policy, attempts, &count);
+    bool found = false;
+    for (uint32_t i = 0; i < count && attempts[i].pressure >= 1 && !found; i++) {
+        bl_pick pick = { 0 };
+        bole_status status = attempt_on(&attempts[i], policy, NULL, NULL, &pick, NULL);
+        found = status != BOLE_OK || pick.reason != BL_PICK_NOTHING;
+        bl_pick_deinit(&pick);
+    }
+    return found;
+}
+
 uint64_t bl_compaction_debt(const bl_version *version, const bl_pick_policy *given)
 {
     bl_pick_policy policy = complete(given);
     double debt = 0;
     for (uint32_t i = 0; i < version->table_count; i++) {
         const bl_version_table *table = &version->tables[i];
-        double level0 = (double)bytes_of(table, 0), middle = (double)bytes_of(table, BL_LEVEL_MIDDLE);
-        double last = (double)bytes_of(table, BL_LEVEL_LAST);
-        /* Fewer runs than begin a merge are no debt, whatever their size: nobody would work it off. */
-        bool due = table->levels[0].run_count >= policy.level0_runs;
-        double over0 = due ? excess(level0, level0_capacity(&policy)) : 0;
-        /* Small runs weigh nothing in bytes; beyond the burst each counts as a memtable. */
-        double burst = 2.5 * policy.level0_runs;
-        double runs_over = excess(table->levels[0].run_count, burst) * (double)policy.memtable_bytes;
-        if (wants_middle(table, &policy)) {
-            double over_middle = excess(middle + over0, middle_capacity(table, &policy));
-            debt += with_rewriting(over0, level0, middle) + with_rewriting(over_middle, middle + over0, last);
-        } else {
-            debt += with_rewriting(over0, level0, last + middle) + with_rewriting(middle, middle, last);
-        }
-        debt += runs_over;
+        double owed = table->comparator_known ? debt_of(table, &policy) : 0;
+        if (owed > 0 && is_worked_off(table, &policy))
+            debt += owed;
     }
     return debt < 9e18 ? (uint64_t)debt : UINT64_C(9000000000000000000);
 }

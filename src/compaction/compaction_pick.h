@@ -69,7 +69,9 @@ BOLE_CHECKED bole_status bl_compaction_pick_manual(const bl_version *version, co
 void bl_pick_deinit(bl_pick *pick);
 
 /* Bytes that must be merged, rewritten ones included, to bring the levels into shape: what pacing looks at. 0 when
- * they are; continuous in the bytes of a level; another level-0 run never lowers it. */
+ * they are, and of a table for whose shape no merge would be picked: nobody would work it off, and writers would pay
+ * for it for ever (options that changed leave such shapes behind; runs that overlap nothing are one). Else continuous
+ * in the bytes of a level, and another level-0 run never lowers it. Costs a pick when it is not 0. */
 uint64_t bl_compaction_debt(const bl_version *version, const bl_pick_policy *policy);
 
 #endif
