@@ -740,8 +740,8 @@ static bool large(run *self, size_t value_bytes, bool read)
         snprintf(self->result.note, sizeof self->result.note, "its store was not filled in time");
     } else if (good && read) {
         begin_row(self);
-        done = read_keys(self, &own, count, count * 2, &good);
-        end_calls(self, done, count * 2);
+        done = read_keys(self, &own, count, self->plan->reads, &good);
+        end_calls(self, done, self->plan->reads);
         end_row(self);
         self->result.user_bytes = 0;
     }

@@ -144,6 +144,13 @@ static void check_heads(const tree_fixture *fixture, const bl_head_node *node, u
         bole_slice key = record_key(fixture, node->refs[i]);
         uint64_t head = fixture->comparator != NULL ? 0 : bl_head64(key.data, key.size, prefix_bytes);
         assert_int_equal(head, node->heads[i]);
+        if (fixture->comparator != NULL || i == 0 || head != node->heads[i - 1])
+            continue;
+        bole_slice before = record_key(fixture, node->refs[i - 1]); /* NODE-5 */
+        size_t shared = bl_slice_common_prefix(before, key);
+        assert_true(node->has_ties && fixture->tree.has_ties);
+        assert_int_equal(shared, node->shared[i]);
+        assert_int_equal(((const uint8_t *)key.data)[shared], node->branch[i]);
     }
 }
 
@@ -474,9 +481,8 @@ static void splits_stay_within_the_reserve(void **state)
         for (uint32_t i = 0; i < 4000; i++)
             insert_number(fixture, i * 1000);
         while (fixture->count < 5500) {
-            uint32_t entries = 1 + (uint32_t)bl_prng_below(&prng, 70), stride = round < 4   ? 64
-                                                                                : round < 8 ? 1
-                                                                                            : 7;
+            const uint32_t strides[] = { 64, 1, 7 };
+            uint32_t entries = 1 + (uint32_t)bl_prng_below(&prng, 300), stride = strides[round / 4];
             uint64_t used = fixture->arena.used, promised = 0;
             uint64_t slack = bl_head_tree_slack(&fixture->arena, 1, entries);
             uint32_t start = (uint32_t)bl_prng_below(&prng, 4000);
@@ -493,9 +499,35 @@ static void splits_stay_within_the_reserve(void **state)
     }
 }
 
+/* Goal: the same where the streaks that cut nodes are older than the reserve. Method: each leaf is filled by keys that
+ * fall towards its first one; then one more cuts it there and leaves all others in a full node, which two more split. */
+static void cuts_of_old_streaks_stay_within_the_reserve(void **state)
+{
+    (void)state;
+    enum { LEAVES = 40, STEP = 1000, HALF = BL_NODE_SLOTS / 2 };
+    tree_fixture *fixture = fixture_new(NULL);
+    for (uint32_t i = 0; i < LEAVES * BL_NODE_SLOTS; i++)
+        insert_number(fixture, i * STEP);
+    for (uint32_t i = 0; i < 2 * LEAVES; i++)
+        for (uint32_t j = 1; j <= HALF; j++)
+            insert_number(fixture, i * HALF * STEP + STEP - j);
+    uint64_t leaves = fixture->arena.leaves, used = fixture->arena.used, promised = 0;
+    uint64_t slack = bl_head_tree_slack(&fixture->arena, 1, 3 * 2 * LEAVES);
+    for (uint32_t i = 0; i < 2 * LEAVES; i++)
+        for (uint32_t j = 0; j < 3; j++) {
+            insert_number(fixture, i * HALF * STEP + (j == 0 ? STEP - HALF - 1 : (2 * j + 1) * STEP + 1));
+            promised += bl_memtable_entry_bytes(12, 12);
+        }
+    assert_int_equal(2 * leaves, fixture->arena.leaves - leaves);
+    assert_true(fixture->arena.used - used <= promised + slack);
+    check_tree(fixture);
+    fixture_free(fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cuts_of_old_streaks_stay_within_the_reserve),
         cmocka_unit_test(first_keys_set_and_shorten_the_prefix),
         cmocka_unit_test(random_keys_of_every_shape_are_found),
         cmocka_unit_test(ordered_keys_leave_full_leaves),

@@ -6,6 +6,10 @@
  * node with n separators refers to their entries and to n + 1 children. Keys of children[i] are >= separator i - 1
  * and < separator i. Slots behind `count` hold the largest head, so a search may look at all of them.
  *
+ * A slot whose head is that of the slot before is a tie. Of ties the node knows where keys differ, so that a search
+ * looks at one key and not at a logarithm of them (R. Grossi and P. Ferragina's String B-tree, with D. Ferguson's
+ * Bit-tree for its nodes; here by bytes): head_paths.h.
+ *
  * INVARIANTS  (NODE-1) `version` is odd while the node is inconsistent. The writer makes it odd before its first and
  *                      even behind its last change, except for: appending a slot to a leaf (the slot is written
  *                      first, then `count` with release), replacing a leaf's reference by that of a newer version,
@@ -13,7 +17,9 @@
  *             (NODE-2) A reader follows no reference before it has seen, after loading it, that `version` did not
  *                      move: what it follows was consistent.
  *             (NODE-3) A leaf's lower bound never moves: a split leaves the lower half in place.
- *             (NODE-4) A separator is the first key of the leaf right of it, and stays in it. */
+ *             (NODE-4) A separator is the first key of the leaf right of it, and stays in it.
+ *             (NODE-5) Of a tie, `shared` is how many bytes its key has in common with the key before, and `branch`
+ *                      its byte behind them. `has_ties` is set where there may be one. */
 #ifndef BL_MEMORY_HEAD_NODE_H
 #define BL_MEMORY_HEAD_NODE_H
 
@@ -38,8 +44,11 @@ typedef struct bl_head_node {
     uint8_t level;                /* 0: leaf */
     /* The writer's: where the last slot went in, and how often in a row it was behind, or at, the one before. */
     uint8_t last_slot, rising, falling;
-    uint8_t unused[36];
+    bool has_ties; /* the writer's, too */
+    uint8_t unused[35];
     uint64_t heads[BL_NODE_SLOTS];
+    uint16_t shared[BL_NODE_SLOTS];
+    uint8_t branch[BL_NODE_SLOTS];
     bl_ref refs[BL_NODE_SLOTS];
     bl_ref children[]; /* inner: BL_NODE_SLOTS */
 } bl_head_node;
@@ -103,6 +112,14 @@ static inline uint64_t bl_node_head(const bl_head_node *node, uint32_t slot)
 {
     return __atomic_load_n(&node->heads[slot], __ATOMIC_RELAXED);
 }
+static inline uint32_t bl_node_shared(const bl_head_node *node, uint32_t slot)
+{
+    return __atomic_load_n(&node->shared[slot], __ATOMIC_RELAXED);
+}
+static inline uint8_t bl_node_branch(const bl_head_node *node, uint32_t slot)
+{
+    return __atomic_load_n(&node->branch[slot], __ATOMIC_RELAXED);
+}
 static inline bl_ref bl_node_ref(const bl_head_node *node, uint32_t slot)
 {
     return __atomic_load_n(&node->refs[slot], __ATOMIC_ACQUIRE);
@@ -112,10 +129,12 @@ static inline bl_ref bl_node_child(const bl_head_node *node, uint32_t slot)
     return __atomic_load_n(&node->children[slot], __ATOMIC_ACQUIRE);
 }
 
-static inline void bl_node_prefetch(const bl_head_node *node)
+static inline void bl_node_prefetch(const bl_head_node *node, bool ties)
 {
     const char *line = (const char *)node;
-    for (unsigned i = 0; i < offsetof(bl_head_node, refs); i += 64)
+    for (unsigned i = 0; i < offsetof(bl_head_node, shared); i += 64)
+        __builtin_prefetch(line + i);
+    for (unsigned i = offsetof(bl_head_node, shared); ties && i < offsetof(bl_head_node, refs); i += 64)
         __builtin_prefetch(line + i);
 }
 

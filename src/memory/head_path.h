@@ -7,6 +7,12 @@
 
 enum { BL_TREE_LEVELS_MAX = 16 };
 
+/* What two neighbours have in common (NODE-5). `shared` 0: the search has not seen it. */
+typedef struct bl_head_tie {
+    uint16_t shared;
+    uint8_t branch; /* of the second */
+} bl_head_tie;
+
 /* From the root to a leaf. */
 typedef struct bl_head_path {
     bl_ref nodes[BL_TREE_LEVELS_MAX];   /* by level; [0] is the leaf */
@@ -15,6 +21,7 @@ typedef struct bl_head_path {
     uint32_t matched;                   /* bytes that the key has in common with all keys that the leaf may hold */
     bool found;                         /* the key is there, at slots[0] */
     bool has_prefix;                    /* the key has the leaf's prefix */
+    bl_head_tie before, behind;         /* of the key with the slot before, of the key at slots[0] with this one */
     uint64_t splits;                    /* the tree's when the path was approached */
 } bl_head_path;
 

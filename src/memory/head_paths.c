@@ -15,7 +15,7 @@
 
 enum { PREFIX_BELOW = -1, PREFIX_SAME = 0, PREFIX_ABOVE = 1, PREFIX_MOVED = 2 };
 #define MOVED UINT32_MAX
-enum { CANDIDATES_ASKED = 16 };
+#define NO_CANDIDATE UINT32_MAX
 #ifdef BL_COVERAGE /* a copy in each caller would count each branch again */
 #define PATHS_INLINE static inline
 #else
@@ -73,6 +73,61 @@ static inline int compare_behind(bole_slice a, bole_slice b, uint32_t skip)
         skip = past;
     return bl_slice_compare_short(bl_slice((const uint8_t *)a.data + skip, a.size - skip),
                                   bl_slice((const uint8_t *)b.data + skip, b.size - skip));
+}
+
+/* ---- Among keys of equal heads ---- */
+
+static inline bool may_have_ties(const bl_head_tree *tree)
+{
+    return atomic_load_explicit(&tree->has_ties, memory_order_relaxed);
+}
+
+/* Keys share `past` bytes, the head the last of them, with each other and with `key`. Walks the trie that their ties
+ * are, without a look at a key: the slot of one that shares the most bytes with `key`; NO_CANDIDATE when some key ends
+ * within the head. */
+static inline uint32_t blind_candidate(const bl_head_node *node, bole_slice key, uint32_t past, uint32_t low,
+                                       uint32_t high)
+{
+    const uint8_t *bytes = key.data;
+    uint32_t candidate = low, skipped_from = UINT32_MAX; /* branches from that depth on are not the key's */
+    for (uint32_t i = low + 1; i < high; i++) {
+        uint32_t shared = bl_node_shared(node, i);
+        if (bl_unlikely(shared < past))
+            return NO_CANDIDATE;
+        if (shared >= skipped_from)
+            continue;
+        bool beyond = shared < key.size && bytes[shared] >= bl_node_branch(node, i);
+        candidate = beyond ? i : candidate;
+        skipped_from = beyond ? UINT32_MAX : shared;
+    }
+    return candidate;
+}
+
+/* How many keys in slots [low, high) are < key? `candidate` is blind_candidate's, shares `shared` bytes with the key,
+ * and is above or below it there. Says what the key would have in common with its neighbours. */
+static inline uint32_t slot_beside(const bl_head_node *node, bole_slice key, bole_slice other,
+                                   uint32_t candidate, uint32_t shared, uint32_t low, uint32_t high,
+                                   bl_head_tie *before, bl_head_tie *behind)
+{
+    bool above = shared == other.size || (shared < key.size && ((const uint8_t *)key.data)[shared] >
+                                                                   ((const uint8_t *)other.data)[shared]);
+    uint32_t slot = candidate;
+    bl_head_tie nearer = { .shared = (uint16_t)shared };
+    if (above) {
+        for (slot++; slot < high && bl_node_shared(node, slot) > shared;)
+            slot++;
+        *before = nearer;
+        if (slot < high)
+            *behind = (bl_head_tie){ (uint16_t)bl_node_shared(node, slot), bl_node_branch(node, slot) };
+    } else {
+        while (slot > low && bl_node_shared(node, slot) > shared)
+            slot--;
+        nearer.branch = ((const uint8_t *)other.data)[shared];
+        *behind = nearer;
+        if (slot > low)
+            *before = (bl_head_tie){ .shared = (uint16_t)bl_node_shared(node, slot) };
+    }
+    return slot;
 }
 
 /* The count first: a slot that is appended meanwhile is then either not counted or wholly there. */

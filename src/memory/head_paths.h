@@ -13,23 +13,13 @@
 #define PATHS_JOIN(name, suffix) PATHS_JOIN_(name, suffix)
 #define PATHS(name) PATHS_JOIN(name, PATHS_NAME)
 
-/* How many keys in slots [low, high) are < key (with `or_equal`: <= key)? All of them have equal heads, or the
- * order is a user's. `skip` bytes of them are known to be those of `key`, and the head behind those. In a leaf the
- * records of a few candidates are asked for at once, so that the steps wait together and not one behind the other. */
+/* How many keys in slots [low, high) are < key (with `or_equal`: <= key)? By halving. All of them have equal heads, or
+ * the order is a user's. `skip` bytes of them are known to be those of `key`, and the head behind those. */
 PATHS_TARGET static inline uint32_t PATHS(narrow)(const bl_head_tree *tree, const bl_head_node *node, uint32_t version,
                                                   bole_slice key, uint32_t skip, uint32_t low, uint32_t high,
                                                   bool or_equal, bool *equal, const bool reader)
 {
-#if PATHS_COMPARE
     (void)skip;
-#else
-    bool far = node->level == 0 && high - low > 1; /* what separators stand in is asked for often, and near */
-    for (uint32_t i = low; far && i < high && i < low + CANDIDATES_ASKED; i++) {
-        const char *record = bl_arena_at(tree->arena, bl_node_ref(node, i)); /* checked before it is looked at */
-        __builtin_prefetch(record);
-        __builtin_prefetch(record + BL_RECORD_ENTRY_BYTES + skip + BL_NODE_HEAD_BYTES);
-    }
-#endif
     while (low < high) {
         uint32_t middle = (low + high) / 2;
         bl_ref ref = bl_node_ref(node, middle);
@@ -53,12 +43,45 @@ PATHS_TARGET static inline uint32_t PATHS(narrow)(const bl_head_tree *tree, cons
     return low;
 }
 
+#if !PATHS_COMPARE
+/* The same by the ties of the slots, whose heads are all equal: one key is looked at. */
+PATHS_TARGET static uint32_t PATHS(among_ties)(const bl_head_tree *tree, const bl_head_node *node, uint32_t version,
+                                               bole_slice key, uint32_t skip, uint32_t low, uint32_t high,
+                                               bool or_equal, bool *equal, bl_head_path *path, const bool reader)
+{
+    uint32_t past = skip + BL_NODE_HEAD_BYTES;
+    uint32_t candidate = low + 1 == high ? low : NO_CANDIDATE;
+    if (candidate == NO_CANDIDATE && bl_likely(key.size >= past))
+        candidate = blind_candidate(node, key, past, low, high);
+    if (bl_unlikely(candidate == NO_CANDIDATE))
+        return PATHS(narrow)(tree, node, version, key, skip, low, high, or_equal, equal, reader);
+    bl_ref ref = bl_node_ref(node, candidate);
+    if (reader && !bl_node_unchanged(node, version))
+        return MOVED;
+    const uint8_t *record = bl_arena_at(tree->arena, ref);
+    __builtin_prefetch(record + BL_RECORD_ENTRY_BYTES + past);
+    bole_slice other = bl_record_key(tree->arena, record);
+    uint32_t shared = skip + (uint32_t)bl_slice_common_prefix(bl_slice((const char *)key.data + skip, key.size - skip),
+                                                              bl_slice((const char *)other.data + skip,
+                                                                       other.size - skip));
+    if (shared == key.size && shared == other.size) {
+        *equal = true;
+        return candidate + or_equal;
+    }
+    bl_head_tie before, behind;
+    return slot_beside(node, key, other, candidate, shared, low, high, reader ? &before : &path->before,
+                       reader ? &behind : &path->behind);
+}
+#endif
+
 /* How many of the node's keys are < key (with `or_equal`: <= key)? `matched` bytes of the key are common to all
- * keys that the node may hold. `*order`: how the key compares with the node's prefix. */
+ * keys that the node may hold. `*order`: how the key compares with the node's prefix. The writer's path takes the ties
+ * with the neighbours, where there are any. */
 PATHS_TARGET PATHS_INLINE uint32_t PATHS(slot)(const bl_head_tree *tree, const bl_head_node *node, uint32_t version,
                                                 bole_slice key, uint32_t matched, bool or_equal, bool *equal,
-                                                int *order, const bool reader)
+                                                int *order, bl_head_path *path, const bool reader)
 {
+    (void)path;
     *equal = false;
     uint32_t count = bl_node_count(node);
 #if PATHS_COMPARE
@@ -80,18 +103,19 @@ PATHS_TARGET PATHS_INLINE uint32_t PATHS(slot)(const bl_head_tree *tree, const b
         end++;
     if (reader && !bl_node_unchanged(node, version))
         return MOVED;
-    return PATHS(narrow)(tree, node, version, key, prefix_bytes, slot, end, or_equal, equal, reader);
+    return PATHS(among_ties)(tree, node, version, key, prefix_bytes, slot, end, or_equal, equal, path, reader);
 #endif
 }
 
 /* One step down from an inner node: the child's slot. */
 PATHS_TARGET PATHS_INLINE uint32_t PATHS(step)(const bl_head_tree *tree, const bl_head_node *node, uint32_t version,
-                                                bole_slice key, bool before, key_bounds *bounds, const bool reader)
+                                                bole_slice key, bool before, key_bounds *bounds, bl_head_path *path,
+                                                const bool reader)
 {
     bool equal;
     int order;
     uint32_t slot =
-        PATHS(slot)(tree, node, version, key, bounds_matched(bounds), !before, &equal, &order, reader);
+        PATHS(slot)(tree, node, version, key, bounds_matched(bounds), !before, &equal, &order, path, reader);
     if (order == 0 && slot != MOVED) {
         uint32_t prefix_bytes = bl_node_prefix_bytes(node);
         if (slot != 0 && bounds->low < prefix_bytes)
@@ -115,14 +139,14 @@ PATHS_TARGET static inline const bl_head_node *PATHS(descend)(const bl_head_tree
         if (bl_unlikely(atomic_load_explicit(&tree->root, memory_order_relaxed) != root))
             continue;
         while (node->level != 0) {
-            uint32_t slot = PATHS(step)(tree, node, version, key, before, bounds, true);
+            uint32_t slot = PATHS(step)(tree, node, version, key, before, bounds, NULL, true);
             if (bl_unlikely(slot == MOVED))
                 break;
             bl_ref ref = bl_node_child(node, slot);
             if (bl_unlikely(!bl_node_unchanged(node, version)))
                 break;
             const bl_head_node *child = bl_node_at(tree->arena, ref);
-            bl_node_prefetch(child);
+            bl_node_prefetch(child, may_have_ties(tree));
             bl_node_prefetch_refs(child);
             bl_node_tempt();
             uint32_t child_version = bl_node_begin(child);
@@ -148,7 +172,7 @@ PATHS_TARGET static const uint8_t *PATHS(get)(const bl_head_tree *tree, bole_sli
         bool equal;
         int order;
         uint32_t slot =
-            PATHS(slot)(tree, leaf, version, key, bounds_matched(&bounds), false, &equal, &order, true);
+            PATHS(slot)(tree, leaf, version, key, bounds_matched(&bounds), false, &equal, &order, NULL, true);
         if (bl_unlikely(slot == MOVED))
             continue;
         bl_node_tempt();
@@ -168,7 +192,7 @@ PATHS_TARGET static uint32_t PATHS(seek)(const bl_head_tree *tree, bole_slice ke
         bool equal;
         int order;
         uint32_t slot =
-            PATHS(slot)(tree, leaf, version, key, bounds_matched(&bounds), false, &equal, &order, true);
+            PATHS(slot)(tree, leaf, version, key, bounds_matched(&bounds), false, &equal, &order, NULL, true);
         if (bl_unlikely(slot == MOVED))
             continue;
         bl_node_tempt();
@@ -198,13 +222,13 @@ PATHS_TARGET static void PATHS(prefetch)(const bl_head_tree *tree, const bole_sl
                 continue;
             if (level != top->level)
                 way->version = bl_node_begin(way->node);
-            uint32_t slot = PATHS(step)(tree, way->node, way->version, keys[i], false, &way->bounds, true);
+            uint32_t slot = PATHS(step)(tree, way->node, way->version, keys[i], false, &way->bounds, NULL, true);
             bl_ref ref = slot == MOVED ? 0 : bl_node_child(way->node, slot);
             bool good = slot != MOVED && bl_node_unchanged(way->node, way->version);
             way->node = good ? bl_node_at(tree->arena, ref) : NULL;
             if (bl_unlikely(!good))
                 continue;
-            bl_node_prefetch(way->node);
+            bl_node_prefetch(way->node, may_have_ties(tree));
             bl_node_prefetch_refs(way->node);
         }
     }
@@ -228,8 +252,9 @@ PATHS_TARGET static void PATHS(locate_slot)(const bl_head_tree *tree, bole_slice
 {
     const bl_head_node *leaf = bl_node_at(tree->arena, path->nodes[0]);
     int order;
+    path->before = path->behind = (bl_head_tie){ 0, 0 };
     path->slots[0] =
-        (uint8_t)PATHS(slot)(tree, leaf, 0, key, path->matched, false, &path->found, &order, false);
+        (uint8_t)PATHS(slot)(tree, leaf, 0, key, path->matched, false, &path->found, &order, path, false);
     path->has_prefix = order == 0;
 }
 
@@ -240,11 +265,11 @@ PATHS_TARGET static void PATHS(locate_leaf)(const bl_head_tree *tree, bole_slice
     out->top = bl_node_at(tree->arena, ref)->level;
     for (uint32_t level = out->top; level != 0; level--) {
         const bl_head_node *node = bl_node_at(tree->arena, ref);
-        uint32_t slot = PATHS(step)(tree, node, 0, key, false, &bounds, false);
+        uint32_t slot = PATHS(step)(tree, node, 0, key, false, &bounds, out, false);
         out->nodes[level] = ref;
         out->slots[level] = (uint8_t)slot;
         ref = bl_node_child(node, slot);
-        bl_node_prefetch(bl_node_at(tree->arena, ref));
+        bl_node_prefetch(bl_node_at(tree->arena, ref), may_have_ties(tree));
     }
     bl_node_prefetch_refs(bl_node_at(tree->arena, ref));
     out->nodes[0] = ref;
@@ -268,12 +293,12 @@ PATHS_TARGET static void PATHS(locate_many)(const bl_head_tree *tree, const bl_h
     for (uint32_t level = top; level != 0; level--) {
         for (uint32_t i = 0; i < count; i++) {
             const bl_head_node *node = bl_node_at(tree->arena, refs[i]);
-            uint32_t slot = PATHS(step)(tree, node, 0, items[i].key, false, &bounds[i], false);
+            uint32_t slot = PATHS(step)(tree, node, 0, items[i].key, false, &bounds[i], &out[i], false);
             out[i].nodes[level] = refs[i];
             out[i].slots[level] = (uint8_t)slot;
             refs[i] = bl_node_child(node, slot);
             const bl_head_node *child = bl_node_at(tree->arena, refs[i]);
-            bl_node_prefetch(child);
+            bl_node_prefetch(child, may_have_ties(tree));
             bl_node_prefetch_refs(child);
         }
     }

@@ -14,9 +14,10 @@
  *
  * INVARIANTS  NODE-1 to NODE-4 of head_node.h, and
  *             (TREE-1) All leaves are at level 0; an inner node has one child more than separators.
- *             (TREE-2) A node that is split had at least 2 * SPLIT_INSERTS inserts since it was made or split, or it
- *                      was left full by a cut at the new key, which itself had STREAK inserts. So n inserts split at
- *                      most n / SPLIT_INSERTS nodes, and besides them each of the nodes of before once.
+ *             (TREE-2) A node that is split had at least 2 * SPLIT_INSERTS inserts since it was made or split, or was
+ *                      left full by a cut at the new key, for which another node had STREAK inserts. So n inserts
+ *                      split at most n / SPLIT_INSERTS nodes, and besides them each of the nodes of before once, and
+ *                      once what a cut of that leaves full: the STREAK may be older than the n inserts.
  * THREADS     One writer. Readers: head_paths.c.
  * NOT HERE    Searching: head_paths.h. Records: memtable_record.c. */
 #include "memory/head_tree.h"
@@ -86,11 +87,52 @@ static inline void shift_refs(bl_ref *refs, uint32_t from, uint32_t count)
 #endif
 }
 
-/* ---- Prefixes ---- */
+static inline void shift_ties(bl_head_node *node, uint32_t from, uint32_t count)
+{
+#ifdef BL_THREAD_SANITIZER
+    for (uint32_t i = from + count; i > from; i--) {
+        __atomic_store_n(&node->shared[i], node->shared[i - 1], __ATOMIC_RELAXED);
+        __atomic_store_n(&node->branch[i], node->branch[i - 1], __ATOMIC_RELAXED);
+    }
+#else
+    memmove(node->shared + from + 1, node->shared + from, count * sizeof(node->shared[0]));
+    memmove(node->branch + from + 1, node->branch + from, count * sizeof(node->branch[0]));
+#endif
+}
+
+/* ---- Ties and prefixes ---- */
 
 static bole_slice key_at(const bl_head_tree *tree, bl_ref ref)
 {
     return bl_record_key(tree->arena, bl_arena_at(tree->arena, ref));
+}
+
+/* (NODE-5) Of a slot whose head is that of the slot before. `tie`: what a search has seen of them. */
+static void set_tie(bl_head_tree *tree, bl_head_node *node, uint32_t slot, bl_head_tie tie)
+{
+    if (bl_unlikely(tie.shared == 0)) {
+        bole_slice key = key_at(tree, node->refs[slot]);
+        tie.shared = (uint16_t)bl_slice_common_prefix(key_at(tree, node->refs[slot - 1]), key);
+        tie.branch = ((const uint8_t *)key.data)[tie.shared];
+    }
+    __atomic_store_n(&node->shared[slot], tie.shared, __ATOMIC_RELAXED);
+    __atomic_store_n(&node->branch[slot], tie.branch, __ATOMIC_RELAXED);
+    node->has_ties = true;
+    atomic_store_explicit(&tree->has_ties, true, memory_order_relaxed);
+}
+
+/* The ties of a slot that has just been filled: with the one before, and of the one behind it, if below `count`. */
+static inline void set_ties(bl_head_tree *tree, bl_head_node *node, uint32_t slot, uint32_t count,
+                            bole_slice key, bl_head_tie before, bl_head_tie behind)
+{
+    if (tree->comparator != NULL)
+        return;
+    if (slot != 0 && bl_unlikely(node->heads[slot - 1] == node->heads[slot])) {
+        before.branch = before.shared < key.size ? ((const uint8_t *)key.data)[before.shared] : 0;
+        set_tie(tree, node, slot, before);
+    }
+    if (slot + 1 < count && bl_unlikely(node->heads[slot + 1] == node->heads[slot]))
+        set_tie(tree, node, slot + 1, behind);
 }
 
 /* The entry of a record. */
@@ -119,7 +161,7 @@ static uint32_t lonely_prefix(bole_slice key)
 }
 
 /* Make the node's prefix one that `key`, of `entry`, has too. The node is locked, or not published. */
-static void admit(const bl_head_tree *tree, bl_head_node *node, bl_ref entry, bole_slice key)
+static void admit(bl_head_tree *tree, bl_head_node *node, bl_ref entry, bole_slice key)
 {
     uint32_t count = count_of(node);
     if (tree->comparator != NULL)
@@ -136,8 +178,14 @@ static void admit(const bl_head_tree *tree, bl_head_node *node, bl_ref entry, bo
         return;
     uint32_t shift = 8 * (before - after);
     uint64_t bytes = bl_head64(whole.data, before, after); /* of the old prefix; zero bytes behind them */
-    for (uint32_t i = 0; i < count; i++)
-        set_head(node, i, shift >= 64 ? bytes : bytes | node->heads[i] >> shift);
+    uint64_t head_before = 0;                              /* of the slot before, as it was */
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t head = node->heads[i];
+        set_head(node, i, shift >= 64 ? bytes : bytes | head >> shift);
+        if (i != 0 && node->heads[i] == node->heads[i - 1] && head != head_before)
+            set_tie(tree, node, i, (bl_head_tie){ 0, 0 });
+        head_before = head;
+    }
     set_prefix(node, owner, whole, after);
     BL_MARK("prefix shortened");
 }
@@ -217,7 +265,8 @@ uint64_t bl_head_tree_slack(const bl_arena *arena, uint64_t trees, uint64_t entr
                              BL_NODE_INNER_BYTES / SPLIT_INSERTS / (SPLIT_INSERTS - 1) <
                          BL_TREE_ENTRY_BYTES,
                      "an entry pays for its share of nodes");
-    uint64_t leaves = arena->leaves, inners = arena->inners + trees; /* each tree may get one more root */
+    /* Each tree may get one more root. */
+    uint64_t leaves = 2 * arena->leaves, inners = 2 * (arena->inners + trees);
     return (entries < leaves ? entries : leaves) * BL_NODE_LEAF_BYTES +
            (entries < inners ? entries : inners) * BL_NODE_INNER_BYTES;
 }
@@ -261,6 +310,9 @@ static void take_slots(bl_head_node *node, const bl_head_node *other, uint32_t f
 {
     uint32_t count = count_of(other) - from;
     memcpy(node->heads, other->heads + from, count * sizeof(node->heads[0]));
+    memcpy(node->shared, other->shared + from, count * sizeof(node->shared[0]));
+    memcpy(node->branch, other->branch + from, count * sizeof(node->branch[0]));
+    node->has_ties = other->has_ties;
     for (uint32_t i = 0; i < count; i++)
         set_ref(node->refs, i, other->refs[from + i]);
     atomic_store_explicit(&node->prefix_bytes, bl_node_prefix_bytes(other), memory_order_relaxed);
@@ -283,9 +335,12 @@ static void put_separator(bl_head_tree *tree, bl_head_node *node, uint32_t slot,
     shift_heads(node->heads, slot, count - slot);
     shift_refs(node->refs, slot, count - slot);
     shift_refs(node->children, slot + 1, count - slot);
+    if (node->has_ties)
+        shift_ties(node, slot, count - slot);
     set_head(node, slot, head_in(tree, node, key));
     set_ref(node->refs, slot, entry);
     set_ref(node->children, slot + 1, child);
+    set_ties(tree, node, slot, count + 1, key, (bl_head_tie){ 0, 0 }, (bl_head_tie){ 0, 0 });
     set_count(node, count + 1);
     note_slot(node, slot);
 }
@@ -407,16 +462,19 @@ static void split_leaf(bl_head_tree *tree, bl_head_path *path, uint32_t cut)
 
 /* ---- Inserting ---- */
 
-/* Put a new key into a leaf that has room. */
+/* Put a new key into a leaf that has room. `path`: its search's, for the ties; NULL: none was made. */
 static inline void put_slot(bl_head_tree *tree, bl_head_node *leaf, uint32_t slot, bl_ref entry,
-                            bole_slice key, bool has_prefix)
+                            bole_slice key, bool has_prefix, const bl_head_path *path)
 {
     uint32_t count = count_of(leaf);
     bl_assert(count < BL_NODE_SLOTS && slot <= count);
     note_slot(leaf, slot);
+    bl_head_tie none = { 0, 0 }, before = path != NULL ? path->before : none,
+                behind = path != NULL ? path->behind : none;
     if (slot == count && has_prefix && count != 0) {
         set_head(leaf, slot, head_in(tree, leaf, key));
         set_ref(leaf->refs, slot, entry);
+        set_ties(tree, leaf, slot, count + 1, key, before, behind);
         set_count(leaf, count + 1);
         return;
     }
@@ -425,8 +483,11 @@ static inline void put_slot(bl_head_tree *tree, bl_head_node *leaf, uint32_t slo
         admit(tree, leaf, entry, key);
     shift_heads(leaf->heads, slot, count - slot);
     shift_refs(leaf->refs, slot, count - slot);
+    if (leaf->has_ties)
+        shift_ties(leaf, slot, count - slot);
     set_head(leaf, slot, head_in(tree, leaf, key));
     set_ref(leaf->refs, slot, entry);
+    set_ties(tree, leaf, slot, count + 1, key, before, behind);
     set_count(leaf, count + 1);
     unlock(leaf, version);
 }
@@ -455,7 +516,7 @@ static bool insert_at(bl_head_tree *tree, bl_head_path *path, bole_slice key, bo
         slot = path->slots[0];
         has_prefix = false; /* it may be longer now */
     }
-    put_slot(tree, leaf, slot, entry, key, has_prefix);
+    put_slot(tree, leaf, slot, entry, key, has_prefix, path);
     return true;
 }
 
@@ -471,7 +532,7 @@ static bool append(bl_head_tree *tree, bole_slice key, bole_slice value, uint64_
         return false;
     uint32_t prefix_bytes = bl_node_prefix_bytes(leaf);
     bool has_prefix = key.size >= prefix_bytes && memcmp(key.data, last.data, prefix_bytes) == 0;
-    put_slot(tree, leaf, count, bl_record_put_entry(tree->arena, key, value, tag), key, has_prefix);
+    put_slot(tree, leaf, count, bl_record_put_entry(tree->arena, key, value, tag), key, has_prefix, NULL);
     return true;
 }
 

@@ -48,7 +48,8 @@ struct bl_head_tree {
     bl_comparator *comparator;
     const bl_head_paths *paths;
     _Atomic bl_ref root;
-    bl_ref first_leaf; /* never another one, see NODE-3 */
+    _Atomic bool has_ties; /* some node has: ask for what a search needs of them, too */
+    bl_ref first_leaf;     /* never another one, see NODE-3 */
     /* the writer's, on a line of their own */
     _Alignas(64) bl_ref last_leaf;
     bool appending;     /* the last insert went behind all keys: try that first */
@@ -64,7 +65,7 @@ const bl_head_paths *bl_head_paths_named(const char *name);
 void bl_head_tree_init(bl_head_tree *tree, bl_arena *arena, bl_comparator *comparator);
 /* Inserting n keys into the trees of an arena takes their records, n * BL_TREE_ENTRY_BYTES for nodes, and at most
  * this. */
-enum { BL_TREE_ENTRY_BYTES = 64 };
+enum { BL_TREE_ENTRY_BYTES = 80 };
 uint64_t bl_head_tree_slack(const bl_arena *arena, uint64_t trees, uint64_t entries);
 
 /* An insert is two steps: between them the leaf comes into the cache, and others may be inserted. Is the key new? Room

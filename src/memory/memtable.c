@@ -254,7 +254,7 @@ void bl_memtable_prefetch(const bl_memtable_tree *tree, uint64_t hash)
     if (filter != NULL)
         bl_key_filter_prefetch(filter, hash ^ tree->salt);
     bl_ref root = atomic_load_explicit(&tree->heads.root, memory_order_acquire);
-    bl_node_prefetch(bl_node_at(tree->heads.arena, root));
+    bl_node_prefetch(bl_node_at(tree->heads.arena, root), false);
 }
 
 void bl_memtable_prefetch_many(const bl_memtable_tree *tree, const bl_lookup *lookups, size_t count)
