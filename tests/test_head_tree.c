@@ -500,7 +500,7 @@ static void splits_stay_within_the_reserve(void **state)
 }
 
 /* Goal: the same where the streaks that cut nodes are older than the reserve. Method: each leaf is filled by keys that
- * fall towards its first one; then one more cuts it there and leaves all others in a full node, which two more split. */
+ * fall towards its first one; then one more cuts it there and leaves all others in a full node; two more split that. */
 static void cuts_of_old_streaks_stay_within_the_reserve(void **state)
 {
     (void)state;
