@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What a formatter cannot see: licence line, opening comment, width, tabs, left-over notes.
+"""What a formatter cannot see: licence line, opening comment, width, tabs, left-over notes, prefetches that gcc drops.
 
 Every text file that git knows, or would add, is read. C code is wrapped at 110 columns by .clang-format; 120 is
 where any line ends.
@@ -19,6 +19,7 @@ WIDE = re.compile(r"\.(c|h|py|sh|cmake)$|(^|/)(CMakeLists\.txt|Makefile)$")
 TEXT = re.compile(r"\.(md|txt|json|in|scd|conf|yml|supp)$")
 LEFT_OVER = re.compile(r"\b(" + "TO" + "DO|FIX" + "ME|X" + r"XX)\b")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(work|root|home/\w+)/")
+PREFETCH = re.compile("__builtin_prefe" + "tch")  # base/prefetch.h says why
 OPENING = {".c": "/* {name} -- ", ".h": "/* {name} -- "}
 GENERATED = ("tests/golden/", "tests/compat/")
 
@@ -53,6 +54,8 @@ def check(path, data):
             yield number, f"is {len(line)} columns wide ({COLUMNS_MAX} at most)"
         if is_code and LEFT_OVER.search(line):
             yield number, f"holds the left-over note {LEFT_OVER.search(line).group(1)}"
+        if PREFETCH.search(line) and suffix in OPENING and path != "src/base/prefetch.h":
+            yield number, "prefetches without bl_prefetch (base/prefetch.h)"
         if MACHINE_PATH.search(line):
             yield number, f"names a path of one machine ({MACHINE_PATH.search(line).group(0)})"
 
@@ -69,6 +72,7 @@ PLANTED = [  # path, text, what must be said ("" for nothing)
     ("src/a.c", GOOD + "/* TO" + "DO: later */\n", "left-over note"),
     ("src/a.c", GOOD + "/* FIX" + "ME */\n", "left-over note"),
     ("src/a.c", GOOD + "/* built in /wo" + "rk/main */\n", "path of one machine"),
+    ("src/a.c", GOOD + "void f(int *x) { __builtin_prefe" + "tch(x); }\n", "without bl_prefetch"),
     ("src/a.c", GOOD + "int y;", "last line does not end"),
     ("src/a.c", GOOD + "\u00e9".encode("latin-1").decode("latin-1") + "\n", ""),
     ("scripts/a.sh", "#!/bin/sh\necho\n", "has no line"),

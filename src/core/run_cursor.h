@@ -16,6 +16,7 @@
 #define BL_CORE_RUN_CURSOR_H
 
 #include "base/coding.h"
+#include "base/prefetch.h"
 #include "base/slice.h"
 #include "core/internal_key.h"
 
@@ -163,7 +164,7 @@ static inline void bl_cursor_step(bl_cursor *cursor)
     /* Keys and values are as long as the one's before: the next tail lies where its value ends, behind two lengths. */
     const uint8_t *in = (const uint8_t *)cursor->value.data + cursor->stride - tail;
     uint8_t *out = cursor->key_buffer + cursor->prefix_bytes;
-    __builtin_prefetch((const void *)((uintptr_t)in + (size_t)BL_CURSOR_RECORDS_AHEAD * cursor->stride));
+    bl_prefetch((const void *)((uintptr_t)in + (size_t)BL_CURSOR_RECORDS_AHEAD * cursor->stride));
     (void)bl_cursor_put_head(cursor, i);
     memcpy(out + width, in, BL_CURSOR_TAIL_BYTES);
     cursor->value.data = in + tail;

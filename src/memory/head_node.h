@@ -23,6 +23,7 @@
 #ifndef BL_MEMORY_HEAD_NODE_H
 #define BL_MEMORY_HEAD_NODE_H
 
+#include "base/prefetch.h"
 #include "base/sanitizer.h"
 #include "memory/memtable_arena.h"
 #include "memory/memtable_record.h"
@@ -132,17 +133,20 @@ static inline bl_ref bl_node_child(const bl_head_node *node, uint32_t slot)
 static inline void bl_node_prefetch(const bl_head_node *node, bool ties)
 {
     const char *line = (const char *)node;
+#pragma GCC unroll 16
     for (unsigned i = 0; i < offsetof(bl_head_node, shared); i += 64)
-        __builtin_prefetch(line + i);
+        bl_prefetch(line + i);
+#pragma GCC unroll 16
     for (unsigned i = offsetof(bl_head_node, shared); ties && i < offsetof(bl_head_node, refs); i += 64)
-        __builtin_prefetch(line + i);
+        bl_prefetch(line + i);
 }
 
 static inline void bl_node_prefetch_refs(const bl_head_node *node)
 {
     const char *line = (const char *)node->refs;
+#pragma GCC unroll 16
     for (unsigned i = 0; i < sizeof(node->refs); i += 64)
-        __builtin_prefetch(line + i);
+        bl_prefetch(line + i);
 }
 
 #endif

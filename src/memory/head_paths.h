@@ -59,7 +59,7 @@ PATHS_TARGET static uint32_t PATHS(among_ties)(const bl_head_tree *tree, const b
     if (reader && !bl_node_unchanged(node, version))
         return MOVED;
     const uint8_t *record = bl_arena_at(tree->arena, ref);
-    __builtin_prefetch(record + BL_RECORD_ENTRY_BYTES + past);
+    bl_prefetch(record + BL_RECORD_ENTRY_BYTES + past);
     bole_slice other = bl_record_key(tree->arena, record);
     uint32_t shared = skip + (uint32_t)bl_slice_common_prefix(bl_slice((const char *)key.data + skip, key.size - skip),
                                                               bl_slice((const char *)other.data + skip,
@@ -243,8 +243,8 @@ PATHS_TARGET static void PATHS(prefetch)(const bl_head_tree *tree, const bole_sl
         if (ref == 0 || !bl_node_unchanged(leaf, version))
             continue;
         const char *record = bl_arena_at(tree->arena, ref);
-        __builtin_prefetch(record);
-        __builtin_prefetch(record + 64);
+        bl_prefetch(record);
+        bl_prefetch(record + 64);
     }
 }
 
@@ -310,7 +310,7 @@ PATHS_TARGET static void PATHS(locate_many)(const bl_head_tree *tree, const bl_h
         uint64_t head = bl_head64(items[i].key.data, items[i].key.size, bl_node_prefix_bytes(leaf));
         uint32_t slot = PATHS_RANK(leaf, head);
         if (slot < bl_node_count(leaf) && bl_node_head(leaf, slot) == head) /* it will be compared, or overwritten */
-            __builtin_prefetch(bl_arena_at(tree->arena, bl_node_ref(leaf, slot)));
+            bl_prefetch(bl_arena_at(tree->arena, bl_node_ref(leaf, slot)));
 #endif
     }
 }

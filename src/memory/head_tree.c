@@ -215,7 +215,7 @@ static void regrow(const bl_head_tree *tree, bl_head_node *node)
         if (alike == 0 || (alike < GROW_BYTES && !has_equal_heads(node, count)))
             return;
         for (uint32_t i = 0; i < count; i++)
-            __builtin_prefetch(bl_arena_at(tree->arena, node->refs[i]));
+            bl_prefetch(bl_arena_at(tree->arena, node->refs[i]));
         after = (uint32_t)bl_slice_common_prefix(key_at(tree, first), key_at(tree, node->refs[count - 1]));
     }
     if (after <= before)

@@ -10,6 +10,8 @@
 #ifndef BL_MEMORY_KEY_FILTER_H
 #define BL_MEMORY_KEY_FILTER_H
 
+#include "base/prefetch.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -34,7 +36,7 @@ static inline bl_key_filter_line *bl_key_filter_at(const bl_key_filter *filter, 
 
 static inline void bl_key_filter_prefetch(const bl_key_filter *filter, uint64_t hash)
 {
-    __builtin_prefetch(bl_key_filter_at(filter, hash));
+    bl_prefetch(bl_key_filter_at(filter, hash));
 }
 
 /* Each bit takes 3 bits of the hash for its word and 6 for its place. */

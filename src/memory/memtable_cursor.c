@@ -23,6 +23,7 @@
  *             (MEMTABLE-CURSOR-2) `ahead` is, if it is full, a copy of the leaf that the present copy's `next` names.
  * THREADS     One a cursor. The memtable is referenced until the cursor is closed, so all it shows stays. */
 #include "base/alloc.h"
+#include "base/prefetch.h"
 #include "memory/memtable_state.h"
 
 enum {
@@ -69,8 +70,8 @@ static void prefetch_records(const memtable_cursor *cursor, const bl_head_leaf *
 {
     for (uint32_t i = from; i < to; i++) {
         const uint8_t *record = record_at(cursor, leaf->refs[i]);
-        __builtin_prefetch(record);
-        __builtin_prefetch(record + 31);
+        bl_prefetch(record);
+        bl_prefetch(record + 31);
     }
 }
 
@@ -83,16 +84,15 @@ static inline void emit(const memtable_cursor *cursor, bl_entry *out, const uint
     out->tag = bl_record_tag(record);
 }
 
-/* Who asks for every version is going to copy them: the value's lines come while the rest of the window is made.
- * (A function that only prefetches is thought to do nothing and its call is left out, unless it is inlined first.) */
-__attribute__((always_inline)) static inline void prefetch_value(bole_slice value)
+/* Who asks for every version is going to copy them: the value's lines come while the rest of the window is made. */
+static inline void prefetch_value(bole_slice value)
 {
     const char *line = value.data;
     size_t bytes = value.size < VALUE_LINES_AHEAD * LINE_BYTES ? value.size : VALUE_LINES_AHEAD * LINE_BYTES;
     for (size_t at = 0; at < bytes; at += LINE_BYTES)
-        __builtin_prefetch(line + at);
+        bl_prefetch(line + at);
     if (bytes != 0)
-        __builtin_prefetch(line + bytes - 1);
+        bl_prefetch(line + bytes - 1);
 }
 
 /* Show entries [from, from + count) of the array, standing at the first or the last of them. */
@@ -238,7 +238,7 @@ static void look_ahead(memtable_cursor *cursor)
     cursor->has_ahead = true;
     if (leaf->next != 0) {
         const bl_head_node *node = bl_node_at(cursor->tree->heads.arena, leaf->next);
-        __builtin_prefetch(node);
+        bl_prefetch(node);
         bl_node_prefetch_refs(node);
     }
     prefetch_records(cursor, leaf, 0, leaf->count);

@@ -13,6 +13,7 @@
 #include "segment/block.h"
 
 #include "base/assert.h"
+#include "base/prefetch.h"
 #include "segment/head_search.h"
 
 enum { CANDIDATES_ASKED = 16 }; /* records of one head that are asked for at once */
@@ -100,8 +101,8 @@ static uint32_t first_not_before(const bl_block_view *view, bole_slice key, uint
     size_t rest = key.size - view->prefix_bytes; /* theirs may be longer or shorter: only a hint */
     for (uint32_t i = low; i < asked; i++) {
         const uint8_t *place = record_at(view, i);
-        __builtin_prefetch(place);
-        __builtin_prefetch(place + rest);
+        bl_prefetch(place);
+        bl_prefetch(place + rest);
     }
     size_t width = view->wide_heads ? 8 : 4;
     while (low < high) {
@@ -240,8 +241,8 @@ void bl_block_prefetch(const bl_block_view *view, bole_slice key)
     if (at == view->count)
         return;
     const uint8_t *place = record_at(view, at);
-    __builtin_prefetch(place);
-    __builtin_prefetch(place + 64);
+    bl_prefetch(place);
+    bl_prefetch(place + 64);
 }
 
 uint32_t bl_block_lower_bound(const bl_block_view *view, bl_comparator *comparator, bole_slice key)

@@ -16,6 +16,7 @@
 #include "base/assert.h"
 #include "base/buffer.h"
 #include "base/coding.h"
+#include "base/prefetch.h"
 #include "base/slice.h"
 #include "base/status.h"
 #include "segment/block.h"
@@ -340,8 +341,8 @@ static inline uint64_t finish(const bl_block_index *index, bole_slice key, uint6
 
 static inline void prefetch_group(const bl_block_index *index, uint64_t group)
 {
-    __builtin_prefetch(index->groups[group].heads);
-    __builtin_prefetch(index->groups[group].slots);
+    bl_prefetch(index->groups[group].heads);
+    bl_prefetch(index->groups[group].slots);
 }
 
 bl_block_index_place bl_block_index_search_begin(const bl_block_index *index, bl_comparator *comparator,

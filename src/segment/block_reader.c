@@ -17,6 +17,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/prefetch.h"
 #include "base/status.h"
 
 enum { STACK_BYTES = 16 * 1024 };
@@ -87,9 +88,9 @@ bl_frame *bl_block_pin(const bl_unit *unit, uint64_t ordinal, bool touch)
                             : bl_slot_frame(atomic_load_explicit(slot, memory_order_acquire));
     if (frame != NULL) {
         /* Heads come while the pin waits for the header. */
-        __builtin_prefetch((const char *)frame + 64);
-        __builtin_prefetch((const char *)frame + 128);
-        __builtin_prefetch((const char *)frame + 192);
+        bl_prefetch((const char *)frame + 64);
+        bl_prefetch((const char *)frame + 128);
+        bl_prefetch((const char *)frame + 192);
         bl_frame_pin(frame);
     }
     bl_epoch_leave();

@@ -15,6 +15,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/coding.h"
+#include "base/prefetch.h"
 #include "base/status.h"
 #include "segment/segment_format.h"
 
@@ -230,7 +231,7 @@ void bl_bloom_builder_finish(const bl_bloom_builder *builder, uint8_t *section)
     bl_bloom_filter filter = { .lines = section + BL_BLOOM_HEADER_BYTES, .line_count = lines };
     for (uint64_t i = 0; i < builder->count; i++) {
         if (i + FILL_DISTANCE < builder->count)
-            __builtin_prefetch(bl_bloom_filter_line(&filter, builder->hashes[i + FILL_DISTANCE]), 1);
+            bl_prefetch_to_write(bl_bloom_filter_line(&filter, builder->hashes[i + FILL_DISTANCE]));
         size_t line_at = (size_t)(bl_bloom_filter_line(&filter, builder->hashes[i]) - section);
         uint32_t x = (uint32_t)builder->hashes[i];
         for (uint32_t probe = 0; probe < probes; probe++) {

@@ -25,6 +25,8 @@
 #ifndef BL_SEGMENT_BLOOM_FILTER_H
 #define BL_SEGMENT_BLOOM_FILTER_H
 
+#include "base/prefetch.h"
+
 #include <bole/bole.h>
 
 enum {
@@ -52,7 +54,7 @@ static inline const uint8_t *bl_bloom_filter_line(const bl_bloom_filter *filter,
 }
 static inline void bl_bloom_filter_prefetch(const bl_bloom_filter *filter, uint64_t hash)
 {
-    __builtin_prefetch(bl_bloom_filter_line(filter, hash));
+    bl_prefetch(bl_bloom_filter_line(filter, hash));
 }
 /* May the key with this bl_hash have been added? Cost: one cache line, below 10 ns when it is near. */
 bool bl_bloom_filter_may_contain(const bl_bloom_filter *filter, uint64_t hash);

@@ -26,6 +26,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/prefetch.h"
 #include "base/status.h"
 
 #include <string.h>
@@ -441,7 +442,7 @@ static uint64_t evict_locked(bl_frame_cache *cache, uint64_t goal, uint64_t fram
             const bl_frame_card *ahead = card_number(cache, cache->hand + PREFETCH_CARDS);
             const void *slot = (const void *)(uintptr_t)atomic_load_explicit(&ahead->slot,
                                                                              memory_order_relaxed);
-            __builtin_prefetch(slot, 1);
+            bl_prefetch_to_write(slot);
         }
         bl_frame_card *card = card_number(cache, cache->hand++);
         if (turn_frame_locked(card, step < cards)) {

@@ -27,6 +27,7 @@
 #define BL_SEGMENT_FRAME_CACHE_H
 
 #include "base/assert.h"
+#include "base/prefetch.h"
 #include "core/memory_budget.h"
 #include "platform/epoch.h"
 #include "platform/page_arena.h"
@@ -161,7 +162,7 @@ static inline bl_value_hint *bl_value_hint_of(const bl_value_hints *hints, uint6
     if (__builtin_expect(all == (void *)0, 1))
         return all;
     bl_value_hint *hint = &all[(hash * UINT64_C(0x9E3779B97F4A7C15)) >> hints->shift];
-    __builtin_prefetch(hint);
+    bl_prefetch(hint);
     return hint;
 }
 static inline void bl_value_hint_follow(const bl_value_hint *hint, uint64_t hash)
@@ -173,14 +174,14 @@ static inline void bl_value_hint_follow(const bl_value_hint *hint, uint64_t hash
              address = (UINT64_C(1) << BL_HINT_ADDRESS_BITS) - 1;
     uintptr_t at = (uintptr_t)(record & address), block = at & ~((uintptr_t)BL_PAGE_BYTES - 1);
     for (uintptr_t line = 0; at != 0 && line < 4; line++)
-        __builtin_prefetch((const void *)(block + line * BL_HINT_LINE_BYTES));
+        bl_prefetch((const void *)(block + line * BL_HINT_LINE_BYTES));
     if (at != 0)
-        __builtin_prefetch((const void *)at);
-    __builtin_prefetch((const void *)(uintptr_t)atomic_load_explicit(&hint->slot, memory_order_relaxed));
+        bl_prefetch((const void *)at);
+    bl_prefetch((const void *)(uintptr_t)atomic_load_explicit(&hint->slot, memory_order_relaxed));
     at = (uintptr_t)(value & address);
-    __builtin_prefetch((const void *)at);
-    __builtin_prefetch((const void *)(at + BL_HINT_LINE_BYTES));
-    __builtin_prefetch((const void *)(at + (uintptr_t)(value >> BL_HINT_ADDRESS_BITS) * BL_HINT_LINE_BYTES));
+    bl_prefetch((const void *)at);
+    bl_prefetch((const void *)(at + BL_HINT_LINE_BYTES));
+    bl_prefetch((const void *)(at + (uintptr_t)(value >> BL_HINT_ADDRESS_BITS) * BL_HINT_LINE_BYTES));
 }
 /* What has just been read, or written: the record (NULL: not known), the slot, the frame in it, and the end of the
  * value in the frame. */

@@ -21,6 +21,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/buffer.h"
+#include "base/prefetch.h"
 #include "base/status.h"
 #include "segment/block_reader.h"
 #include "segment/segment_state.h"
@@ -208,7 +209,7 @@ static inline bl_unit *unit_inside(const bl_segment *segment)
 static inline void prefetch_lines(const bl_frame *frame)
 {
     for (size_t i = 0; i < BLOCK_LINES_PREFETCHED; i++)
-        __builtin_prefetch((const void *)((uintptr_t)frame + i * LINE_BYTES));
+        bl_prefetch((const void *)((uintptr_t)frame + i * LINE_BYTES));
 }
 
 void bl_segment_prefetch_filter(const bl_segment *segment, const bl_lookup *lookup)

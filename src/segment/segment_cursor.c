@@ -22,6 +22,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/prefetch.h"
 #include "base/status.h"
 #include "segment/block_reader.h"
 #include "segment/segment_state.h"
@@ -237,7 +238,7 @@ static void prefetch_block(const bl_unit *unit, uint64_t ordinal, uint32_t count
     if (lines == 0)
         return;
     for (uint32_t i = 0; i < count; i++) /* how long the frame is would be one line more to wait for */
-        __builtin_prefetch((const void *)(lines + (size_t)i * LINE_BYTES));
+        bl_prefetch((const void *)(lines + (size_t)i * LINE_BYTES));
 }
 
 static void prefetch_neighbour(const segment_cursor *cursor)
@@ -260,7 +261,7 @@ static void prefetch_records(const segment_cursor *cursor, uint32_t index)
         first = end > BL_CURSOR_RECORDS_AHEAD ? end - BL_CURSOR_RECORDS_AHEAD : 0;
     }
     for (uint32_t i = first; i < end; i++)
-        __builtin_prefetch(bl_cursor_record(base, i));
+        bl_prefetch(bl_cursor_record(base, i));
 }
 
 static bole_status reserve_key(segment_cursor *cursor)

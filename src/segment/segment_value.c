@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/hash.h"
+#include "base/prefetch.h"
 #include "base/status.h"
 #include "segment/block_reader.h"
 #include "segment/segment_state.h"
@@ -47,9 +48,9 @@ static inline void prefetch_value(const bl_frame *frame, size_t key_bytes, uint6
 {
     uintptr_t frame_at = (uintptr_t)frame,
               record = (BL_BLOCK_HEADER_BYTES + key_bytes + 4 + 3 + 7) / 8 * 8 + 8;
-    __builtin_prefetch((const void *)frame_at);
-    __builtin_prefetch((const void *)(frame_at + record));
-    __builtin_prefetch((const void *)(frame_at + record + bl_varint_size(value_bytes) + value_bytes));
+    bl_prefetch((const void *)frame_at);
+    bl_prefetch((const void *)(frame_at + record));
+    bl_prefetch((const void *)(frame_at + record + bl_varint_size(value_bytes) + value_bytes));
 }
 
 bl_find bl_segment_find_value(bl_segment *segment, const bl_value_pointer *pointer, bole_slice key,
