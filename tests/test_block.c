@@ -98,6 +98,29 @@ static void assert_entry(const test_entry *entry, bole_slice key, uint64_t tag, 
     assert_true(tag == entry->tag);
 }
 
+static unsigned walks;
+
+/* Walk from every third entry to the end, where the block is of the kind. */
+static void check_walk(const test_entries *entries, const block *one, bl_cursor *cursor)
+{
+    for (uint32_t from = 0; from < cursor->count; from += 3) {
+        bl_cursor_walk walk;
+        cursor->index = from;
+        bl_cursor_decode(cursor);
+        if (!bl_cursor_walk_begin(cursor, cursor->count - 1 - from, &walk))
+            return;
+        for (uint32_t i = from + 1; i < cursor->count; i++) {
+            bole_slice value = bl_slice(bl_cursor_walk_step(&walk), cursor->value.size);
+            assert_entry(&entries->list[one->first + i], cursor->key, BL_TAG(0, BL_KIND_PUT), value);
+            assert_int_equal(cursor->count - 1 - i, walk.left);
+        }
+        assert_int_equal(cursor->count - 1 - from, bl_cursor_walk_end(cursor, &walk));
+        assert_int_equal(cursor->count - 1, cursor->index);
+        assert_entry(&entries->list[one->first + cursor->index], cursor->key, cursor->tag, cursor->value);
+        walks++;
+    }
+}
+
 /* Every entry of a block by index, and by a cursor forward and backward. */
 static void check_entries(const test_entries *entries, const block *one)
 {
@@ -115,12 +138,9 @@ static void check_entries(const test_entries *entries, const block *one)
         assert_entry(entry, cursor.key, cursor.tag, cursor.value);
         assert_true(cursor.head == bl_head64(entry->key, entry->key_bytes, 0));
     }
-    cursor.index = 0;
+    check_walk(entries, one, &cursor);
+    cursor.index = view.count - 1;
     bl_cursor_decode(&cursor);
-    for (uint32_t i = 1; i < view.count; i++) {
-        bl_cursor_step(&cursor);
-        assert_entry(&entries->list[one->first + i], cursor.key, cursor.tag, cursor.value);
-    }
     for (uint32_t i = view.count - 1; i-- > 0;) {
         bl_cursor_prev(&cursor);
         assert_entry(&entries->list[one->first + i], cursor.key, cursor.tag, cursor.value);
@@ -289,8 +309,9 @@ static void a_dense_decimal_entry_takes_at_most_108_bytes(void **state)
     test_entries_free(&entries);
 }
 
-/* Goal: heads are 8 bytes where they separate and 4 do not. Method: numbers that step over a power of ten, so that
- * the prefix is short; the same ones without the step; and some that 8 bytes do not separate either. */
+/* Goal: heads are 8 bytes where they separate and 4 do not, and are walked either way. Method: numbers that step over a
+ * power of ten, so that the prefix is short; the same ones without the step; and some that 8 bytes do not separate
+ * either. */
 static void heads_widen_where_four_bytes_do_not_separate(void **state)
 {
     (void)state;
@@ -305,6 +326,9 @@ static void heads_widen_where_four_bytes_do_not_separate(void **state)
         build(&entries, NULL, 4096, &all);
         assert_int_equal(all.count, 1);
         assert_int_equal(all.list[0].frame[17] & BL_BLOCK_WIDE_HEADS, cases[i].flag);
+        walks = 0;
+        check_entries(&entries, &all.list[0]);
+        assert_int_equal(walks, 10);
         free_blocks(&all);
         test_entries_free(&entries);
     }
@@ -432,10 +456,11 @@ static void use(const uint8_t *frame, bl_prng *prng)
     }
     cursor.index = 0;
     bl_cursor_decode(&cursor);
-    for (uint32_t i = 1; i < view.count; i++) {
-        bl_cursor_step(&cursor);
+    bl_cursor_walk walk;
+    for (bool walks_on = bl_cursor_walk_begin(&cursor, view.count - 1, &walk); walks_on && walk.left != 0;) {
+        const uint8_t *value = bl_cursor_walk_step(&walk);
         for (size_t j = 0; j < cursor.value.size; j++)
-            sum += ((const uint8_t *)cursor.value.data)[j];
+            sum += value[j];
     }
     assert_true(sum != 1); /* it is wanted */
     free(cursor.key_buffer);

@@ -300,7 +300,7 @@ static void a_stretch_ends_where_another_run_has_something(void **state)
     bl_prng prng;
     bl_prng_init(&prng, test_seed(11));
     static test_key_bytes bound;
-    size_t longest = 0, bounded = 0;
+    size_t longest = 0, bounded = 0, walks = 0;
     for (unsigned round = 0; round < 4 * TEST_FAMILIES; round++) {
         test_run run = { .count = 0 };
         test_store_begin(&run.store, TEST_MEMORY_AMPLE);
@@ -363,13 +363,23 @@ static void a_stretch_ends_where_another_run_has_something(void **state)
                 assert_int_equal(cut < expected ? cut : expected, bl_merge_stretch_end(&merge, &upper));
             }
             longest = end - current->index > longest ? end - current->index : longest;
-            for (uint64_t steps = bl_prng_below(&prng, end - current->index); steps > 0; steps--) {
-                bl_cursor_step(current);
+            uint32_t steps = (uint32_t)bl_prng_below(&prng, end - current->index);
+            bl_cursor_walk walk = { .left = 0 };
+            bool walked = bl_cursor_walk_begin(current, steps, &walk);
+            for (; steps > 0; steps--) {
+                if (walked) {
+                    current->value.data = bl_cursor_walk_step(&walk);
+                } else {
+                    current->index++;
+                    bl_cursor_decode_entry(current);
+                }
                 at++;
                 assert_true(bl_slice_equal(current->key, test_key(&run.entries.list[at])));
                 assert_true(bl_slice_equal(current->value, test_value(&run.entries.list[at])));
                 assert_true(current->tag == run.entries.list[at].tag);
             }
+            if (walked)
+                walks += bl_cursor_walk_end(current, &walk) != 0;
         }
         assert_null(merge.current);
         assert_ok(merge.status, merge.error);
@@ -380,8 +390,9 @@ static void a_stretch_ends_where_another_run_has_something(void **state)
         }
         run_end(&run);
     }
-    print_message("the longest stretch: %zu entries; %zu ended at a bound\n", longest, bounded);
-    assert_true(longest > 10 && bounded > 10);
+    print_message("the longest stretch: %zu entries; %zu ended at a bound; %zu walks\n", longest, bounded,
+                  walks);
+    assert_true(longest > 10 && bounded > 10 && walks > 10);
 }
 
 /* Goal: without the comparator a cursor walks, and refuses to seek. */

@@ -51,8 +51,7 @@ void bl_merge_seek_before(bl_merge *merge, bole_slice key); /* last entry with k
 
 /* Forward, and the current entry's window is a block: one behind the index of the window's last entry that comes, with
  * all from the current one on, before whatever the other cursors have left, and below `upper` if that is not NULL. Up
- * to there the cursor may be stepped by hand (bl_cursor_step: the merge does not look at the head of its current
- * entry). */
+ * to there the cursor may be stepped by hand (the merge does not look at the head of its current entry). */
 uint32_t bl_merge_stretch_end(const bl_merge *merge, const bole_slice *upper);
 
 /* merge.c's: the current cursor stepped inside its window and is not surely the winner; it is at its window's end

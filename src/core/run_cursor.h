@@ -149,25 +149,58 @@ static inline void bl_cursor_decode(bl_cursor *cursor)
     cursor->head = cursor->heads_off ? 0 : bl_head64(cursor->key.data, cursor->key.size, cursor->head_offset);
 }
 
-/* In a block, which must have a next entry: to that, all but its head. */
-static inline void bl_cursor_step(bl_cursor *cursor)
+/* The quickest way from entry to entry of a block whose keys are of one size and values, too, as its records lie at one
+ * distance: the next key's tail lies where the value before it ends, behind two lengths. */
+typedef struct bl_cursor_walk {
+    const uint8_t *head, *tail; /* of the entry where it stands */
+    uint8_t *out;               /* where heads go, in the key */
+    uint32_t stride, tail_bytes;
+    uint32_t left;              /* entries that it may still step to */
+    bool wide_heads;
+} bl_cursor_walk;
+
+/* From the cursor's entry on, up to `left` entries further, which are in its window, a block. False: it is of another
+ * kind. */
+static inline bool bl_cursor_walk_begin(const bl_cursor *cursor, uint32_t left, bl_cursor_walk *walk)
 {
     size_t rest = cursor->key.size - cursor->prefix_bytes, width = cursor->wide_heads ? 8 : 4;
-    size_t tail = rest > width ? rest - width : 0;
-    uint32_t i = ++cursor->index;
-    if (__builtin_expect(cursor->stride == 0 || cursor->tags != NULL || tail > BL_CURSOR_TAIL_BYTES ||
-                             tail + cursor->value.size < BL_CURSOR_TAIL_BYTES,
-                         0)) {
-        bl_cursor_decode_entry(cursor);
-        return;
+    size_t tail_bytes = rest > width ? rest - width : 0;
+    if (cursor->stride == 0 || cursor->tags != NULL || tail_bytes > BL_CURSOR_TAIL_BYTES ||
+        tail_bytes + cursor->value.size < BL_CURSOR_TAIL_BYTES)
+        return false;
+    walk->head = (const uint8_t *)cursor->heads + width * cursor->index;
+    walk->tail = (const uint8_t *)cursor->value.data - tail_bytes;
+    walk->out = cursor->key_buffer + cursor->prefix_bytes;
+    walk->stride = cursor->stride;
+    walk->tail_bytes = (uint32_t)tail_bytes;
+    walk->left = left;
+    walk->wide_heads = cursor->wide_heads;
+    return true;
+}
+
+/* There must be one left. The cursor's key is the next one then; returns where its value begins. */
+static inline const void *bl_cursor_walk_step(bl_cursor_walk *walk)
+{
+    const uint8_t *tail = walk->tail += walk->stride;
+    bl_prefetch((const void *)((uintptr_t)tail + (size_t)BL_CURSOR_RECORDS_AHEAD * walk->stride));
+    walk->left--;
+    if (walk->wide_heads) {
+        bl_put_u64(walk->out, __builtin_bswap64(bl_get_u64(walk->head += 8)));
+        memcpy(walk->out + 8, tail, BL_CURSOR_TAIL_BYTES);
+    } else {
+        bl_put_u32(walk->out, __builtin_bswap32(bl_get_u32(walk->head += 4)));
+        memcpy(walk->out + 4, tail, BL_CURSOR_TAIL_BYTES);
     }
-    /* Keys and values are as long as the one's before: the next tail lies where its value ends, behind two lengths. */
-    const uint8_t *in = (const uint8_t *)cursor->value.data + cursor->stride - tail;
-    uint8_t *out = cursor->key_buffer + cursor->prefix_bytes;
-    bl_prefetch((const void *)((uintptr_t)in + (size_t)BL_CURSOR_RECORDS_AHEAD * cursor->stride));
-    (void)bl_cursor_put_head(cursor, i);
-    memcpy(out + width, in, BL_CURSOR_TAIL_BYTES);
-    cursor->value.data = in + tail;
+    return tail + walk->tail_bytes;
+}
+
+/* The cursor to where the walk stands: all of the entry but its head. Returns how far it went. */
+static inline uint32_t bl_cursor_walk_end(bl_cursor *cursor, const bl_cursor_walk *walk)
+{
+    uint32_t before = cursor->index;
+    cursor->index = (uint32_t)((size_t)(walk->head - (const uint8_t *)cursor->heads) / (walk->wide_heads ? 8 : 4));
+    cursor->value.data = walk->tail + walk->tail_bytes;
+    return cursor->index - before;
 }
 
 /* Is each entry of the window a put without a sequence? Then everybody sees it, nothing older lies below it, and its

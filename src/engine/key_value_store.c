@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* key_value_store.c -- bole behind the brief's key-value-store interface (bole/key_value_store.h).
  *
- * Nothing but forwarding to the public calls: a put is bole_put, a get is a pinned view, a cursor an iterator. Buffers
- * of get_many are kept for the next call: one that comes meanwhile makes its own.
+ * Nothing but forwarding to the public calls: a put is bole_put, a get is a pinned view, and an iterator is a cursor.
+ * Buffers of get_many are kept for the next call: one that comes meanwhile makes its own.
  * THREADS     As bole.h says.
  * NOT HERE    Any engine work. */
-#include <bole/key_value_store.h>
-
 #include "base/alloc.h"
 #include "base/status.h"
+#include "engine/read.h"
 
 #include <stdatomic.h>
 
@@ -24,11 +23,6 @@ typedef struct adapter {
     bool owns_db;
     _Atomic(group *) spare; /* of the get_many before, or NULL */
 } adapter;
-
-typedef struct adapter_cursor {
-    bole_key_value_cursor base; /* first */
-    bole_iterator *iterator;
-} adapter_cursor;
 
 static bole_db *db_of(bole_key_value_store *store) { return ((adapter *)store)->db; }
 
@@ -125,68 +119,44 @@ static bole_status get_many(bole_key_value_store *store, const bole_slice *keys,
 static bole_status cursor_open(bole_key_value_store *store, bole_key_value_cursor **out, bole_error *error)
 {
     *out = NULL;
-    adapter_cursor *cursor = bl_new(adapter_cursor);
-    if (cursor == NULL)
-        return bl_fail(error, BOLE_NO_MEMORY, "cursor");
-    cursor->base.store = store;
     /* Without a place for stories: it would have to live as long as the cursor. */
-    bole_status status = bole_iterator_create(db_of(store), NULL, &cursor->iterator);
-    if (status != BOLE_OK) {
-        bl_free(cursor);
+    bole_iterator *iterator;
+    bole_status status = bole_iterator_create(db_of(store), NULL, &iterator);
+    if (status != BOLE_OK)
         return bl_fail(error, status, "cursor: %s", bole_status_name(status));
-    }
-    *out = &cursor->base;
+    *out = bl_iterator_as_cursor(iterator);
+    (*out)->store = store;
     return BOLE_OK;
-}
-
-static bool show(bole_key_value_cursor *base, bool stands)
-{
-    const adapter_cursor *cursor = (const adapter_cursor *)base;
-    if (!stands) {
-        base->status = bole_iterator_status(cursor->iterator);
-        return false;
-    }
-    base->key = bole_iterator_key(cursor->iterator);
-    base->value = bole_iterator_value(cursor->iterator);
-    return true;
-}
-
-static bole_iterator *iterator_of(bole_key_value_cursor *cursor)
-{
-    return ((adapter_cursor *)cursor)->iterator;
 }
 
 static bool cursor_seek(bole_key_value_cursor *cursor, bole_slice key)
 {
-    return show(cursor, bole_iterator_seek(iterator_of(cursor), key));
+    return bole_iterator_seek(bl_cursor_as_iterator(cursor), key);
 }
 
 static bool cursor_first(bole_key_value_cursor *cursor)
 {
-    return show(cursor, bole_iterator_seek_first(iterator_of(cursor)));
+    return bole_iterator_seek_first(bl_cursor_as_iterator(cursor));
 }
 
 static bool cursor_last(bole_key_value_cursor *cursor)
 {
-    return show(cursor, bole_iterator_seek_last(iterator_of(cursor)));
+    return bole_iterator_seek_last(bl_cursor_as_iterator(cursor));
 }
 
 static bool cursor_next(bole_key_value_cursor *cursor)
 {
-    return show(cursor, bole_iterator_next(iterator_of(cursor)));
+    return bole_iterator_next(bl_cursor_as_iterator(cursor));
 }
 
 static bool cursor_previous(bole_key_value_cursor *cursor)
 {
-    return show(cursor, bole_iterator_prev(iterator_of(cursor)));
+    return bole_iterator_prev(bl_cursor_as_iterator(cursor));
 }
 
 static void cursor_close(bole_key_value_cursor *cursor)
 {
-    if (cursor == NULL)
-        return;
-    bole_iterator_destroy(iterator_of(cursor));
-    bl_free(cursor);
+    bole_iterator_destroy(bl_cursor_as_iterator(cursor));
 }
 
 /* ---- the whole ---- */

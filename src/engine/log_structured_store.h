@@ -58,7 +58,7 @@ enum { BL_COUNTER_STRIPES = 64 };
 typedef struct bl_counters {
     _Alignas(64) _Atomic uint64_t puts;
     _Atomic uint64_t deletes, gets, get_hits, get_memtable_hits, multi_gets, seeks, nexts, skipped, user_bytes,
-        views_opened, views_released;
+        views_opened, views_released, iterators_opened, iterators_closed;
     _Atomic(void *) spare_iterator; /* memory of one that was destroyed: scan.c */
 } bl_counters;
 
@@ -110,7 +110,6 @@ struct bole_db {
     _Atomic uint64_t visible; /* position: sequences below are seen */
     bl_counters counters[BL_COUNTER_STRIPES];
     bl_histogram put_latency, get_latency, seek_latency, sync_latency;
-    _Atomic uint64_t iterators;
 
     /* -- by the commit lock (commit_group.c) -- */
     _Alignas(64) _Atomic uint32_t commit_lock;
@@ -292,6 +291,7 @@ void bl_parent_directory(char *out, const char *path);
 BOLE_CHECKED bole_status bl_check_segments(bole_db *db, bole_error *error);
 /* The version set of the directory, and memtables from its logs, into `db`. */
 BOLE_CHECKED bole_status bl_load_state(bole_db *db, bool is_new, bole_error *error);
+/* Counts of this moment, or of one not long ago where other threads are about. True: there are some. */
 bool bl_count_live_handles(bole_db *db, uint64_t *iterators, uint64_t *views);
 
 /* ---- recover.c ---- */

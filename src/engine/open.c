@@ -415,13 +415,16 @@ bole_status bl_check_segments(bole_db *db, bole_error *error)
 
 bool bl_count_live_handles(bole_db *db, uint64_t *iterators, uint64_t *views)
 {
-    uint64_t opened = 0, released = 0;
-    for (uint32_t i = 0; i < BL_COUNTER_STRIPES; i++) {
-        opened += atomic_load_explicit(&db->counters[i].views_opened, memory_order_relaxed);
-        released += atomic_load_explicit(&db->counters[i].views_released, memory_order_relaxed);
+    *views = *iterators = 0;
+    for (uint32_t i = 0; i < BL_COUNTER_STRIPES;
+         i++) { /* what has gone first: what goes meanwhile is not below 0 */
+        *views -= atomic_load_explicit(&db->counters[i].views_released, memory_order_acquire);
+        *iterators -= atomic_load_explicit(&db->counters[i].iterators_closed, memory_order_acquire);
     }
-    *views = opened - released;
-    *iterators = atomic_load_explicit(&db->iterators, memory_order_relaxed);
+    for (uint32_t i = 0; i < BL_COUNTER_STRIPES; i++) {
+        *views += atomic_load_explicit(&db->counters[i].views_opened, memory_order_relaxed);
+        *iterators += atomic_load_explicit(&db->counters[i].iterators_opened, memory_order_relaxed);
+    }
     return *views != 0 || *iterators != 0 || db->snapshot_count != 0;
 }
 

@@ -3,6 +3,8 @@
 #ifndef BL_ENGINE_READ_H
 #define BL_ENGINE_READ_H
 
+#include <bole/key_value_store.h>
+
 #include "core/lookup.h"
 #include "engine/log_structured_store.h"
 
@@ -16,5 +18,15 @@ bl_read_state *bl_read_hold_state(bole_db *db, const bole_table *table, bl_read_
 /* One key: into `value` (copied) or `view` (pinned) or neither. */
 bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pinned, const bl_lookup *lookup,
                         bole_buffer *value, bole_view *view, bool *from_memtable, bole_error *error);
+
+/* An iterator begins with a cursor of the key-value-store interface, whose key, value and status are the iterator's. */
+static inline bole_key_value_cursor *bl_iterator_as_cursor(bole_iterator *iterator)
+{
+    return (bole_key_value_cursor *)(void *)iterator;
+}
+static inline bole_iterator *bl_cursor_as_iterator(bole_key_value_cursor *cursor)
+{
+    return (bole_iterator *)(void *)cursor;
+}
 
 #endif

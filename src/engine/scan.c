@@ -8,7 +8,8 @@
  * direction shows in place, too.
  * Most entries of a scan lie in the last level, whose blocks have no tags, and between two entries of the other sources
  * there are many of them. Such a stretch is measured once, with a search of the block for the key at which the next
- * source stands, and then walked without comparing anything: one inline step an entry.
+ * source stands, and then walked without comparing anything: one inline step an entry. While it is walked, the merge's
+ * cursor stays where the walk began, until somebody wants it.
  * Where the shown version is a pointer its value is fetched when the iterator comes to stand there, and held until it
  * moves: so a failure is a status, never a missing value.
  *
@@ -28,6 +29,13 @@ enum { ALIGNMENT = 16, SPARE_BYTES_MAX = 32 * 1024 };
 typedef enum shown { SHOWN_NOTHING, SHOWN_IN_PLACE, SHOWN_COPY } shown;
 
 struct bole_iterator {
+    bole_key_value_cursor base; /* first: key and value of what is shown, and the status */
+    /* Entries behind the shown one, in the window of the merge's current cursor, that are shown as they come: puts that
+     * everybody sees, each of another key, before whatever other sources have and within the bounds. */
+    bl_cursor_walk walk; /* where one can be walked there; left 0: none left */
+    uint32_t left;       /* others: decoded one by one */
+    bool walks;          /* the merge's cursor is where the walk began */
+    bool stretch_known;  /* what is left has been found out since the merge moved */
     bole_db *db;
     bole_table *table;
     bl_read_state *state;
@@ -38,18 +46,12 @@ struct bole_iterator {
     bool has_lower, has_upper, empty; /* empty: the bounds leave nothing */
     bool forward;
     shown shows;
-    bool apart; /* the shown value is `held`: it stands in a value segment */
-    bl_held_value held;
+    bl_held_value held;                    /* the shown value, when it stands in a value segment */
     const bl_version_table *version_table; /* NULL: nothing of the table is in segments */
     bole_buffer lower, upper;              /* own copies */
     bole_buffer key, value;                /* SHOWN_COPY, and the key to step over */
-    bole_status status;
     bole_error *error;
     uint64_t skipped, steps;
-    /* Entries behind the shown one, in the window of the merge's current cursor, that are shown as they come: puts that
-     * everybody sees, each of another key, before whatever other sources have and within the bounds. */
-    uint32_t left;
-    bool stretch_known; /* `left` has been found out since the merge moved */
 };
 
 /* ---- making one ---- */
@@ -143,11 +145,22 @@ static size_t bytes_for(sources count)
            count.runs * aligned(bl_segment_cursor_bytes());
 }
 
+/* Put `mine` where the thread keeps the memory of its last iterator, and take what is there. Only the last stripe is
+ * shared. */
+static void *swap_spare(bole_db *db, void *mine)
+{
+    bl_counters *counters = bl_my_counters(db);
+    if (bl_unlikely(counters == &db->counters[BL_COUNTER_STRIPES - 1]))
+        return atomic_exchange_explicit(&counters->spare_iterator, mine, memory_order_acq_rel);
+    void *there = atomic_load_explicit(&counters->spare_iterator, memory_order_relaxed);
+    atomic_store_explicit(&counters->spare_iterator, mine, memory_order_relaxed);
+    return there;
+}
+
 /* The memory of this thread's last iterator, if it is enough, or new one; all of it is written before it is read. */
 static bole_iterator *take_memory(bole_db *db, size_t bytes)
 {
-    bole_iterator *spare = atomic_exchange_explicit(&bl_my_counters(db)->spare_iterator, NULL,
-                                                    memory_order_acquire);
+    bole_iterator *spare = swap_spare(db, NULL);
     if (spare == NULL || spare->memory_bytes < bytes) {
         bl_free(spare);
         spare = bl_alloc(bytes);
@@ -161,10 +174,7 @@ static bole_iterator *take_memory(bole_db *db, size_t bytes)
 
 static void give_memory(bole_db *db, bole_iterator *iterator)
 {
-    void *last = iterator;
-    if (iterator->memory_bytes <= SPARE_BYTES_MAX)
-        last = atomic_exchange_explicit(&bl_my_counters(db)->spare_iterator, iterator, memory_order_acq_rel);
-    bl_free(last);
+    bl_free(iterator->memory_bytes <= SPARE_BYTES_MAX ? swap_spare(db, iterator) : iterator);
 }
 
 /* Is there one run, and of the kind whose entries are seen by everybody? Then it is the one cursor, if there is one
@@ -192,8 +202,7 @@ static void open_merge(bole_iterator *iterator, sources count)
         const bl_memtable_tree *mine = bl_memtable_find_tree(state->memtables[i], iterator->table->number);
         if (mine == NULL)
             continue;
-        cursors[at++] = bl_memtable_cursor_at(memory, state->memtables[i], mine, BL_VERSIONS_NEWEST,
-                                              iterator->sequence);
+        cursors[at++] = bl_memtable_cursor_at(memory, mine, BL_VERSIONS_NEWEST, iterator->sequence);
         memory += aligned(bl_memtable_cursor_bytes(BL_VERSIONS_NEWEST));
     }
     for (uint32_t level = 0; table != NULL && level < BOLE_LEVELS_MAX; level++)
@@ -218,12 +227,16 @@ BOLE_API bole_status bole_iterator_create(bole_db *db, const bole_read_options *
     if (status != BOLE_OK)
         return status;
     uint64_t visible;
+    bl_counters *counters = bl_my_counters(db);
+    (void)bl_tally(db, counters, &counters->iterators_opened,
+                   1); /* before it has the state: refresh.c waits, then counts */
     bl_read_state *state = bl_read_hold_state(db, table, pinned, &visible);
     const bl_version_table *version_table = bl_version_table_by_number(state->version, table->number);
     sources count = count_sources(state, version_table);
     bole_iterator *iterator = take_memory(db, bytes_for(count));
     if (iterator == NULL) {
         bl_read_state_unref(state);
+        (void)bl_tally(db, counters, &counters->iterators_closed, 1);
         return bl_fail(error, BOLE_NO_MEMORY, "iterator over %u runs", count.memtables + count.runs);
     }
     iterator->db = db;
@@ -233,7 +246,6 @@ BOLE_API bole_status bole_iterator_create(bole_db *db, const bole_read_options *
     iterator->state = state;
     iterator->version_table = version_table;
     iterator->sequence = sequence == BL_SEQUENCE_MAX ? visible : sequence;
-    bl_count(&db->iterators, 1);
     open_merge(iterator, count);
     status = set_bounds(iterator, options);
     if (status == BOLE_OK)
@@ -243,6 +255,23 @@ BOLE_API bole_status bole_iterator_create(bole_db *db, const bole_read_options *
     return status;
 }
 
+/* The merge's cursor to the shown entry. */
+static inline void end_walk(bole_iterator *iterator)
+{
+    if (!iterator->walks)
+        return;
+    iterator->steps += bl_cursor_walk_end(iterator->merge.current, &iterator->walk);
+    iterator->walks = false;
+    iterator->walk.left = 0;
+}
+
+static inline void leave_stretch(bole_iterator *iterator)
+{
+    end_walk(iterator);
+    iterator->left = 0;
+    iterator->stretch_known = false;
+}
+
 BOLE_API void bole_iterator_destroy(bole_iterator *iterator)
 {
     if (iterator == NULL)
@@ -250,13 +279,14 @@ BOLE_API void bole_iterator_destroy(bole_iterator *iterator)
     bole_db *db = iterator->db;
     bool is_ours = bl_db_is_ours(db);
     if (is_ours) {
+        leave_stretch(iterator);
         bl_merge_deinit(&iterator->merge);
         bl_held_value_release(&iterator->held);
         bl_read_state_unref(iterator->state);
         bl_counters *counters = bl_my_counters(db);
         (void)bl_tally(db, counters, &counters->nexts, iterator->steps);
         (void)bl_tally(db, counters, &counters->skipped, iterator->skipped);
-        atomic_fetch_sub_explicit(&db->iterators, 1, memory_order_relaxed);
+        (void)bl_tally(db, counters, &counters->iterators_closed, 1);
     }
     bole_buffer_free(&iterator->lower);
     bole_buffer_free(&iterator->upper);
@@ -278,7 +308,7 @@ static bool end_here(bole_iterator *iterator)
 
 static bool fail_here(bole_iterator *iterator, bole_status status)
 {
-    iterator->status = status;
+    iterator->base.status = status;
     return end_here(iterator);
 }
 
@@ -286,11 +316,11 @@ static bool merge_failed(bole_iterator *iterator)
 {
     if (iterator->merge.status == BOLE_OK)
         return false;
-    iterator->status = iterator->merge.status;
+    iterator->base.status = iterator->merge.status;
     if (iterator->error != NULL && iterator->merge.error != NULL)
         *iterator->error = *iterator->merge.error;
     else
-        (void)bl_fail(iterator->error, iterator->status, "scan of table \"%s\"", iterator->table->name);
+        (void)bl_fail(iterator->error, iterator->base.status, "scan of table \"%s\"", iterator->table->name);
     return true;
 }
 
@@ -320,13 +350,15 @@ static bool save_key(bole_iterator *iterator, bole_slice key)
 /* Show what was chosen, `how`; of a pointer the value. */
 static bool show(bole_iterator *iterator, shown how, uint64_t tag, bole_slice key, bole_slice value)
 {
-    iterator->apart = bl_tag_kind(tag) == BL_KIND_PUT_WITH_VALUE_POINTER;
-    if (bl_unlikely(iterator->apart)) {
+    if (bl_unlikely(bl_tag_kind(tag) == BL_KIND_PUT_WITH_VALUE_POINTER)) {
         bole_status status = bl_value_hold(iterator->version_table, key, value, &iterator->held,
                                            iterator->error);
         if (status != BOLE_OK)
             return fail_here(iterator, status);
+        value = iterator->held.value;
     }
+    iterator->base.key = key;
+    iterator->base.value = value;
     iterator->shows = how;
     return true;
 }
@@ -400,18 +432,12 @@ static bool settle_backward(bole_iterator *iterator)
     return end_here(iterator);
 }
 
-static inline void leave_stretch(bole_iterator *iterator)
-{
-    iterator->left = 0;
-    iterator->stretch_known = false;
-}
-
 static bool ready(bole_iterator *iterator)
 {
     leave_stretch(iterator);
     if (!bl_db_is_ours(iterator->db))
         return fail_here(iterator, bl_forked(iterator->error));
-    iterator->status = BOLE_OK;
+    iterator->base.status = BOLE_OK;
     iterator->shows = SHOWN_NOTHING;
     return !iterator->empty;
 }
@@ -482,14 +508,14 @@ BOLE_API bool bole_iterator_seek_for_prev(bole_iterator *iterator, bole_slice ke
     /* The key itself, if it is there, else the last one below it. */
     if (seek_from(iterator, key) && bl_slice_equal(bole_iterator_key(iterator), key))
         return true;
-    if (iterator->status != BOLE_OK)
+    if (iterator->base.status != BOLE_OK)
         return false;
     iterator->forward = false;
     bl_merge_seek_before(&iterator->merge, key);
     return settle_backward(iterator);
 }
 
-/* `left`, for the place where the merge stands. */
+/* What is left of the stretch that begins where the merge stands. */
 static void find_stretch(bole_iterator *iterator)
 {
     const bl_cursor *cursor = iterator->merge.current;
@@ -500,15 +526,29 @@ static void find_stretch(bole_iterator *iterator)
     bole_slice upper = upper_of(iterator);
     uint32_t end = bl_merge_stretch_end(&iterator->merge, iterator->has_upper ? &upper : NULL);
     bl_debug_assert(end > cursor->index);
-    iterator->left = end - cursor->index - 1;
+    uint32_t left = end - cursor->index - 1;
+    if (left == 0)
+        return;
+    iterator->walks = bl_cursor_walk_begin(cursor, left, &iterator->walk);
+    if (!iterator->walks)
+        iterator->left = left;
 }
 
-static inline bool step_in_stretch(bole_iterator *iterator)
+static inline bool step_walk(bole_iterator *iterator)
+{
+    iterator->base.value.data = bl_cursor_walk_step(&iterator->walk);
+    return true;
+}
+
+static bool step_decoding(bole_iterator *iterator)
 {
     bl_cursor *cursor = iterator->merge.current;
     iterator->left--;
     iterator->steps++;
-    bl_cursor_step(cursor);
+    cursor->index++;
+    bl_cursor_decode_entry(cursor);
+    iterator->base.key = cursor->key;
+    iterator->base.value = cursor->value;
     return true;
 }
 
@@ -525,16 +565,19 @@ static inline bool next_is_other(const bl_merge *merge)
     return cursor->kind == BL_WINDOW_ENTRIES || bl_cursor_next_differs(cursor);
 }
 
-/* Not in a stretch, as far as is known. */
+/* Nothing left to be walked, as far as is known. */
 static __attribute__((noinline)) bool next_slow(bole_iterator *iterator)
 {
     if (iterator->shows == SHOWN_NOTHING)
         return false;
+    end_walk(iterator);
     if (iterator->forward && !iterator->stretch_known) {
         find_stretch(iterator);
-        if (iterator->left != 0)
-            return step_in_stretch(iterator);
+        if (iterator->walk.left != 0)
+            return step_walk(iterator);
     }
+    if (iterator->left != 0)
+        return step_decoding(iterator);
     iterator->steps++;
     iterator->stretch_known = false;
     bl_merge *merge = &iterator->merge;
@@ -554,7 +597,7 @@ static __attribute__((noinline)) bool next_slow(bole_iterator *iterator)
 
 BOLE_API bool bole_iterator_next(bole_iterator *iterator)
 {
-    return bl_likely(iterator->left != 0) ? step_in_stretch(iterator) : next_slow(iterator);
+    return bl_likely(iterator->walk.left != 0) ? step_walk(iterator) : next_slow(iterator);
 }
 
 BOLE_API bool bole_iterator_prev(bole_iterator *iterator)
@@ -583,18 +626,15 @@ BOLE_API bool bole_iterator_valid(const bole_iterator *iterator) { return iterat
 BOLE_API bole_slice bole_iterator_key(const bole_iterator *iterator)
 {
     bl_assert(iterator->shows != SHOWN_NOTHING);
-    return iterator->shows == SHOWN_IN_PLACE ? iterator->merge.current->key : saved_key(iterator);
+    return iterator->base.key;
 }
 
 BOLE_API bole_slice bole_iterator_value(const bole_iterator *iterator)
 {
     bl_assert(iterator->shows != SHOWN_NOTHING);
-    if (bl_unlikely(iterator->apart))
-        return iterator->held.value;
-    return iterator->shows == SHOWN_IN_PLACE ? iterator->merge.current->value
-                                             : bl_slice(iterator->value.data, iterator->value.size);
+    return iterator->base.value;
 }
 
-BOLE_API bole_status bole_iterator_status(const bole_iterator *iterator) { return iterator->status; }
+BOLE_API bole_status bole_iterator_status(const bole_iterator *iterator) { return iterator->base.status; }
 
 BOLE_API uint64_t bole_iterator_skipped(const bole_iterator *iterator) { return iterator->skipped; }

@@ -104,9 +104,10 @@ typedef enum bl_memtable_versions { BL_VERSIONS_ALL, BL_VERSIONS_NEWEST } bl_mem
 /* Takes a reference on the memtable until closed. */
 BOLE_CHECKED bole_status bl_memtable_cursor(bl_memtable *memtable, const bl_memtable_tree *tree,
                                             bl_memtable_versions versions, uint64_t sequence, bl_cursor **out);
-/* The same in memory of the caller's, of so many bytes and aligned as bl_alloc's, which stays until it is closed. */
+/* The same in memory of the caller's, of so many bytes and aligned as bl_alloc's, which stays until it is closed; and
+ * the caller counts the memtable. */
 size_t bl_memtable_cursor_bytes(bl_memtable_versions versions);
-bl_cursor *bl_memtable_cursor_at(void *place, bl_memtable *memtable, const bl_memtable_tree *tree,
-                                 bl_memtable_versions versions, uint64_t sequence);
+bl_cursor *bl_memtable_cursor_at(void *place, const bl_memtable_tree *tree, bl_memtable_versions versions,
+                                 uint64_t sequence);
 
 #endif

@@ -21,7 +21,8 @@
  * INVARIANTS  (MEMTABLE-CURSOR-1) A window is what is visible of positions [low, high) of the copy; a position is a
  *                                 slot and, where versions are shown one by one, the depth of a version in it.
  *             (MEMTABLE-CURSOR-2) `ahead` is, if it is full, a copy of the leaf that the present copy's `next` names.
- * THREADS     One a cursor. The memtable is referenced until the cursor is closed, so all it shows stays. */
+ * THREADS     One a cursor. The memtable is counted until the cursor is closed, by it or by its maker, so all it shows
+ *             stays. */
 #include "base/alloc.h"
 #include "base/prefetch.h"
 #include "memory/memtable_state.h"
@@ -41,14 +42,13 @@ typedef struct position {
 } position;
 
 typedef struct memtable_cursor {
-    bl_cursor base; /* first: the cursor that others see */
-    bl_memtable *memtable;
+    bl_cursor base;   /* first: the cursor that others see */
+    bl_memtable *own; /* counted, and the memory is its own; NULL: both are the caller's */
     const bl_memtable_tree *tree;
     bl_memtable_versions versions;
     uint64_t sequence;
     uint32_t window, window_max; /* size of the next one, and of the largest */
     position low, high;
-    bool own_memory; /* else the caller's */
     bool has_ahead;
     uint8_t leaf_index; /* which of `leaves` is the present copy; the other one is ahead */
     /* From here on nothing is read that was not written: a cursor begins with any bytes there. */
@@ -351,9 +351,10 @@ static void cursor_prev_window(bl_cursor *base) { backward((memtable_cursor *)ba
 static void cursor_close(bl_cursor *base)
 {
     memtable_cursor *cursor = (memtable_cursor *)base;
-    bl_memtable_unref(cursor->memtable);
-    if (cursor->own_memory)
-        bl_free(cursor);
+    if (cursor->own == NULL)
+        return;
+    bl_memtable_unref(cursor->own);
+    bl_free(cursor);
 }
 
 static const bl_cursor_ops cursor_ops = {
@@ -377,14 +378,12 @@ size_t bl_memtable_cursor_bytes(bl_memtable_versions versions)
     return sizeof(memtable_cursor) + window_max_of(versions) * sizeof(bl_entry);
 }
 
-bl_cursor *bl_memtable_cursor_at(void *place, bl_memtable *memtable, const bl_memtable_tree *tree,
-                                 bl_memtable_versions versions, uint64_t sequence)
+bl_cursor *bl_memtable_cursor_at(void *place, const bl_memtable_tree *tree, bl_memtable_versions versions,
+                                 uint64_t sequence)
 {
     memtable_cursor *cursor = place;
     memset(cursor, 0, offsetof(memtable_cursor, leaves));
     cursor->window_max = window_max_of(versions);
-    bl_memtable_ref(memtable);
-    cursor->memtable = memtable;
     cursor->tree = tree;
     cursor->versions = versions;
     cursor->sequence = sequence;
@@ -401,7 +400,8 @@ bole_status bl_memtable_cursor(bl_memtable *memtable, const bl_memtable_tree *tr
     void *place = bl_alloc(bl_memtable_cursor_bytes(versions));
     if (place == NULL)
         return BOLE_NO_MEMORY;
-    *out = bl_memtable_cursor_at(place, memtable, tree, versions, sequence);
-    ((memtable_cursor *)(void *)*out)->own_memory = true;
+    *out = bl_memtable_cursor_at(place, tree, versions, sequence);
+    bl_memtable_ref(memtable);
+    ((memtable_cursor *)(void *)*out)->own = memtable;
     return BOLE_OK;
 }

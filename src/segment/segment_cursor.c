@@ -198,6 +198,12 @@ static bole_status fill_cache(segment_cursor *cursor, uint64_t ordinal, bl_frame
     return status;
 }
 
+/* Does the walk go on and on? Then whole blocks are asked for, one before they are shown. */
+static inline bool is_sequential(const segment_cursor *cursor)
+{
+    return cursor->options.read_ahead && cursor->moves >= SEQUENTIAL_MOVES;
+}
+
 /* Bytes of block `ordinal` of the present segment, good until the cursor moves. */
 static bole_status bring(segment_cursor *cursor, uint64_t ordinal, const uint8_t **out)
 {
@@ -217,8 +223,7 @@ static bole_status bring(segment_cursor *cursor, uint64_t ordinal, const uint8_t
     if (is_ahead(cursor, ordinal))
         return take_ahead(cursor, ordinal, out);
     bole_status status = BOLE_OK;
-    if (cursor->options.read_ahead && cursor->moves >= SEQUENTIAL_MOVES &&
-        read_ahead(cursor, ordinal, &status))
+    if (is_sequential(cursor) && read_ahead(cursor, ordinal, &status))
         return status != BOLE_OK ? status : take_ahead(cursor, ordinal, out);
     status = reserve_block(cursor, cursor->unit->index.frame_bytes[ordinal]);
     if (status != BOLE_OK)
@@ -244,9 +249,8 @@ static void prefetch_block(const bl_unit *unit, uint64_t ordinal, uint32_t count
 static void prefetch_neighbour(const segment_cursor *cursor)
 {
     uint64_t next = cursor->forward ? cursor->ordinal + 1 : cursor->ordinal - 1; /* wraps below 0 */
-    bool sequential = cursor->options.read_ahead && cursor->moves >= SEQUENTIAL_MOVES;
     if (next < cursor->unit->index.count)
-        prefetch_block(cursor->unit, next, sequential ? LINES_SEQUENTIAL : LINES_PREFETCHED);
+        prefetch_block(cursor->unit, next, is_sequential(cursor) ? LINES_SEQUENTIAL : LINES_PREFETCHED);
 }
 
 /* The walk touches the first line of each record: let those of the next ones come together. */
@@ -254,6 +258,8 @@ static void prefetch_records(const segment_cursor *cursor, uint32_t index)
 {
     const bl_cursor *base = &cursor->base;
     uint32_t first = index, end = base->count;
+    if (cursor->moves > SEQUENTIAL_MOVES && is_sequential(cursor)) /* they were asked for with the block */
+        return;
     if (cursor->forward)
         end = end - first > BL_CURSOR_RECORDS_AHEAD ? first + BL_CURSOR_RECORDS_AHEAD : end;
     else {
