@@ -60,6 +60,10 @@ PATHS_TARGET static uint32_t PATHS(among_ties)(const bl_head_tree *tree, const b
         return MOVED;
     const uint8_t *record = bl_arena_at(tree->arena, ref);
     bl_prefetch(record + BL_RECORD_ENTRY_BYTES + past);
+    if (reader && node->level == 0) { /* most likely it is the key, and its value is wanted */
+        bl_prefetch(record + 64);
+        bl_prefetch(record + 128);
+    }
     bole_slice other = bl_record_key(tree->arena, record);
     uint32_t shared = skip + (uint32_t)bl_slice_common_prefix(bl_slice((const char *)key.data + skip, key.size - skip),
                                                               bl_slice((const char *)other.data + skip,

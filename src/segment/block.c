@@ -16,7 +16,13 @@
 #include "base/prefetch.h"
 #include "segment/head_search.h"
 
-enum { CANDIDATES_ASKED = 16 }; /* records of one head that are asked for at once */
+enum {
+    CANDIDATES_ASKED = 16, /* records of one head that are asked for at once */
+    LINE_BYTES = 64,
+    BYTES_ASKED =
+        4 * LINE_BYTES, /* of a record that is found: the machine sees by itself how a longer one goes on */
+    BYTES_UNTOLD = 2 * LINE_BYTES,
+};
 
 /* A record, without its head. */
 typedef struct record {
@@ -33,6 +39,21 @@ static inline const uint8_t *record_at(const bl_block_view *view, uint32_t index
     if (view->wide_offsets)
         return view->records + bl_get_u32(view->offsets + 4 * (size_t)index);
     return view->records + bl_get_u16(view->offsets + 2 * (size_t)index);
+}
+
+/* The record where a search ends: its lines come at once, for who finds a value reads it. */
+static inline void prefetch_record(const bl_block_view *view, uint32_t index)
+{
+    const uint8_t *place = record_at(view, index);
+    size_t bytes = BYTES_UNTOLD;
+    if (view->offsets == NULL)
+        bytes = view->stride;
+    else if (index + 1 < view->count)
+        bytes = (size_t)(record_at(view, index + 1) - place);
+    bytes = bytes < BYTES_ASKED ? bytes : BYTES_ASKED;
+    for (size_t at = 0; at < bytes; at += LINE_BYTES)
+        bl_prefetch(place + at);
+    bl_prefetch(place + bytes - 1);
 }
 
 static inline record read_record(const bl_block_view *view, uint32_t index)
@@ -216,6 +237,7 @@ bl_block_answer bl_block_search(const bl_block_view *view, const bl_lookup *look
     uint32_t at = count_below(view, head);
     if (at == view->count || head_at(view, at) != head)
         return BL_BLOCK_ABSENT;
+    prefetch_record(view, at);
     uint32_t end = run_end(view, head, at);
     if (end - at > 1)
         at = first_not_before(view, key, lookup->sequence, at, end);
@@ -238,11 +260,8 @@ void bl_block_prefetch(const bl_block_view *view, bole_slice key)
         return;
     uint64_t head = bl_head64(key.data, key.size, view->prefix_bytes);
     uint32_t at = count_below(view, view->wide_heads ? head : head >> 32);
-    if (at == view->count)
-        return;
-    const uint8_t *place = record_at(view, at);
-    bl_prefetch(place);
-    bl_prefetch(place + 64);
+    if (at != view->count)
+        prefetch_record(view, at);
 }
 
 uint32_t bl_block_lower_bound(const bl_block_view *view, bl_comparator *comparator, bole_slice key)
