@@ -50,7 +50,7 @@ typedef struct bl_cursor_ops {
 /* What decoding may write behind a key. */
 enum { BL_CURSOR_TAIL_BYTES = 16, BL_CURSOR_KEY_SLACK = 8 + BL_CURSOR_TAIL_BYTES };
 /* Records whose first lines are on their way while one is shown. */
-enum { BL_CURSOR_RECORDS_AHEAD = 16 };
+enum { BL_CURSOR_RECORDS_AHEAD = 24 };
 
 typedef enum bl_window_kind { BL_WINDOW_BLOCK, BL_WINDOW_ENTRIES } bl_window_kind;
 
