@@ -254,14 +254,15 @@ bl_block_answer bl_block_search(const bl_block_view *view, const bl_lookup *look
     return BL_BLOCK_FOUND;
 }
 
-void bl_block_prefetch(const bl_block_view *view, bole_slice key)
+uint32_t bl_block_prefetch(const bl_block_view *view, bole_slice key)
 {
     if (key.size < view->prefix_bytes)
-        return;
+        return view->count;
     uint64_t head = bl_head64(key.data, key.size, view->prefix_bytes);
     uint32_t at = count_below(view, view->wide_heads ? head : head >> 32);
     if (at != view->count)
         prefetch_record(view, at);
+    return at;
 }
 
 uint32_t bl_block_lower_bound(const bl_block_view *view, bl_comparator *comparator, bole_slice key)

@@ -151,8 +151,9 @@ typedef enum bl_block_answer {
  * one. The value points into the frame. */
 bl_block_answer bl_block_search(const bl_block_view *view, const bl_lookup *lookup, uint64_t *tag,
                                 bole_slice *value);
-/* Ask for the record that a search for `key`, in byte order, will look at. */
-void bl_block_prefetch(const bl_block_view *view, bole_slice key);
+/* Ask for the record that a search for `key`, in byte order, will look at, and say which one: count, when there is
+ * none. */
+uint32_t bl_block_prefetch(const bl_block_view *view, bole_slice key);
 /* Index of the first entry with key >= `key` (its newest version in this block); count when there is none. */
 uint32_t bl_block_lower_bound(const bl_block_view *view, bl_comparator *comparator, bole_slice key);
 /* Assemble the key of entry `index` in `out`, which has room for view->longest_key + 8 bytes. */

@@ -315,10 +315,16 @@ static bool show(segment_cursor *cursor, uint64_t ordinal)
 static void stand_on(segment_cursor *cursor, uint32_t index)
 {
     bl_assert(index < cursor->base.count);
-    prefetch_records(cursor, index);
     cursor->base.index = index;
     cursor->base.valid = true;
     bl_cursor_decode(&cursor->base);
+}
+
+/* Where no search has asked for records. */
+static void begin_at(segment_cursor *cursor, uint32_t index)
+{
+    prefetch_records(cursor, index);
+    stand_on(cursor, index);
 }
 
 /* Make segments[at] the present one and hold its unit. False: stopped with an error. */
@@ -375,7 +381,7 @@ static void next_window(bl_cursor *base)
         ordinal = 0;
     }
     if (show(cursor, ordinal))
-        stand_on(cursor, 0);
+        begin_at(cursor, 0);
 }
 
 static void prev_window(bl_cursor *base)
@@ -393,7 +399,7 @@ static void prev_window(bl_cursor *base)
         ordinal = cursor->unit->index.count;
     }
     if (show(cursor, ordinal - 1))
-        stand_on(cursor, cursor->base.count - 1);
+        begin_at(cursor, cursor->base.count - 1);
 }
 
 static void seek_first(bl_cursor *base)
@@ -401,7 +407,7 @@ static void seek_first(bl_cursor *base)
     segment_cursor *cursor = own(base);
     begin_seek(cursor, true);
     if (cursor->count != 0 && enter_segment(cursor, 0) && show(cursor, 0))
-        stand_on(cursor, 0);
+        begin_at(cursor, 0);
 }
 
 static void seek_last(bl_cursor *base)
@@ -410,7 +416,7 @@ static void seek_last(bl_cursor *base)
     begin_seek(cursor, false);
     if (cursor->count != 0 && enter_segment(cursor, cursor->count - 1) &&
         show(cursor, cursor->unit->index.count - 1))
-        stand_on(cursor, cursor->base.count - 1);
+        begin_at(cursor, cursor->base.count - 1);
 }
 
 /* Number of the first segment whose largest key is not below `key`; count when there is none. */
@@ -466,7 +472,20 @@ static bool find_block(segment_cursor *cursor, bole_slice key)
     return true;
 }
 
-/* Step 3, step 2 has shown the block: its entry, or the neighbour's where it has none. */
+/* Step 2: the block; and the records from where the walk will begin come while the first is looked at. */
+static bool show_sought(segment_cursor *cursor, bole_slice key)
+{
+    if (!show(cursor, cursor->sought))
+        return false;
+    if (cursor->base.heads_off)
+        return true;
+    uint32_t at = bl_block_prefetch(&cursor->view, key);
+    if (at != cursor->base.count)
+        prefetch_records(cursor, at);
+    return true;
+}
+
+/* Step 3: its entry, or the neighbour's where it has none. */
 static void find_entry(segment_cursor *cursor, bole_slice key, bool before)
 {
     bl_cursor *base = &cursor->base;
@@ -487,19 +506,14 @@ static bool seek_step(bl_cursor *base, bole_slice key, bool before, uint32_t ste
     switch (step) {
     case 0: return !find_segment(cursor, key, before);
     case 1: return !find_block(cursor, key);
-    case 2:
-        if (!show(cursor, cursor->sought))
-            return true;
-        if (!base->heads_off)
-            bl_block_prefetch(&cursor->view, key);
-        return false;
+    case 2: return !show_sought(cursor, key);
     default: find_entry(cursor, key, before); return true;
     }
 }
 
 static void seek_at_once(segment_cursor *cursor, bole_slice key, bool before)
 {
-    if (find_segment(cursor, key, before) && find_block(cursor, key) && show(cursor, cursor->sought))
+    if (find_segment(cursor, key, before) && find_block(cursor, key) && show_sought(cursor, key))
         find_entry(cursor, key, before);
 }
 
