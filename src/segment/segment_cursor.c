@@ -266,8 +266,14 @@ static void prefetch_records(const segment_cursor *cursor, uint32_t index)
         end = first + 1;
         first = end > BL_CURSOR_RECORDS_AHEAD ? end - BL_CURSOR_RECORDS_AHEAD : 0;
     }
-    for (uint32_t i = first; i < end; i++)
-        bl_prefetch(bl_cursor_record(base, i));
+    if (base->stride != 0) {
+        const uint8_t *record = bl_cursor_record(base, first);
+        for (uint32_t i = first; i < end; i++, record += base->stride)
+            bl_prefetch(record);
+    } else {
+        for (uint32_t i = first; i < end; i++)
+            bl_prefetch(bl_cursor_record(base, i));
+    }
 }
 
 static bole_status reserve_key(segment_cursor *cursor)
