@@ -3,7 +3,11 @@
  * input. */
 #include "entries_fixture.h"
 
+#include "base/alloc.h"
 #include "segment/compression.h"
+
+#include <dlfcn.h>
+#include <zstd.h>
 
 static const bl_compression_kind kinds[] = { BL_COMPRESSED_LZ4, BL_COMPRESSED_ZSTD };
 
@@ -51,6 +55,56 @@ static void what_is_compressed_comes_back(void **state)
         bl_compressor_destroy(compressor);
     }
     bl_compression_release();
+}
+
+static struct {
+    const void *stored;
+    size_t stored_bytes, raw_bytes;
+    unsigned more; /* readers inside each other */
+} nested;
+
+#define NEXT(name) ((__typeof__(&(name)))(uintptr_t)dlsym(RTLD_NEXT, #name))
+
+/* In the place of the library's, while a context is in use: another reader comes. */
+size_t ZSTD_decompressDCtx(ZSTD_DCtx *context, void *out, size_t capacity, const void *stored, size_t size)
+{
+    if (nested.more != 0) {
+        uint8_t *back = malloc(nested.raw_bytes);
+        nested.more--;
+        assert_ok(bl_decompress(BL_COMPRESSED_ZSTD, nested.stored, nested.stored_bytes, back,
+                                nested.raw_bytes, "a.seg", 9, NULL),
+                  NULL);
+        for (size_t i = 0; i < nested.raw_bytes; i++)
+            assert_int_equal(back[i], 'n');
+        free(back);
+    }
+    return NEXT(ZSTD_decompressDCtx)(context, out, capacity, stored, size);
+}
+
+/* Goal: as many readers at once as come; the contexts of those that are more than the pool keeps are freed, and the
+ * pool's are at the end. */
+static void more_readers_than_contexts_are_kept_for(void **state)
+{
+    (void)state;
+    enum { BYTES = 3000, READERS = 20 };
+    static uint8_t raw[BYTES], stored[BYTES], back[BYTES];
+    memset(raw, 'n', sizeof raw);
+    bl_compressor *compressor;
+    assert_ok(bl_compressor_create(BL_COMPRESSED_ZSTD, 0, &compressor, NULL), NULL);
+    size_t size = bl_compress(compressor, raw, BYTES, stored, BYTES);
+    assert_true(size > 0);
+    bl_compressor_destroy(compressor);
+    int64_t live = bl_alloc_live(), kept[2];
+    for (int round = 0; round < 2; round++) { /* not one more is kept the second time */
+        nested.stored = stored, nested.stored_bytes = size, nested.raw_bytes = BYTES, nested.more = READERS;
+        assert_ok(bl_decompress(BL_COMPRESSED_ZSTD, stored, size, back, BYTES, "a.seg", 9, NULL), NULL);
+        assert_memory_equal(back, raw, BYTES);
+        assert_int_equal(nested.more, 0);
+        kept[round] = bl_alloc_live();
+    }
+    assert_int_equal(kept[0], kept[1]);
+    bl_compression_release();
+    assert_int_equal(bl_alloc_live(), live);
 }
 
 /* Goal: damaged input is a status, and nothing is read or written out of bounds. Method: flipped bits, cut
@@ -169,6 +223,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_compressed_comes_back),
+        cmocka_unit_test(more_readers_than_contexts_are_kept_for),
         cmocka_unit_test(damaged_input_is_corrupt),
         cmocka_unit_test(what_cannot_be_compressed_is_left),
         cmocka_unit_test(unknown_kinds_and_levels_are_refused),

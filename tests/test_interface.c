@@ -373,6 +373,10 @@ static void settings_are_taken_as_text(void **state)
     assert_true(o.large_value_bytes == UINT64_MAX);
     assert_ok(bole_options_set(&o, "direct_reads", "off", &f->error), &f->error);
     assert_int_equal(o.direct_reads, UINT32_MAX);
+    assert_ok(bole_options_set(&o, "direct_writes", "on", &f->error), &f->error);
+    assert_int_equal(o.direct_writes, 1);
+    assert_ok(bole_options_set(&o, "direct_writes", "off", &f->error), &f->error);
+    assert_int_equal(o.direct_writes, UINT32_MAX);
     assert_ok(bole_options_set(&o, "scrub_rate", "off", &f->error), &f->error);
     assert_true(o.scrub_rate == UINT64_MAX);
     refused(f, BOLE_INVALID, bole_options_set(&o, "memory_limits", "1MiB", &f->error), "memory_limit");

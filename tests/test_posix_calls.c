@@ -5,6 +5,7 @@
  * posix_fadvise: they count, are cut short, interrupted or fail as a test wants, and else make the system call. */
 #include "test.h"
 
+#include "base/alloc.h"
 #include "base/prng.h"
 
 #include <bole/bole_vfs.h>
@@ -18,6 +19,7 @@ static struct { /* a store's own threads call, too */
     _Atomic size_t most;        /* bytes that one read or write moves; 0: all */
     _Atomic uint32_t interrupt; /* this many calls say EINTR first */
     _Atomic uint32_t fail_sync; /* this many syncs say EIO */
+    _Atomic uint32_t fail_read; /* this many reads say EIO */
     _Atomic uint32_t direct;    /* reads past the cache */
     _Atomic uint32_t refuse;    /* this many of them say EINVAL */
     _Atomic uint32_t dropped;   /* files that were to leave the cache */
@@ -46,6 +48,10 @@ ssize_t pread(int descriptor, void *data, size_t size, off_t offset)
     calls.reads++;
     if (interrupted())
         return -1;
+    if (take_one(&calls.fail_read)) {
+        errno = EIO;
+        return -1;
+    }
     if ((fcntl(descriptor, F_GETFL) & O_DIRECT) != 0) {
         calls.direct++;
         assert_int_equal(((uintptr_t)data | size | (size_t)offset) % 4096, 0);
@@ -224,6 +230,39 @@ static void direct_reads_go_by_pages_and_give_the_bytes(void **state)
     }
 }
 
+/* Goal: a direct read that fails says so and gives no bytes; so does a large one that does not lie in pages and finds no
+ * memory to go through. */
+static void a_direct_read_that_fails_is_told(void **state)
+{
+    (void)state;
+    static uint8_t written[100000], seen[100000];
+    bole_error error = BOLE_ERROR_INIT;
+    if (!reads_past_the_cache())
+        skip();
+    memset(written, 'w', sizeof written);
+    bole_file *file = open_file();
+    assert_ok(posix->write(file, 0, written, sizeof written, NULL), NULL);
+    assert_ok(posix->close(file, NULL), NULL);
+    file = open_as(BOLE_VFS_READ | BOLE_VFS_DIRECT);
+    size_t got = 1;
+    bl_alloc_fail_at(0, 1);
+    bole_status status = posix->read(file, 1, seen, 90000, &got, &error);
+    bl_alloc_fail_at(UINT64_MAX, 0);
+    assert_status(BOLE_NO_MEMORY, status, &error);
+    assert_int_equal(got, 0);
+    assert_int_equal(error.offset, 1);
+    for (size_t size = 10; size < 90000; size += 80000) {
+        calls.fail_read = 1;
+        assert_status(BOLE_IO, posix->read(file, 1, seen, size, &got, &error), &error);
+        assert_int_equal(error.system_errno, EIO);
+        assert_int_equal(got, 0);
+    }
+    assert_ok(posix->read(file, 1, seen, 90000, &got, &error), &error);
+    assert_int_equal(got, 90000);
+    assert_memory_equal(seen, written, got);
+    assert_ok(posix->close(file, NULL), NULL);
+}
+
 /* Goal: what a direct file wrote leaves the cache when it is safe on the disk, and no other file does. */
 static void what_was_synced_leaves_the_cache(void **state)
 {
@@ -319,6 +358,7 @@ int main(void)
         cmocka_unit_test_setup(a_failed_sync_is_told_and_not_repeated, set_up),
         cmocka_unit_test_setup(short_and_interrupted_calls_are_carried_on, set_up),
         cmocka_unit_test_setup(direct_reads_go_by_pages_and_give_the_bytes, set_up),
+        cmocka_unit_test_setup(a_direct_read_that_fails_is_told, set_up),
         cmocka_unit_test_setup(what_was_synced_leaves_the_cache, set_up),
         cmocka_unit_test_setup(a_store_reads_its_segments_as_it_is_told, set_up),
         cmocka_unit_test_setup(a_store_lives_with_a_system_that_is_slow_of_speech, set_up),

@@ -9,6 +9,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 typedef struct fixture {
@@ -265,6 +266,59 @@ static void a_flush_never_waits_for_a_merge_on_threads(void **state)
     counter_deinit(&c);
 }
 
+typedef struct late_job {
+    bl_scheduler *scheduler;
+    _Atomic pid_t merger; /* the thread that takes merges */
+    _Atomic bool let_go;
+    pthread_t ran_on;
+    unsigned ran;
+    bl_job_node merge, flush, late;
+} late_job;
+
+static void merge_until_let_go(void *context)
+{
+    late_job *self = context;
+    self->merger = (pid_t)syscall(SYS_gettid);
+    while (!self->let_go)
+        usleep(100);
+}
+
+static void run_late(void *context)
+{
+    late_job *self = context;
+    self->ran_on = pthread_self();
+    self->ran++;
+}
+
+/* On thread 0, since the other one is busy. */
+static void submit_when_the_merger_is_gone(void *context)
+{
+    late_job *self = context;
+    char path[64];
+    self->let_go = true;
+    snprintf(path, sizeof path, "/proc/self/task/%d", (int)self->merger);
+    while (access(path, F_OK) == 0)
+        usleep(100);
+    bl_scheduler_submit(self->scheduler, BL_PRIORITY_LOW, &self->late);
+}
+
+/* A flush that ends last asks for a merge, and the thread that takes merges has gone: who destroys runs it. */
+static void a_job_that_comes_last_is_run_by_who_destroys(void **state)
+{
+    (void)state;
+    late_job self = { .scheduler = make_threads(2) };
+    self.merge = (bl_job_node){ .run = merge_until_let_go, .context = &self };
+    self.flush = (bl_job_node){ .run = submit_when_the_merger_is_gone, .context = &self };
+    self.late = (bl_job_node){ .run = run_late, .context = &self };
+    bl_scheduler_submit(self.scheduler, BL_PRIORITY_LOW, &self.merge);
+    while (self.merger == 0)
+        usleep(100);
+    bl_scheduler_submit(self.scheduler, BL_PRIORITY_HIGH, &self.flush);
+    bl_scheduler_destroy(self.scheduler);
+    assert_int_equal(self.ran, 1);
+    assert_true(pthread_equal(self.ran_on, pthread_self()));
+}
+
 /* Taking jobs out of the middle and the end of a queue loses none that are put in behind them. */
 static void a_cancelled_job_takes_no_other_with_it_on_threads(void **state)
 {
@@ -516,6 +570,21 @@ static void a_lock_is_tried_without_a_wait(void **state)
     }
 }
 
+static void a_lock_that_is_held_is_not_had_in_simulation(void **state)
+{
+    fixture *f = *state;
+    bl_mutex mutex;
+    bl_mutex_init(&mutex, f->scheduler);
+    assert_true(bl_mutex_try_lock(&mutex));
+    assert_false(bl_mutex_try_lock(&mutex));
+    bl_mutex_assert_held(&mutex);
+    bl_mutex_unlock(&mutex);
+    bl_mutex_lock(&mutex);
+    assert_false(bl_mutex_try_lock(&mutex));
+    bl_mutex_unlock(&mutex);
+    bl_mutex_deinit(&mutex);
+}
+
 static void add_without_lock(void *context)
 {
     racer *self = context;
@@ -688,6 +757,7 @@ int main(void)
         ON_BOTH(a_wait_with_a_time_out_ends_by_itself),
         ON_BOTH(letters_arrive_once_each),
         cmocka_unit_test(a_flush_never_waits_for_a_merge_on_threads),
+        cmocka_unit_test(a_job_that_comes_last_is_run_by_who_destroys),
         cmocka_unit_test(a_cancelled_job_takes_no_other_with_it_on_threads),
         cmocka_unit_test(background_threads_are_nice_and_take_no_signals),
         cmocka_unit_test(wrong_numbers_of_threads_and_no_memory_are_told),
@@ -697,6 +767,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(time_passes_when_all_wait_in_simulation, set_up_simulation,
                                         tear_down),
         cmocka_unit_test_setup_teardown(yielding_lets_others_run_in_simulation, set_up_simulation, tear_down),
+        cmocka_unit_test_setup_teardown(a_lock_that_is_held_is_not_had_in_simulation, set_up_simulation,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_lost_update_is_found_in_simulation, set_up_simulation, tear_down),
         cmocka_unit_test_setup_teardown(jobs_may_start_jobs, set_up_simulation, tear_down),
         cmocka_unit_test(mistakes_stop_a_simulation),

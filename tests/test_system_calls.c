@@ -12,6 +12,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ini.h>
 #include <linux/falloc.h>
 #include <linux/magic.h>
 #include <signal.h>
@@ -26,6 +27,8 @@
 #include <time.h>
 
 #include "base/sanitizer.h"
+#include "core/config.h"
+#include "core/config_source.h"
 #include "core/write_batch.h"
 #include "log/write_ahead_log.h"
 #include "platform/epoch.h"
@@ -65,6 +68,7 @@ typedef enum call {
     CALL_SIGACTION,
     CALL_NANOSLEEP,
     CALL_MEMBARRIER,
+    CALL_INI_PARSE,
     CALLS
 } call;
 
@@ -304,6 +308,20 @@ int clock_nanosleep(clockid_t clock, int flags, const struct timespec *until, st
 {
     return fails(CALL_NANOSLEEP) ? plans[CALL_NANOSLEEP].error
                                  : NEXT(clock_nanosleep)(clock, flags, until, left);
+}
+
+static _Atomic uint32_t naps;
+
+int nanosleep(const struct timespec *time, struct timespec *left)
+{
+    naps++;
+    return clock_nanosleep(CLOCK_REALTIME, 0, time, left) == 0 ? 0 : -1;
+}
+
+/* An inih that allocates says so when it cannot. */
+int ini_parse_stream(ini_reader reader, void *stream, ini_handler handler, void *user)
+{
+    return fails(CALL_INI_PARSE) ? -2 : NEXT(ini_parse_stream)(reader, stream, handler, user);
 }
 
 /* ---- files ---- */
@@ -710,6 +728,21 @@ static void a_sleep_that_is_interrupted_goes_on(void **state)
     bl_scheduler_destroy(scheduler);
 }
 
+/* A configuration file whose reader finds no memory changes nothing, and says so. */
+static void a_configuration_that_finds_no_memory_is_told(void **state)
+{
+    (void)state;
+    bole_error error = BOLE_ERROR_INIT;
+    bl_config config, before;
+    bl_config_init(&config);
+    before = config;
+    plan(CALL_INI_PARSE, 0, 1, ENOMEM);
+    told(BOLE_NO_MEMORY, 0, "bole.conf",
+         bl_config_apply_ini(&config, "bole.conf", BOLE_STR("level0_runs = 7\n"), &error), &error);
+    assert_came(CALL_INI_PARSE, 1);
+    assert_memory_equal(&config, &before, sizeof config);
+}
+
 /* ---- maps ---- */
 
 static void what_fails_with_maps_is_told(void **state)
@@ -796,6 +829,33 @@ static void an_arena_without_memory_says_so(void **state)
     bl_page_arena_destroy(arena);
 }
 
+/* Where all of a small arena is in use, there is no more; and there is again when a frame was freed. */
+static void an_arena_that_is_full_says_so(void **state)
+{
+    (void)state;
+    enum { FRAMES_MAX = (128 << 20) / FRAME };
+    static void *taken[FRAMES_MAX];
+    bole_error error = BOLE_ERROR_INIT;
+    bl_page_arena *arena;
+    plan(CALL_MMAP, 0, 1000, ENOMEM);
+    assert_status(BOLE_NO_MEMORY, bl_page_arena_create(&arena, &error), &error);
+    uint32_t tries = plans[CALL_MMAP].failed;
+    plan(CALL_MMAP, 0, tries - 1, ENOMEM); /* but the last, for the least address space */
+    error = (bole_error)BOLE_ERROR_INIT;
+    assert_ok(bl_page_arena_create(&arena, &error), &error);
+    uint32_t count = 0;
+    while (count < FRAMES_MAX && (taken[count] = bl_page_arena_alloc(arena, FRAME)) != NULL)
+        count++;
+    assert_in_range(count, (32 << 20) / FRAME, FRAMES_MAX - 1);
+    assert_null(bl_page_arena_alloc(arena, FRAME));
+    bl_page_arena_free(arena, taken[--count], FRAME);
+    assert_non_null(taken[count] = bl_page_arena_alloc(arena, FRAME));
+    assert_null(bl_page_arena_alloc(arena, FRAME));
+    for (uint32_t i = 0; i <= count; i++)
+        bl_page_arena_free(arena, taken[i], FRAME);
+    bl_page_arena_destroy(arena);
+}
+
 /* A thread that finds no memory for its slot waits for one. */
 static void a_slot_is_waited_for(void **state)
 {
@@ -849,6 +909,37 @@ static void grace_periods_need_no_membarrier(void **state)
     }
 }
 #endif
+
+static _Atomic bool inside;
+
+static void *look_until_somebody_sleeps(void *unused)
+{
+    (void)unused;
+    bl_epoch_enter();
+    inside = true;
+    while (naps == 0)
+        sched_yield();
+    bl_epoch_leave();
+    return NULL;
+}
+
+/* Who waits for a reader that stays for long sleeps meanwhile. */
+static void a_long_look_is_waited_for_asleep(void **state)
+{
+    (void)state;
+    pthread_t reader;
+    naps = 0;
+    inside = false;
+    assert_int_equal(pthread_create(&reader, NULL, look_until_somebody_sleeps, NULL), 0);
+    while (!inside)
+        sched_yield();
+    uint64_t ticket = bl_epoch_ticket();
+    assert_false(bl_epoch_passed(ticket));
+    bl_epoch_wait();
+    assert_true(naps > 0);
+    assert_true(bl_epoch_passed(ticket));
+    assert_int_equal(pthread_join(reader, NULL), 0);
+}
 
 /* ---- the guard of maps ---- */
 
@@ -1080,6 +1171,7 @@ int main(void)
 #if !defined(WATCHED)
         cmocka_unit_test_setup_teardown(bus_errors_that_are_not_ours_go_where_they_went, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_arena_without_memory_says_so, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_arena_that_is_full_says_so, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_slot_is_waited_for, set_up, tear_down),
 #endif
         cmocka_unit_test_setup_teardown(what_fails_while_opening_is_told, set_up, tear_down),
@@ -1096,6 +1188,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_process_without_a_limit_of_files_has_none, set_up, tear_down),
 #endif
         cmocka_unit_test_setup_teardown(a_sleep_that_is_interrupted_goes_on, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_configuration_that_finds_no_memory_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_long_look_is_waited_for_asleep, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_fails_with_maps_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_log_is_written_where_it_cannot_be_mapped, set_up, tear_down),
 #if !defined(WATCHED)

@@ -872,11 +872,12 @@ static void a_cut_of_anything_without_memory_is_a_status(void **state)
             assert_ok(disk->rename(disk, name, "old/moved", &error), &error);
     }
     uint64_t failed = 0;
-    for (size_t mode = 0; mode < 4; mode++)
+    for (size_t round = 0; round < 35; round++) { /* a random one has as many outcomes as seeds */
+        size_t mode = round < 32 ? 0 : round - 31;
         for (uint64_t at = 0, more = 1; more != 0; at++) {
             int64_t live = bl_alloc_live();
             bl_alloc_fail_at(at, 1);
-            bole_status status = bole_vfs_memory_crash(disk, modes[mode], at, &after);
+            bole_status status = bole_vfs_memory_crash(disk, modes[mode], round, &after);
             more = bl_alloc_calls() > at;
             bl_alloc_fail_at(UINT64_MAX, 0);
             assert_status(more != 0 ? BOLE_NO_MEMORY : BOLE_OK, status, NULL);
@@ -886,11 +887,21 @@ static void a_cut_of_anything_without_memory_is_a_status(void **state)
                 assert_int_equal(slurp(after, "old/moved/file", bytes, sizeof bytes), 9000);
                 assert_memory_equal(bytes + 8000, "unsynced", 8);
             }
+            if (status == BOLE_OK && is_there(after, "new0/file")) { /* a file that grows, grows by zeros */
+                size_t length = slurp(after, "new0/file", bytes, sizeof bytes);
+                bole_file *file = open_file(after, "new0/file");
+                assert_ok(after->truncate(file, sizeof bytes, &error), &error);
+                close_file(file);
+                assert_int_equal(slurp(after, "new0/file", bytes, sizeof bytes), sizeof bytes);
+                for (size_t i = length; i < sizeof bytes; i++)
+                    assert_int_equal(bytes[i], 0);
+            }
             if (status == BOLE_OK)
                 bole_vfs_destroy(after);
             failed += more;
             assert_int_equal(bl_alloc_live(), live);
         }
+    }
     assert_true(failed > 40);
     bole_vfs_destroy(disk);
 }

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 enum { PIECE = BL_WRITE_BEHIND_BYTES, PIECES = 5 };
 
@@ -71,11 +72,29 @@ ssize_t aio_return(struct aiocb *request)
     return -1;
 }
 
+static uint32_t refused_flags; /* so many calls that change what kind of descriptor it is fail */
+
+int fcntl(int descriptor, int command, ...)
+{
+    va_list arguments;
+    va_start(arguments, command);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
+    if (command == F_SETFL && refused_flags != 0) {
+        refused_flags--;
+        errno = EINVAL;
+        return -1;
+    }
+    return (int)syscall(SYS_fcntl, descriptor, command, argument);
+}
+
 static void odd_answer(odd what, uint32_t pass)
 {
     asynchronous.next = what;
     asynchronous.pass = pass;
 }
+
+typedef enum any_call { READ, LENGTH, REWRITE, TRUNCATE, ALLOCATE, MAP, SYNC, ANY_CALLS } any_call;
 
 static bole_vfs *posix;
 static test_directory directory;
@@ -169,8 +188,8 @@ static void pieces_and_a_tail_are_the_file(void **state)
 static void any_other_call_settles_the_file(void **state)
 {
     (void)state;
-    enum { SYNC, READ, LENGTH, REWRITE, TRUNCATE, ALLOCATE, MAP, CLOSE, CALLS };
-    for (int call = SYNC; call < CALLS; call++) {
+    enum { CLOSE = ANY_CALLS };
+    for (int call = 0; call <= CLOSE; call++) {
         bole_file *file = open_past();
         write_pieces(file, 0, 3);
         uint8_t seen[100];
@@ -250,6 +269,65 @@ static void a_failure_is_told_and_not_forgotten(void **state)
         assert_status(BOLE_IO, posix->write(file, 0, bytes, 10, &error), &error);
         assert_status(BOLE_IO, posix->close(file, &error), &error);
     }
+}
+
+static bole_status ask(bole_file *file, any_call call, bole_error *error)
+{
+    uint8_t seen[100];
+    size_t got = 0;
+    uint64_t length = 0;
+    void *map = NULL;
+    bole_status status = BOLE_OK;
+    switch (call) {
+    case READ: status = posix->read(file, 0, seen, sizeof seen, &got, error); break;
+    case LENGTH: status = posix->length(file, &length, error); break;
+    case REWRITE: return posix->write(file, 0, bytes, 10, error);
+    case TRUNCATE: return posix->truncate(file, PIECE, error);
+    case ALLOCATE: return posix->allocate(file, 0, PIECE, false, error);
+    case MAP: status = posix->map(file, 0, PIECE, &map, error); break;
+    default: return posix->sync(file, error);
+    }
+    assert_int_equal(got, 0);
+    assert_true(length == 0 && map == NULL);
+    return status;
+}
+
+/* Goal: whichever call is the next one tells that a write has failed, and so does each one after it (BEHIND-1); also
+ * where the file could not be made an ordinary one, be it when a piece had to go through the cache or when the file
+ * was settled. */
+static void any_other_call_tells_the_failure(void **state)
+{
+    (void)state;
+    static const struct {
+        odd answer;
+        uint32_t refused;
+        int system_errno;
+    } cases[] = {
+        { FAILED, 0, EIO }, { NOTHING, 1, EINVAL }, { REFUSED, 1, EINVAL }, { INVALID, 1, EINVAL }
+    };
+    if (!writes_past_the_cache())
+        skip();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        for (any_call call = 0; call < ANY_CALLS; call++) {
+            bole_error error = BOLE_ERROR_INIT;
+            bole_file *file = open_past();
+            odd_answer(cases[i].answer, 1);
+            if (cases[i].answer != REFUSED)
+                write_pieces(file, 0, 2);
+            else
+                write_pieces(file, 0, 1);
+            refused_flags = cases[i].refused;
+            if (cases[i].answer == REFUSED)
+                assert_status(BOLE_IO, posix->write(file, PIECE, bytes + PIECE, PIECE, &error), &error);
+            for (int again = 0; again < 2; again++) {
+                error = (bole_error)BOLE_ERROR_INIT;
+                assert_status(BOLE_IO, ask(file, call, &error), &error);
+                assert_int_equal(error.system_errno, cases[i].system_errno);
+                assert_non_null(strstr(error.message, "/file"));
+            }
+            assert_int_equal(refused_flags, 0);
+            assert_status(BOLE_IO, posix->close(file, &error), &error);
+        }
 }
 
 /* Goal: without memory for pieces the file is written all the same. */
@@ -347,6 +425,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(any_other_call_settles_the_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(odd_answers_lose_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failure_is_told_and_not_forgotten, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(any_other_call_tells_the_failure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_memory_the_cache_is_used, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_store_writes_past_the_cache_as_it_is_told, set_up, tear_down),
     };
