@@ -658,6 +658,37 @@ static void a_count_that_differs_fails_the_job(void **state)
     world_close(w);
 }
 
+/* Goal (COM-3): so does a count that flips in memory when the segment has been looked at already. Nothing is left. */
+static void a_count_that_flips_in_memory_fails_the_job(void **state)
+{
+    (void)state;
+    bole_error error = BOLE_ERROR_INIT;
+    world *w = world_open(6, NULL);
+    fill_level0(w, 2, 50, 1);
+    bl_segment *segment = world_table(w)->levels[0].runs[0].segments[0];
+    bl_segment_meta *meta = (bl_segment_meta *)(uintptr_t)bl_segment_meta_of(segment);
+    world_check(w); /* its unit is there, and was compared with the meta */
+    uint32_t files = world_files(w);
+    bl_pick pick;
+    bl_job_result result;
+    pick_all(w, &pick);
+    world_look(w);
+    for (int bit = 0; bit < 8; bit++) {
+        uint64_t entries = meta->entries;
+        meta->entries ^= 1u << bit;
+        assert_status(BOLE_CORRUPT, bl_compaction_run(&w->job, w->version, &pick, &result, &error), &error);
+        meta->entries = entries;
+        assert_non_null(strstr(error.message, "where its inputs should have"));
+        assert_null(result.metas);
+        assert_int_equal(files, world_files(w));
+    }
+    assert_ok(bl_compaction_run(&w->job, w->version, &pick, &result, &error), &error);
+    world_apply(w, &result, &pick);
+    bl_pick_deinit(&pick);
+    world_check(w);
+    world_close(w);
+}
+
 /* Goal: a closing store stops a job within a MiB or so, without a trace; progress was told of all that went by. */
 static void a_job_stops_when_the_store_closes(void **state)
 {
@@ -707,6 +738,7 @@ int main(void)
         cmocka_unit_test(no_memory_at_any_call_leaves_no_trace),
         cmocka_unit_test(a_damaged_input_fails_the_job),
         cmocka_unit_test(a_count_that_differs_fails_the_job),
+        cmocka_unit_test(a_count_that_flips_in_memory_fails_the_job),
         cmocka_unit_test(a_job_stops_when_the_store_closes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

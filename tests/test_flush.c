@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "compaction/job_output.h"
+#include "memory/memtable_state.h"
 
 static const bl_run *newest_run(const world *w)
 {
@@ -208,6 +209,41 @@ static void an_empty_memtable_makes_nothing(void **state)
     world_close(w);
 }
 
+/* Goal: a bit that flips in memory fails the flush before anything is written: in a count, and in what an entry is. */
+static void what_changed_in_memory_is_not_written(void **state)
+{
+    (void)state;
+    bole_error error = BOLE_ERROR_INIT;
+    world *w = world_open(1, NULL);
+    bl_job_result result;
+    write_all(w, 1, 20, false);
+    world_look(w);
+    bl_memtable_tree *tree = bl_memtable_tree_for(w->memtable, WORLD_TABLE, NULL);
+    for (int bit = 0; bit < 8; bit++) {
+        tree->versions ^= 1u << bit;
+        assert_status(BOLE_CORRUPT, bl_flush_run(&w->job, w->memtable, w->version, &result, &error), &error);
+        tree->versions ^= 1u << bit;
+        assert_non_null(strstr(error.message, "showed 19, of which 19 were written and 0 dropped"));
+        assert_null(result.metas);
+        assert_int_equal(0, world_files(w));
+    }
+    world_flush(w);
+    assert_int_equal(19, newest_run(w)->entries);
+    world_check(w);
+    uint32_t files = world_files(w);
+    assert_ok(bl_memtable_create(&w->budget, 1 << 20, &w->memtable, &error), &error);
+    tree = bl_memtable_tree_for(w->memtable, WORLD_TABLE, NULL);
+    assert_non_null(tree);
+    assert_ok(bl_memtable_reserve(w->memtable, bl_memtable_entry_bytes(1, 1), &error), &error);
+    bl_memtable_insert(tree, BOLE_STR("x"), bl_hash("x", 1), BOLE_STR("y"),
+                       BL_TAG(w->next_sequence, BL_KIND_PUT ^ 8));
+    assert_status(BOLE_UNSUPPORTED, bl_flush_run(&w->job, w->memtable, w->version, &result, &error), &error);
+    assert_non_null(strstr(error.message, "kind 9"));
+    assert_null(result.metas);
+    assert_int_equal(files, world_files(w));
+    world_close(w);
+}
+
 /* A memtable over a first run, ready to be flushed into a few outputs. */
 static world *failing_world(uint64_t seed)
 {
@@ -330,6 +366,7 @@ int main(void)
         cmocka_unit_test(small_segments_are_no_crumbs),
         cmocka_unit_test(a_dropped_table_is_skipped),
         cmocka_unit_test(an_empty_memtable_makes_nothing),
+        cmocka_unit_test(what_changed_in_memory_is_not_written),
         cmocka_unit_test(an_io_error_at_any_call_leaves_no_trace),
         cmocka_unit_test(no_memory_at_any_call_leaves_no_trace),
         cmocka_unit_test(a_flush_stops_and_tells),

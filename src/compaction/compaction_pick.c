@@ -290,8 +290,7 @@ static bole_status pick_level0(bl_picker *p, bl_pick *out, bole_error *error)
 static bole_status pick_middle(bl_picker *p, bl_pick *out, bole_error *error)
 {
     uint32_t layer = bl_level_map_layer(&p->map, BL_LEVEL_MIDDLE);
-    if (layer == BL_NO_LAYER)
-        return BOLE_OK;
+    bl_assert(layer != BL_NO_LAYER); /* its size is what asked */
     bl_map_scope scope = bl_picker_scope(&p->map, layer, BL_LEVEL_LAST);
     p->accepts = NULL;
     bl_picker_find_best(p, &scope);
@@ -413,8 +412,7 @@ static bool has_garbage(const bl_version_table *table)
 static bole_status rewrite_values(bl_picker *p, uint32_t share, bl_pick *out, bole_error *error)
 {
     uint32_t last = bl_level_map_layer(&p->map, BL_LEVEL_LAST);
-    if (last == BL_NO_LAYER)
-        return BOLE_OK;
+    bl_assert(last != BL_NO_LAYER); /* who asks has looked at it */
     const bl_map_layer *layer = &p->map.layers[last];
     bl_map_scope nothing = { .target = BL_NO_LAYER };
     bl_map_range range = { 0, 0 };
