@@ -42,6 +42,7 @@ static struct {
     const char *_Atomic broken; /* the end of a path: its length and its bytes cannot be read */
     bole_file *_Atomic broken_file;
     _Atomic bool has_length; /* its length can be read after all */
+    _Atomic unsigned reads;  /* so many reads of anything fail */
     _Atomic bool no_lock_tests;
     _Atomic uint64_t segment_bytes_max; /* writes of a segment behind it fail; 0: none do */
     bole_file *segments[1024];          /* that are written: any thread, under the mutex */
@@ -120,8 +121,11 @@ static bole_status length_or_not(bole_file *file, uint64_t *out, bole_error *err
 static bole_status read_or_not(bole_file *file, uint64_t offset, void *data, size_t length, size_t *got,
                                bole_error *error)
 {
-    return file == fails.broken_file ? refuse(error, BOLE_IO, "no bytes")
-                                     : fails.disk->read(file, offset, data, length, got, error);
+    unsigned left = fails.reads;
+    while (left != 0 && !atomic_compare_exchange_weak(&fails.reads, &left, left - 1))
+        ;
+    return file == fails.broken_file || left != 0 ? refuse(error, BOLE_IO, "no bytes")
+                                                  : fails.disk->read(file, offset, data, length, got, error);
 }
 
 static bole_status lock_test_or_not(bole_file *file, uint64_t slot, bool *locked, int64_t *pid,
@@ -351,6 +355,33 @@ static void reads_need_no_room(world *w, uint64_t large_value_bytes)
         assert_value(w->db, NULL, key, NULL);
     }
     assert_marked("read without the cache");
+    uint64_t told = 0, unread = 0;
+    for (int i = 1; i < LARGE_KEYS; i += 12) { /* what fails is told: the reads, each allocation */
+        name_large(key, value, i);
+        bole_buffer got = BOLE_BUFFER_INIT;
+        fails.reads = UINT32_MAX;
+        bole_status from_disk = bole_get(w->db, &options, text(key), &got);
+        fails.reads = 0;
+        if (from_disk != BOLE_OK) { /* it is not in memory */
+            refused(w, BOLE_IO, from_disk, "no bytes");
+            unread++;
+        }
+        for (uint64_t at = 0, more = 1; more != 0; at++) {
+            bl_alloc_fail_at(at, 1);
+            bole_status status = bole_get(w->db, &options, text(key), &got);
+            more = bl_alloc_calls() > at;
+            bl_alloc_fail_at(UINT64_MAX, 0);
+            if (status != BOLE_OK) {
+                refused(w, BOLE_NO_MEMORY, status, "");
+                told++;
+            } else {
+                assert_int_equal(got.size, LARGE_BYTES);
+                assert_memory_equal(got.data, value, LARGE_BYTES);
+            }
+            bole_buffer_free(&got);
+        }
+    }
+    assert_true(told > 0 && unread > 0);
     bole_snapshot_destroy(snapshot);
     for (int i = 0, at = 1; i < held; i++, at += 1 + (at % 3 == 2)) {
         name_large(key, value, at);
@@ -1267,6 +1298,51 @@ static void the_wait_after_failed_flushes_has_an_end(void **state)
     assert_ok(bole_close(db, &w->error), &w->error);
 }
 
+/* Each call that a close makes fails once: it says so, or it did no harm; what was written is there, and so it is when
+ * the power is cut then, where the close has called it safe. */
+static void a_close_whose_calls_fail_loses_nothing(void **state)
+{
+    (void)state;
+    unsigned told = 0;
+    for (int synced = 0; synced < 2; synced++)
+        for (uint64_t at = 0, failed = 1; failed != 0; at++) {
+            bole_fault_plan plan = { .at = UINT64_MAX, .count = 1, .system_errno = 5 };
+            bole_error error = BOLE_ERROR_INIT;
+            bole_options options = BOLE_OPTIONS_INIT;
+            bole_vfs *disk, *failing, *cut;
+            bole_db *db;
+            assert_ok(bole_vfs_memory_create(1, &disk), NULL);
+            assert_ok(bole_vfs_fault_create(disk, &plan, &failing), NULL);
+            options.flags = BOLE_CREATE;
+            options.vfs = failing;
+            options.simulation_seed = 1;
+            options.memory_limit = 16 << 20;
+            assert_ok(bole_open("store", &options, &db, &error), &error);
+            put(db, "a", "1");
+            if (synced)
+                assert_ok(bole_sync(db, &error), &error);
+            plan.at = plan.calls + at;
+            bole_status status = bole_close(db, &error);
+            plan.at = UINT64_MAX;
+            failed = plan.failed;
+            told += status != BOLE_OK;
+            assert_true(status == BOLE_OK || (failed != 0 && error.message[0] != '\0'));
+            assert_ok(bole_vfs_memory_crash(disk, BOLE_CRASH_LOSE_ALL, 1, &cut), NULL);
+            for (int power = 0; power < 2; power++) {
+                options.vfs = power ? cut : disk;
+                assert_ok(bole_open("store", &options, &db, &error), &error);
+                if (!power || synced || status == BOLE_OK)
+                    assert_value(db, NULL, "a", "1");
+                put(db, "b", "2");
+                assert_ok(bole_close(db, &error), &error);
+            }
+            bole_vfs_destroy(cut);
+            bole_vfs_destroy(failing);
+            bole_vfs_destroy(disk);
+        }
+    assert_true(told > 8);
+}
+
 /* ---- logs ---- */
 
 /* A group whose first part is written to a log that then fails: its writers are in doubt, and those that come behind
@@ -1745,6 +1821,7 @@ int main(void)
         cmocka_unit_test(verify_tells_of_damage_that_an_open_passes),
         cmocka_unit_test(removals_without_memory_lose_nothing),
         cmocka_unit_test(merges_and_moves_without_memory_are_made_later),
+        cmocka_unit_test(a_close_whose_calls_fail_loses_nothing),
         cmocka_unit_test_setup_teardown(the_wait_after_failed_flushes_has_an_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_second_half_of_a_group_goes_on_behind_a_failed_log, set_up,
                                         tear_down),

@@ -8,7 +8,9 @@
 #include <bole/bole_vfs.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/prng.h"
+#include "engine/log_structured_store.h"
 #include "version/file_name.h"
 
 #include <errno.h>
@@ -321,6 +323,35 @@ static void it_holds_up_nothing_beside_merges(void **state)
     }
 }
 
+/* The rate changes in any moment between the timer that queues a step and the step itself: it is taken back, and the
+ * scrub goes on all the same. */
+static void a_step_that_was_queued_is_taken_back(void **state)
+{
+    fixture *f = *state;
+    for (f->seed = 1; f->seed <= 20; f->seed++) {
+        bole_options options = options_of(f, f->disk);
+        options.scrub_rate = 1 << 20;
+        if (f->seed == 1)
+            open_store(f, f->disk, 1 << 20);
+        else
+            assert_ok(bole_open("store", &options, &f->db, &f->error), &f->error);
+        for (uint32_t i = 0; i < 60; i++) {
+            bole_vfs_memory_advance(f->disk, 1000);
+            for (uint32_t j = 0; j < i % 6; j++)
+                bl_yield(f->db->scheduler);
+            assert_ok(bole_configure(f->db, "scrub_rate", i % 2 == 0 ? "2MiB" : "1MiB", &f->error),
+                      &f->error);
+        }
+        let_rounds_pass(f, 1);
+        assert_int_equal(stats_of(f).scrub_findings, 0);
+        if (f->seed < 20)
+            assert_ok(bole_close(f->db, &f->error), &f->error);
+    }
+#ifdef BL_CHECKS
+    assert_true(bl_mark_count("queued step of a scrub is taken back") > 0);
+#endif
+}
+
 /* Each read of a round fails once: told, and the next round is clean again. */
 static void a_read_that_fails_is_told_and_forgotten(void **state)
 {
@@ -404,6 +435,7 @@ int main(void)
         TEST(nothing_is_read_while_it_is_off),
         TEST(the_rate_is_kept_and_changes_while_open),
         TEST(it_holds_up_nothing_beside_merges),
+        TEST(a_step_that_was_queued_is_taken_back),
         TEST(a_read_that_fails_is_told_and_forgotten),
         TEST(too_little_memory_is_no_finding),
         TEST(on_real_threads),

@@ -282,6 +282,41 @@ static void pointers_to_nowhere_are_told(void **state)
     }
 }
 
+/* Goal: each way to read tells of a pointer whose segment is not in the list, and reads on when it is again. Method: a
+ * bit of the list in memory flips; an edit that would lead to it is refused (VER-5). */
+static void no_read_follows_a_pointer_to_nowhere(void **state)
+{
+    fixture *f = *state;
+    const bl_version_table *table = bl_version_table_by_number(bl_version_set_current(f->db->versions), 0);
+    assert_int_equal(table->values.count, 1);
+    uint64_t *number = (uint64_t *)(uintptr_t)&table->values.numbers[0];
+    bole_read_options options = BOLE_READ_OPTIONS_INIT;
+    options.error = &error;
+    for (int i = 0; i < 2 * KEYS; i++) {
+        char text[16], value[VALUE_BYTES];
+        bole_slice key = key_of(i / 2, text);
+        bole_view view = BOLE_VIEW_INIT;
+        bole_status status = BOLE_OK;
+        bole_buffer got = BOLE_BUFFER_INIT;
+        if (i % 2 == 0) {
+            *number ^= 64;
+            told("points to no value segment", bole_get(f->db, &options, key, &got));
+            told("points to no value segment", bole_get_view(f->db, &options, key, &view));
+            told("points to no value segment", bole_multi_get(f->db, &options, 1, &key, &got, &status));
+            assert_int_equal(status, BOLE_CORRUPT);
+            assert_true(view.value.data == NULL && got.size == 0);
+            assert_ok(bole_exists(f->db, &options, key), &error);
+            *number ^= 64;
+        } else {
+            fill_value(i / 2, value);
+            assert_ok(bole_get(f->db, &options, key, &got), &error);
+            assert_int_equal(got.size, VALUE_BYTES);
+            assert_memory_equal(got.data, value, VALUE_BYTES);
+        }
+        bole_buffer_free(&got);
+    }
+}
+
 /* Goal: no more dies of a value segment than lives in it (VALUES-2). */
 static void no_more_dies_than_lives(void **state)
 {
@@ -320,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(no_read_shows_the_value_of_another_key, set_up, tear_down),
         cmocka_unit_test(pointers_to_nowhere_are_told),
+        cmocka_unit_test_setup_teardown(no_read_follows_a_pointer_to_nowhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_dies_than_lives, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("value_pointers", tests, NULL, NULL);

@@ -140,20 +140,11 @@ static bl_read_state *state_for(bole_db *db, const bole_table *table, bl_read_st
                                         : atomic_load_explicit(&db->read_state, memory_order_acquire);
 }
 
-/* No room for another block: one private block at a time, newest candidate first. */
-static bole_status get_uncached(bole_db *db, const bole_table *table, const bl_lookup *lookup,
-                                const bl_read_state *state, bole_buffer *value, bole_error *error)
+/* No room for another block: one private block at a time, newest candidate first. At the lookup's position the
+ * memtables have nothing: the look that met the block had asked them. */
+static bole_status get_uncached(const bole_table *table, const bl_lookup *lookup, const bl_read_state *state,
+                                bole_buffer *value, bole_error *error)
 {
-    (void)db;
-    look seen = { .find = BL_FIND_ABSENT };
-    if (look_in_memtables(state, lookup, table->number, &seen)) {
-        if (bl_tag_kind(seen.found.tag) == BL_KIND_DELETE)
-            return BOLE_NOT_FOUND;
-        bole_slice found = seen.found.value;
-        return bl_buffer_assign(value, found.data, found.size)
-                   ? BOLE_OK
-                   : bl_fail(error, BOLE_NO_MEMORY, "value of %zu bytes", found.size);
-    }
     const bl_version_table *here = bl_version_table_by_number(state->version, table->number);
     for (uint32_t level = 0; here != NULL && level < BOLE_LEVELS_MAX; level++)
         for (uint32_t run = 0; run < here->levels[level].run_count; run++) {
@@ -256,7 +247,7 @@ bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pin
         if (no_room && view == NULL) {
             BL_MARK("read without the cache");
             bole_buffer unused = BOLE_BUFFER_INIT;
-            status = get_uncached(db, table, &lookup, state, value != NULL ? value : &unused, error);
+            status = get_uncached(table, &lookup, state, value != NULL ? value : &unused, error);
             bole_buffer_free(&unused);
             bl_read_state_unref(state);
             *from_memtable = false;

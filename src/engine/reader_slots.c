@@ -258,8 +258,7 @@ static bool remove_temporary(void *context, const char *name)
 void bl_remove_orphans_locked(bole_db *db)
 {
     bl_mutex_assert_held(&db->mutex);
-    if (!bl_version_set_may_delete(db->versions))
-        return; /* a crash could bring back a state that names them */
+    bl_assert(bl_version_set_may_delete(db->versions)); /* the edit that went before has ended all doubt */
     orphan_list list = { .db = db };
     (void)db->vfs->list(db->vfs, db->path, note_orphan, &list, NULL);
     for (uint32_t i = 0; i < list.count; i++)

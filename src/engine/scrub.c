@@ -223,8 +223,10 @@ static void cancel_locked(bole_db *db)
     struct bl_scrub *scrub = db->scrub;
     if (scrub->waiting && bl_scheduler_cancel(db->scheduler, &scrub->timer_node))
         scrub->waiting = false;
-    if (scrub->running && bl_scheduler_cancel(db->scheduler, &scrub->node))
+    if (scrub->running && bl_scheduler_cancel(db->scheduler, &scrub->node)) {
+        BL_MARK("queued step of a scrub is taken back");
         scrub->running = false;
+    }
 }
 
 void bl_scrub_rate_changed_locked(bole_db *db)

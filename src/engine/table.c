@@ -103,11 +103,9 @@ BOLE_API void bole_table_close(bole_table *table)
 static bole_status begin_change(bole_db *db, bole_error *error)
 {
     bole_status status = BOLE_OK;
-    if (db->log_failed)
+    if (db->log_failed || db->failed) /* the latter: it refuses */
         status = bl_rotate(db, 0, error);
     bl_assert(status != BOLE_OK || db->writing); /* the sync saw to that */
-    if (status == BOLE_OK && db->failed)
-        status = bl_fail(error, BOLE_FAILED, "store %s refuses writes after an earlier failure", db->path);
     return status;
 }
 
