@@ -593,6 +593,21 @@ static void records_and_searches_cross_the_window(void **state)
     log_file_write(disk, model.path, LOG_OFFSET(&model, START) + 1, noise, sizeof noise);
     assert_ok(log_replay(&model, &expectation, &replayed, &error), &error);
     assert_int_equal(replayed.records, 0);
+    bole_vfs *fault;
+    bole_fault_plan plan = { .at = UINT64_MAX };
+    assert_ok(bole_vfs_fault_create(disk, &plan, &fault), NULL);
+    expectation.vfs = fault;
+    uint64_t told = 0;
+    for (uint64_t at = 0, more = 1; more != 0; at++) { /* a search whose read fails is no end of the log */
+        plan = (bole_fault_plan){ .at = at, .count = 1, .system_errno = 5 };
+        bole_status status = bl_log_replay(&expectation, NULL, NULL, &replayed, NULL);
+        more = plan.failed;
+        assert_true(status == BOLE_OK || (status == BOLE_IO && more));
+        told += status != BOLE_OK;
+    }
+    assert_true(told >= 8); /* open, header, length, and a window a MiB */
+    expectation.vfs = disk;
+    bole_vfs_destroy(fault);
     log_mark(&model, START + 1);
     log_publish(&model);
     log_file_write(disk, model.path, LOG_OFFSET(&model, START) + 1, noise, sizeof noise);
@@ -840,6 +855,49 @@ static void a_scan_shows_all_that_can_be_decoded(void **state)
     }
 }
 
+/* Changes what follows the damage, as soon as it is told of it. */
+static bole_status spoil_what_follows(void *context, const bl_log_item *item, bole_error *error)
+{
+    (void)error;
+    const log_model *model = context;
+    uint8_t byte = model->records[1].payload[0] ^ 1;
+    if (item->kind == BL_LOG_ITEM_DAMAGE)
+        log_file_write(model->vfs, model->path,
+                       LOG_OFFSET(model, model->records[1].end) - model->records[1].size, &byte, 1);
+    return BOLE_OK;
+}
+
+/* Goal: a record that was found and is not there any more when it is read, is told and not shown. Method: it stands
+ * beyond the window of the damage before it, and changes when that is shown. */
+static void a_record_that_changes_while_it_is_read_is_told(void **state)
+{
+    (void)state;
+    bole_vfs *disk = log_disk(3);
+    bl_log_parameters parameters = log_parameters(disk, 1, START, 4 << 20, BL_LOG_WRITTEN);
+    log_model model;
+    log_make(&model, &parameters);
+    log_append(&model, 2 << 20, 0);
+    log_append(&model, 100, 0);
+    log_append(&model, 100, 0);
+    log_publish(&model);
+    uint8_t byte = model.records[0].payload[1000] ^ 1;
+    log_file_write(disk, model.path, LOG_OFFSET(&model, model.records[0].end) - model.records[0].size + 1000,
+                   &byte, 1);
+    item_list list = { .count = 0 };
+    bl_log_scanned scanned;
+    bole_error error = BOLE_ERROR_INIT;
+    assert_ok(bl_log_scan(disk, model.path, collect_item, &list, &scanned, &error), &error);
+    assert_int_equal(scanned.records, 2);
+    assert_int_equal(scanned.damages, 1);
+    assert_status(BOLE_CORRUPT, bl_log_scan(disk, model.path, spoil_what_follows, &model, &scanned, &error),
+                  &error);
+    assert_non_null(strstr(error.message, "changed while it was read"));
+    assert_int_equal(error.offset, LOG_OFFSET(&model, model.records[1].position));
+    assert_int_equal(scanned.records, 0);
+    log_free(&model);
+    bole_vfs_destroy(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -863,6 +921,7 @@ int main(void)
         cmocka_unit_test(a_second_look_does_not_trust_the_window),
         cmocka_unit_test(what_was_accepted_is_durable_after_settle),
         cmocka_unit_test(a_scan_shows_all_that_can_be_decoded),
+        cmocka_unit_test(a_record_that_changes_while_it_is_read_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

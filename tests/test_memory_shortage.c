@@ -294,6 +294,29 @@ static bole_status walk_and_turn(world *w)
     return status;
 }
 
+/* A fresh iterator that begins at the end: it has no key to come from. */
+static bole_status walk_back(world *w)
+{
+    bole_read_options options = BOLE_READ_OPTIONS_INIT;
+    options.error = &w->error;
+    bole_iterator *iterator;
+    bole_status status = bole_iterator_create(w->db, &options, &iterator);
+    if (status != BOLE_OK)
+        return status;
+    int i = KEYS - 1;
+    for (bool there = bole_iterator_seek_last(iterator); there; there = bole_iterator_prev(iterator), i--) {
+        char key[16], value[256];
+        i -= is_deleted(i);
+        name_key(key, i), name_value(value, i);
+        assert_memory_equal(bole_iterator_key(iterator).data, key, 6);
+        assert_memory_equal(bole_iterator_value(iterator).data, value, strlen(value));
+    }
+    status = bole_iterator_status(iterator);
+    assert_true(status != BOLE_OK || i == -1);
+    bole_iterator_destroy(iterator);
+    return status;
+}
+
 static bole_status snapshot(world *w)
 {
     bole_snapshot *held;
@@ -563,6 +586,7 @@ static const call calls[] = {
     { "iterator, prefix", walk_prefix },
     { "iterator, prefix in bounds", walk_prefix_in_bounds },
     { "iterator, turned", walk_and_turn },
+    { "iterator, from the end", walk_back },
     { "snapshot", snapshot },
     { "table_create", make_table },
     { "table_open", open_table },
@@ -579,7 +603,7 @@ static const call calls[] = {
     { "create and destroy", destroy },
 };
 
-enum { READS = 9 }; /* the first of them, which write nothing */
+enum { READS = 10 }; /* the first of them, which write nothing */
 
 /* The call on a store of its own with allocation `at` failing; false when it made no more than `at`. After a failure in
  * the middle of a rotation the store may ask to be opened again (BOLE_FAILED): that is counted. */

@@ -15,6 +15,7 @@
 #include "base/prng.h"
 #include "base/sanitizer.h"
 #include "engine/log_structured_store.h"
+#include "log/log_file.h"
 
 #ifdef BL_CHECKS
 #define assert_marked(name) assert_true(bl_mark_count(name) > 0)
@@ -1495,6 +1496,32 @@ static uint64_t last_written_byte(world *w, bole_vfs *disk, char path[300])
     return at;
 }
 
+/* The second log has no record any more, and a header that says that all before it was on disk. */
+static void claim_in_the_header_alone(world *w, bole_vfs *disk)
+{
+    char path[300];
+    bool is_directory;
+    int seen = 0;
+    for (int number = 1; number < 100 && seen < 2; number++) {
+        snprintf(path, sizeof path, "store/%06d.log", number);
+        seen += disk->exists(disk, path, &is_directory, NULL) == BOLE_OK;
+    }
+    assert_int_equal(seen, 2);
+    bl_log_header header;
+    uint8_t bytes[BL_LOG_FILE_HEADER_BYTES];
+    bole_file *file;
+    assert_ok(disk->open(disk, path, BOLE_VFS_WRITE, &file, &w->error), &w->error);
+    assert_ok(bl_log_file_read_header(file, path, &header, &w->error), &w->error);
+    assert_true(header.synced < header.start);
+    header.synced = header.start;
+    bl_log_header_encode(&header, bytes);
+    assert_ok(disk->write(file, 0, bytes, sizeof bytes, &w->error), &w->error);
+    uint8_t *zeros = calloc(1, header.room);
+    assert_ok(disk->write(file, sizeof bytes, zeros, header.room, &w->error), &w->error);
+    free(zeros);
+    assert_ok(disk->close(file, NULL), NULL);
+}
+
 /* What says that the end of a log was synced may stand in a record of the next log alone: the damaged end is corruption
  * then, no torn tail, and the records behind it are not dropped in silence. */
 static void a_later_log_proves_that_a_torn_one_was_whole(void **state)
@@ -1524,14 +1551,17 @@ static void a_later_log_proves_that_a_torn_one_was_whole(void **state)
     assert_ok(bole_sync(w->db, &w->error), &w->error);
     put(w->db, "b", "2"); /* its record says what is synced */
     assert_ok(bole_sync(w->db, &w->error), &w->error);
-    for (int round = 0; round < 2; round++) {
+    for (int round = 0; round < 3; round++) {
         bole_vfs *survived;
         bole_db *db;
         char path[300];
         assert_ok(bole_vfs_memory_crash(w->disk, BOLE_CRASH_KEEP_ALL, 1, &survived), NULL);
         bole_options options = w->options;
         options.vfs = survived;
-        if (round == 1) {
+        if (round == 2) { /* so may it in the next log's header, and there alone */
+            claim_in_the_header_alone(w, survived);
+        }
+        if (round >= 1) {
             uint64_t at = last_written_byte(w, survived, path);
             bole_file *file;
             uint8_t byte;
@@ -1553,6 +1583,84 @@ static void a_later_log_proves_that_a_torn_one_was_whole(void **state)
     }
     assert_marked("torn tail proves to have been synced");
     fails.segment_bytes_max = 0;
+}
+
+/* A log that no edit names and that holds records: the manifest has lost its end. A writer says so, and a reader. */
+static void a_log_with_records_is_named(void **state)
+{
+    world *w = *state;
+    put(w->db, "a", "1");
+    put(w->db, "b", "2");
+    assert_ok(bole_sync(w->db, &w->error), &w->error);
+    for (int reads = 0; reads < 2; reads++) {
+        bole_vfs *survived;
+        bole_db *db;
+        char path[300];
+        assert_ok(bole_vfs_memory_crash(w->disk, BOLE_CRASH_KEEP_ALL, 1, &survived), NULL);
+        bole_options options = w->options;
+        options.vfs = survived;
+        options.flags = reads ? BOLE_READ_ONLY : 0;
+        (void)last_written_byte(w, survived, path);
+        assert_ok(bole_open("store", &options, &db, &w->error), &w->error);
+        assert_value(db, NULL, "b", "2");
+        assert_ok(bole_close(db, &w->error), &w->error);
+        bole_vfs_destroy(survived);
+        assert_ok(bole_vfs_memory_crash(w->disk, BOLE_CRASH_KEEP_ALL, 1, &survived), NULL);
+        options.vfs = survived;
+        assert_ok(survived->link(survived, path, "store/000090.log", &w->error), &w->error);
+        refused(w, BOLE_CORRUPT, bole_open("store", &options, &db, &w->error), "log 90 holds records");
+        assert_null(db);
+        bole_vfs_destroy(survived);
+    }
+}
+
+/* Beside a reader that has read the manifest and not yet looked at the directory, the writer goes on to a new log. */
+static struct {
+    world *w;
+    bool done;
+} writer_meanwhile;
+
+static bole_status list_behind_a_rotation(bole_vfs *vfs, const char *path,
+                                          bool (*visit)(void *context, const char *name), void *context,
+                                          bole_error *error)
+{
+    if (!writer_meanwhile.done) {
+        writer_meanwhile.done = true;
+        static char value[1001];
+        memset(value, 'v', sizeof value - 1);
+        bole_statistics statistics = BOLE_STATISTICS_INIT;
+        bole_db *db = writer_meanwhile.w->db;
+        assert_ok(bole_stats(db, &statistics, NULL), NULL);
+        uint64_t rotations = statistics.log_rotations;
+        while (statistics.log_rotations == rotations) {
+            put(db, "new", value);
+            assert_ok(bole_stats(db, &statistics, NULL), NULL);
+        }
+    }
+    return fails.disk->list(vfs, path, visit, context, error);
+}
+
+/* It is no corruption: the manifest has grown since. What was there when it was read is there. */
+static void a_log_that_comes_while_a_reader_opens_is_no_damage(void **state)
+{
+    world *w = *state;
+    bole_db *reader;
+    put(w->db, "a", "1");
+    fails.segment_bytes_max = 1; /* no flush ends: the logs stay */
+    bole_vfs vfs = w->vfs;
+    vfs.list = list_behind_a_rotation;
+    writer_meanwhile.w = w;
+    writer_meanwhile.done = false;
+    bole_options options = w->options;
+    options.vfs = &vfs;
+    options.flags = BOLE_READ_ONLY;
+    assert_ok(bole_open("store", &options, &reader, &w->error), &w->error);
+    assert_true(writer_meanwhile.done);
+    assert_value(reader, NULL, "a", "1");
+    assert_ok(bole_close(reader, &w->error), &w->error);
+    fails.segment_bytes_max = 0;
+    for (int i = 0; i < 60000 && bole_flush(w->db, NULL) != BOLE_OK; i++)
+        usleep(1000);
 }
 
 /* Records whose checksums are right and that this version does not know: they are refused, and the log is named. */
@@ -1827,6 +1935,9 @@ int main(void)
                                         tear_down),
         cmocka_unit_test(a_sync_that_gathers_others_stops_at_a_failed_log),
         cmocka_unit_test_setup_teardown(a_later_log_proves_that_a_torn_one_was_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_log_with_records_is_named, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_log_that_comes_while_a_reader_opens_is_no_damage, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_log_with_records_that_no_store_writes_is_refused, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_table_name_is_utf8, set_up, tear_down),

@@ -79,20 +79,6 @@ static bole_status replay_batch(void *opaque, uint64_t position, bole_slice payl
     return status == BOLE_NOT_FOUND ? BOLE_OK : status;
 }
 
-/* The highest position that the manifest, or the header of a later log, says was on disk. */
-static uint64_t known_as_synced(bole_db *db, uint32_t index)
-{
-    uint64_t synced = bl_version_set_synced(db->versions);
-    for (uint32_t i = index + 1; i < bl_version_set_log_count(db->versions); i++) {
-        char path[BL_PATH_BYTES_MAX];
-        bl_log_header header;
-        bl_store_path(path, db->path, BL_FILE_LOG, bl_version_set_log_at(db->versions, i)->number);
-        if (bl_log_read_header(db->vfs, path, &header, NULL) == BOLE_OK && header.synced > synced)
-            synced = header.synced;
-    }
-    return synced;
-}
-
 static bole_status replay_log(bole_db *db, uint32_t index, bl_sealed **out, bl_log_replayed *replayed,
                               bole_error *error)
 {
@@ -120,7 +106,8 @@ static bole_status replay_log(bole_db *db, uint32_t index, bl_sealed **out, bl_l
         .start = log->start,
         .from = bl_version_set_flushed_through(db->versions),
         .store_id = bl_version_set_store_id(db->versions),
-        .synced = known_as_synced(db, index),
+        .synced = bl_version_set_synced(
+            db->versions), /* what a later log claims is looked at with that log */
         .followed = followed,
         .next_start = followed ? bl_version_set_log_at(db->versions, index + 1)->start : 0,
         .end = log->end,
