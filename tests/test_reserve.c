@@ -6,6 +6,8 @@
 
 #include <bole/bole_vfs.h>
 
+#include "engine/log_structured_store.h"
+
 #include <errno.h>
 
 enum { STEPS_MAX = 100000 };
@@ -298,6 +300,59 @@ static void a_disk_that_fills_while_it_rests(void **state)
     assert_true(is_large(stats_of(f).reserve_bytes));
 }
 
+/* A group of deletes that grows past what a large log may take then: what is before that is written there, the rest goes
+ * into a small log. */
+static void a_group_is_parted_where_a_small_log_begins(void **state)
+{
+    fixture *f = *state;
+    open_with_large_logs(f);
+    for (uint32_t i = 0; i < 600; i++)
+        assert_ok(put(f, i), &f->error);
+    reserve_once(f, is_large);
+    assert_ok(bole_flush(f->db, &f->error), &f->error);
+    reserve_once(f, is_small);
+    bole_vfs_memory_capacity(f->disk, used_bytes(f));
+    assert_int_equal(put(f, 600), BOLE_NO_SPACE);
+    assert_int_equal(stats_of(f).reserve_spent, 1);
+    bole_batch *batch;
+    char key[BOLE_KEY_BYTES_MAX] = { 0 };
+    assert_ok(bole_batch_create(&batch), NULL);
+    for (uint32_t i = 0; i < 600; i++) {
+        int size = snprintf(key, sizeof key, "key %06u", i);
+        assert_ok(bole_batch_delete(batch, NULL, BOLE_SLICE(key, (size_t)size)), NULL);
+    }
+    memset(key, 'k', sizeof key);
+    assert_ok(bole_batch_delete(batch, NULL, BOLE_SLICE(key, sizeof key)), NULL); /* 64 KiB with it */
+    bole_error errors[2] = { BOLE_ERROR_INIT, BOLE_ERROR_INIT };
+    bl_write_request second = {
+        .kind = BL_KIND_DELETE, .table = &f->db->default_table, .key = BOLE_STR("second"), .error = &errors[1]
+    };
+    bl_write_request first = {
+        .batch = batch, .table = &f->db->default_table, .error = &errors[0], .next = &second
+    };
+    uint64_t large = bl_log_number(f->db->log), rotations = stats_of(f).log_rotations;
+    bl_commit_lock(f->db);
+    bl_write_group_locked(f->db, &first);
+    bl_commit_unlock(f->db);
+    assert_ok(first.status, &errors[0]);
+    assert_ok(second.status, &errors[1]);
+    assert_int_equal(stats_of(f).log_rotations, rotations + 1);
+    assert_true(bl_log_number(f->db->log) > large);
+    assert_true(bl_log_file_bytes(f->db->log) < bl_log_start(f->db->log));
+    assert_true(second.position >= bl_log_start(f->db->log) && first.end <= bl_log_start(f->db->log));
+    bole_batch_destroy(batch);
+    bole_vfs_memory_capacity(f->disk, UINT64_MAX);
+    bole_buffer value = BOLE_BUFFER_INIT;
+    for (uint32_t round = 0; round < 2; round++) {
+        assert_int_equal(bole_get(f->db, NULL, BOLE_STR("key 000050"), &value), BOLE_NOT_FOUND);
+        assert_int_equal(bole_get(f->db, NULL, BOLE_STR("second"), &value), BOLE_NOT_FOUND);
+        assert_ok(put(f, 7), &f->error);
+        if (round == 0)
+            close_store(f), open_with_large_logs(f);
+    }
+    bole_buffer_free(&value);
+}
+
 /* ---- A full disk ------------------------------------------------------------------------------------------ */
 
 static void on_a_full_disk_only_deletes_go_on(void **state)
@@ -505,6 +560,7 @@ int main(void)
         TEST(what_a_crash_left_of_it_is_mended),
         TEST(it_rests_while_nothing_waits_for_a_flush),
         TEST(a_disk_that_fills_while_it_rests),
+        TEST(a_group_is_parted_where_a_small_log_begins),
         TEST(on_a_full_disk_only_deletes_go_on),
         TEST(a_flush_goes_through_whatever_room_is_left),
         TEST(without_a_reserve_deletes_fail_too),
