@@ -6,11 +6,15 @@
 #include "test.h"
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/prng.h"
 #include "memory/head_tree.h"
 #include "memory/memtable.h"
 
-enum { KEYS_MAX = 6000, KEY_ROOM = 64 };
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { KEYS_MAX = 8000, KEY_ROOM = 64 };
 
 typedef struct tree_fixture {
     bl_memory_budget budget;
@@ -524,6 +528,166 @@ static void cuts_of_old_streaks_stay_within_the_reserve(void **state)
     fixture_free(fixture);
 }
 
+/* ---- Beside a writer ---- */
+
+#ifdef BL_CHECKS
+/* What a writer does in the middle of a reader's search: at one of the moments that the search leaves to others. */
+static struct {
+    tree_fixture *fixture;
+    bl_prng *prng;
+    shape kind;
+    uint64_t moments, at;
+    bool done;
+} meanwhile;
+
+static void write_meanwhile(void)
+{
+    if (meanwhile.done || meanwhile.moments++ != meanwhile.at)
+        return;
+    meanwhile.done = true; /* the writer's own moments are nobody's */
+    for (uint32_t i = meanwhile.fixture->count / 2 + 100; i > 0;
+         i--) { /* leaves split, and the nodes above them */
+        uint8_t room[KEY_ROOM + 1];
+        insert(meanwhile.fixture, make_key(meanwhile.prng, meanwhile.kind, room));
+    }
+}
+
+typedef enum search { GET, SEEK, SEEK_BEFORE, PREFETCH, COPY, COPY_LAST, SEARCHES } search;
+
+static void check_search_beside_a_writer(tree_fixture *fixture, const bl_head_paths *paths, search what,
+                                         uint32_t rank)
+{
+    bole_slice key = fixture->keys[rank], last = fixture->keys[fixture->count - 1];
+    bole_slice before = rank == 0 ? bl_slice(NULL, 0) : fixture->keys[rank - 1], keys[BL_TREE_PREFETCH_MAX];
+    const uint8_t *record;
+    bl_head_leaf leaf;
+    uint32_t slot;
+    switch (what) {
+    case GET:
+        record = paths->get(&fixture->tree, key);
+        assert_non_null(record);
+        assert_true(bl_slice_equal(key, bl_record_key(&fixture->arena, record)));
+        break;
+    case SEEK:
+        slot = paths->seek(&fixture->tree, key, false, &leaf);
+        for (; slot == leaf.count; slot = 0) {
+            assert_int_not_equal(leaf.next, 0);
+            bl_head_leaf_copy(&fixture->tree, leaf.next, &leaf);
+        }
+        assert_true(bl_slice_equal(key, record_key(fixture, leaf.refs[slot])));
+        break;
+    case SEEK_BEFORE: /* none of the keys that were there before is passed over */
+        slot = paths->seek(&fixture->tree, key, true, &leaf);
+        assert_true(slot != 0 || rank == 0);
+        if (slot != 0)
+            assert_true(bl_compare(fixture->comparator, record_key(fixture, leaf.refs[slot - 1]), key) < 0);
+        if (rank != 0)
+            assert_true(bl_compare(fixture->comparator, record_key(fixture, leaf.refs[slot - 1]), before) >=
+                        0);
+        break;
+    case PREFETCH:
+        for (uint32_t i = 0; i < BL_TREE_PREFETCH_MAX; i++)
+            keys[i] = fixture->keys[(rank + 7 * i) % fixture->count];
+        paths->prefetch(&fixture->tree, keys, BL_TREE_PREFETCH_MAX);
+        break;
+    case COPY: /* a leaf's lower bound never moves */
+        key = fixture->keys[0];
+        bl_head_leaf_copy(&fixture->tree, fixture->tree.first_leaf, &leaf);
+        assert_true(leaf.count != 0);
+        assert_true(bl_compare(fixture->comparator, record_key(fixture, leaf.refs[0]), key) <= 0);
+        break;
+    default:
+        bl_head_leaf_copy_last(&fixture->tree, &leaf);
+        assert_int_equal(leaf.next, 0);
+        assert_true(bl_compare(fixture->comparator, record_key(fixture, leaf.refs[leaf.count - 1]), last) >=
+                    0);
+    }
+}
+
+/* Goal (NODE-1, NODE-2): whatever a writer does, at whichever moment of a search, the search finds what was there
+ * before. Method: each moment in turn, of each search in each of its forms, for keys of every shape. */
+static void no_moment_of_a_search_is_a_writers(void **state)
+{
+    (void)state;
+    static const bole_comparator backward = { "backward", NULL, compare_backward };
+    uint64_t seed = test_seed(13), marked = bl_mark_count("descent began again");
+    for (unsigned c = 0; c < 4 * SHAPES * SEARCHES * 3; c++) {
+        static const uint32_t sizes[] = { 60, 250, 5000 }; /* trees of one, two and three levels */
+        shape kind = c / 12 % SHAPES;
+        search what = c / 12 / SHAPES;
+        uint32_t p = c % 4, size = sizes[c / 4 % 3];
+        bool more = size < 5000 || (kind == BINARY && what == PREFETCH);
+        for (uint64_t at = 0; more; at++) {
+            bl_prng prng;
+            bl_prng_init(&prng, seed + kind);
+            tree_fixture *fixture = fixture_new(p == 3 ? &backward : NULL);
+            const bl_head_paths *paths = p == 3 ? fixture->tree.paths : bl_head_paths_named(path_names[p]);
+            for (uint32_t i = 0; i < size; i++) {
+                uint8_t room[KEY_ROOM + 1];
+                insert(fixture, make_key(&prng, kind, room));
+            }
+            meanwhile.fixture = fixture, meanwhile.prng = &prng, meanwhile.kind = kind;
+            meanwhile.moments = 0, meanwhile.at = at, meanwhile.done = false;
+            bl_node_tempter = write_meanwhile;
+            if (paths != NULL)
+                check_search_beside_a_writer(fixture, paths, what, (uint32_t)(at * 37) % fixture->count);
+            bl_node_tempter = NULL;
+            more = meanwhile.done;
+            check_tree(fixture);
+            fixture_free(fixture);
+        }
+    }
+    assert_true(bl_mark_count("descent began again") > marked);
+}
+
+static _Thread_local bool reads;
+static _Atomic uint64_t reader_moments;
+static _Atomic bool ended;
+
+/* The writer stays in the middle of a change until a reader has come to it, and for a while then. */
+static void wait_for_a_reader(void)
+{
+    if (reads) {
+        reader_moments++;
+        return;
+    }
+    uint64_t seen = reader_moments;
+    for (int i = 0; i < 100 && reader_moments == seen; i++)
+        usleep(100);
+    usleep(1000);
+}
+
+static void *read_all_the_time(void *argument)
+{
+    const tree_fixture *fixture = argument;
+    reads = true;
+    while (!ended)
+        assert_non_null(fixture->tree.paths->get(&fixture->tree, BOLE_STR("key000000000")));
+    return NULL;
+}
+
+/* Goal (NODE-1): a reader that meets a node in the middle of a change waits, and finds what was there. */
+static void a_reader_waits_for_a_change_to_end(void **state)
+{
+    (void)state;
+    pthread_t reader;
+    tree_fixture *fixture = fixture_new(NULL);
+    for (uint32_t i = 0; i < 300; i++)
+        insert_number(fixture, i * 1000);
+    ended = false;
+    bl_node_tempter = wait_for_a_reader;
+    assert_int_equal(pthread_create(&reader, NULL, read_all_the_time, fixture), 0);
+    for (uint32_t i = 0; i < 300; i++)
+        insert_number(fixture, (i * 7) % 300 * 1000 + 500);
+    ended = true;
+    assert_int_equal(pthread_join(reader, NULL), 0);
+    bl_node_tempter = NULL;
+    assert_true(reader_moments > 0);
+    check_tree(fixture);
+    fixture_free(fixture);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -535,6 +699,10 @@ int main(void)
         cmocka_unit_test(users_order_is_kept),
         cmocka_unit_test(inserting_many_is_inserting_each),
         cmocka_unit_test(splits_stay_within_the_reserve),
+#ifdef BL_CHECKS
+        cmocka_unit_test(no_moment_of_a_search_is_a_writers),
+        cmocka_unit_test(a_reader_waits_for_a_change_to_end),
+#endif
     };
     return cmocka_run_group_tests_name("head_tree", tests, NULL, NULL);
 }

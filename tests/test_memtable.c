@@ -9,7 +9,10 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "base/prng.h"
+#include "base/sanitizer.h"
+#include "core/entry_checksum.h"
 #include "memory/memtable.h"
+#include "memory/memtable_arena.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -682,6 +685,69 @@ static void out_of_memory_is_a_status_everywhere(void **state)
     assert_in_range(failures, 10, 100);
 }
 
+/* Goal: an entry whose key or value leads out of the memtable, or past the end of a region, is not whole, and nothing
+ * of it is read. */
+static void an_entry_that_leads_elsewhere_is_not_whole(void **state)
+{
+    (void)state;
+    bl_memory_budget budget;
+    bl_memtable *memtable;
+    bole_error error = BOLE_ERROR_INIT;
+    bl_memory_budget_init(&budget, UINT64_MAX / 4, 0);
+    assert_ok(bl_memtable_create(&budget, 64 * 1024, &memtable, &error), &error);
+    bl_memtable_carry_checksums(memtable);
+    bl_memtable_tree *tree = bl_memtable_tree_for(memtable, 3, NULL);
+    assert_non_null(tree);
+    bole_slice key = BOLE_STR("key"), value = BOLE_STR("value");
+    uint64_t tag = BL_TAG(7, BL_KIND_PUT);
+    assert_ok(bl_memtable_reserve(memtable, bl_memtable_entry_bytes(key.size, value.size), &error), &error);
+    bl_memtable_insert_checked(tree, key, bl_hash(key.data, key.size), value, tag,
+                               bl_entry_checksum(3, BL_KIND_PUT, key, value));
+    bl_cursor *cursor;
+    assert_ok(bl_memtable_cursor(memtable, tree, BL_VERSIONS_ALL, 100, &cursor), &error);
+    cursor->ops->seek_first(cursor);
+    assert_true(cursor->valid);
+    bole_slice k = cursor->key, v = cursor->value;
+    assert_true(bl_memtable_entry_is_whole(memtable, 3, k, v, tag));
+    assert_false(bl_memtable_entry_is_whole(memtable, 4, k, v, tag));
+    assert_false(bl_memtable_entry_is_whole(memtable, 3, key, v, tag));
+    assert_false(bl_memtable_entry_is_whole(memtable, 3, k, value, tag));
+    for (unsigned bit = 0; bit < 32; bit++) { /* lengths that flipped */
+        size_t flip = (size_t)1 << bit;
+        assert_false(bl_memtable_entry_is_whole(memtable, 3, bl_slice(k.data, k.size ^ flip), v, tag));
+        assert_false(bl_memtable_entry_is_whole(memtable, 3, k, bl_slice(v.data, v.size ^ flip), tag));
+    }
+    bl_cursor_close(cursor);
+    bl_memtable_unref(memtable);
+}
+
+/* Goal: a memtable ends at 16 GiB and says so, in one reserve and in many. Method: regions that nothing touches. */
+TEST_UNUSED static void sixteen_gib_are_the_most(void **state)
+{
+    (void)state;
+    const uint64_t piece = UINT64_C(1) << 29;
+    bl_memory_budget budget;
+    bl_arena arena;
+    bole_error error = BOLE_ERROR_INIT;
+    bl_memory_budget_init(&budget, UINT64_MAX / 4, 0);
+    bl_arena_init(&arena, &budget, 1 << 20);
+    assert_status(BOLE_TOO_LARGE, bl_arena_reserve(&arena, UINT64_C(1) << 34, &error), &error);
+    uint64_t taken = 0;
+    bole_status status;
+    while ((status = bl_arena_reserve(&arena, piece, &error)) == BOLE_OK) {
+        (void)bl_arena_record(&arena, piece);
+        taken += piece;
+        assert_true(taken <= UINT64_C(1) << 34);
+    }
+    bl_arena_deinit(&arena);
+    assert_int_equal(bl_memory_budget_total(&budget), 0);
+    if (status == BOLE_NO_MEMORY)
+        skip(); /* where not so much may be promised */
+    assert_status(BOLE_TOO_LARGE, status, &error);
+    assert_non_null(strstr(error.message, "16 GiB"));
+    assert_in_range(taken, UINT64_C(15) << 30, UINT64_C(1) << 34);
+}
+
 /* Goal: the life of a memtable, and a flush that failed. */
 static void states_follow_each_other(void **state)
 {
@@ -1026,6 +1092,10 @@ int main(void)
         cmocka_unit_test(full_counts_entries_and_what_is_reserved),
         cmocka_unit_test(inserts_never_fail_after_a_reserve),
         cmocka_unit_test(out_of_memory_is_a_status_everywhere),
+        cmocka_unit_test(an_entry_that_leads_elsewhere_is_not_whole),
+#if !defined(BL_ADDRESS_SANITIZER) && !defined(BL_THREAD_SANITIZER) /* which keep books of each map */
+        cmocka_unit_test(sixteen_gib_are_the_most),
+#endif
         cmocka_unit_test(states_follow_each_other),
         cmocka_unit_test(cursor_outlives_the_last_reference),
         cmocka_unit_test(cursor_shows_its_moment_while_keys_come),

@@ -75,11 +75,16 @@ static inline bl_head_node *bl_node_at(const bl_arena *arena, bl_ref ref)
 #define bl_node_fence(order) atomic_thread_fence(order)
 #endif
 
-/* Check builds let another thread in, now and then, where it hurts most. */
+/* Check builds let another thread in, now and then, where it hurts most; or a test does there what a writer might. */
+#ifdef BL_CHECKS
+extern void (*bl_node_tempter)(void); /* NULL: nobody; set while one thread runs */
+#endif
 static inline void bl_node_tempt(void)
 {
 #ifdef BL_CHECKS
     static _Thread_local uint32_t turn;
+    if (bl_node_tempter != NULL)
+        bl_node_tempter();
     if (++turn % 61 == 0)
         bl_relax(BL_RELAX_SPINS);
 #endif

@@ -259,20 +259,24 @@ void bl_head_leaf_copy_last(const bl_head_tree *tree, bl_head_leaf *out)
         bl_ref ref = atomic_load_explicit(&tree->root, memory_order_acquire);
         const bl_head_node *node = bl_node_at(tree->arena, ref);
         uint32_t version = bl_node_begin(node);
+        bl_node_tempt();
         bool moved = atomic_load_explicit(&tree->root, memory_order_relaxed) != ref;
         while (!moved && node->level != 0) {
             ref = bl_node_child(node, bl_node_count(node));
+            bl_node_tempt();
             moved = !bl_node_unchanged(node, version);
             if (moved)
                 break;
             const bl_head_node *child = bl_node_at(tree->arena, ref);
             uint32_t child_version = bl_node_begin(child);
+            bl_node_tempt();
             moved = !bl_node_unchanged(node, version);
             node = child;
             version = child_version;
         }
         if (moved)
             continue;
+        bl_node_tempt();
         copy_leaf(node, out);
         if (bl_node_unchanged(node, version))
             return;

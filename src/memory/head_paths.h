@@ -23,6 +23,8 @@ PATHS_TARGET static inline uint32_t PATHS(narrow)(const bl_head_tree *tree, cons
     while (low < high) {
         uint32_t middle = (low + high) / 2;
         bl_ref ref = bl_node_ref(node, middle);
+        if (reader)
+            bl_node_tempt();
         if (reader && !bl_node_unchanged(node, version))
             return MOVED;
         bole_slice other = bl_record_key(tree->arena, bl_arena_at(tree->arena, ref));
@@ -87,6 +89,8 @@ PATHS_TARGET PATHS_INLINE uint32_t PATHS(slot)(const bl_head_tree *tree, const b
 {
     (void)path;
     *equal = false;
+    if (reader)
+        bl_node_tempt();
     uint32_t count = bl_node_count(node);
 #if PATHS_COMPARE
     *order = 0;
@@ -105,6 +109,8 @@ PATHS_TARGET PATHS_INLINE uint32_t PATHS(slot)(const bl_head_tree *tree, const b
     uint32_t end = slot + 1;
     while (end < count && bl_node_head(node, end) == head)
         end++;
+    if (reader)
+        bl_node_tempt();
     if (reader && !bl_node_unchanged(node, version))
         return MOVED;
     return PATHS(among_ties)(tree, node, version, key, prefix_bytes, slot, end, or_equal, equal, path, reader);
@@ -147,6 +153,7 @@ PATHS_TARGET static inline const bl_head_node *PATHS(descend)(const bl_head_tree
             if (bl_unlikely(slot == MOVED))
                 break;
             bl_ref ref = bl_node_child(node, slot);
+            bl_node_tempt();
             if (bl_unlikely(!bl_node_unchanged(node, version)))
                 break;
             const bl_head_node *child = bl_node_at(tree->arena, ref);

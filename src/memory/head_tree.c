@@ -30,6 +30,10 @@ enum {
 };
 #define HEAD_NONE UINT64_MAX
 
+#ifdef BL_CHECKS
+void (*bl_node_tempter)(void);
+#endif
+
 /* ---- Stores that readers may race with ---- */
 
 static inline uint32_t lock(bl_head_node *node)

@@ -185,7 +185,7 @@ static uint32_t emit_versions_before(memtable_cursor *cursor, bl_ref ref, uint32
     }
 }
 
-/* Make the window before the present one, from the present copy. */
+/* Make the window before the present one, from the present copy. False when nothing visible is left in that. */
 static bool fill_backward(memtable_cursor *cursor)
 {
     const bl_head_leaf *leaf = present(cursor);
@@ -247,8 +247,6 @@ static void look_ahead(memtable_cursor *cursor)
 static void forward(memtable_cursor *cursor)
 {
     while (!fill_forward(cursor)) {
-        if (cursor->high.slot < present(cursor)->count)
-            continue;
         if (!cursor->has_ahead)
             look_ahead(cursor);
         if (!cursor->has_ahead) {
@@ -271,8 +269,6 @@ static void forward(memtable_cursor *cursor)
 static void backward(memtable_cursor *cursor)
 {
     while (!fill_backward(cursor)) {
-        if (cursor->low.slot != 0)
-            continue;
         bl_head_leaf *leaf = present(cursor);
         uint32_t slot = 0;
         cursor->has_ahead = false;
