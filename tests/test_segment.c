@@ -810,15 +810,34 @@ static void failing_reads_are_statuses(void **state)
     test_store_end(&store);
 }
 
+/* Values of 200 KB, a third of which no compression shortens. */
+static void fill_large(test_entries *entries)
+{
+    enum { LARGE = 200000, KEYS = 4 };
+    static uint8_t value[LARGE];
+    bl_prng prng;
+    bl_prng_init(&prng, 5);
+    for (size_t i = 0; i < KEYS; i++) {
+        char key[32];
+        int bytes = snprintf(key, sizeof key, "%016zu", i);
+        memset(value, 'v', LARGE);
+        bl_prng_fill(&prng, value, LARGE / 3);
+        test_entries_add(entries, bl_slice(key, (size_t)bytes), BL_TAG(100 + i, BL_KIND_PUT),
+                         bl_slice(value, LARGE));
+    }
+}
+
 /* Goal: an allocation that fails, wherever, is BOLE_NO_MEMORY or does not matter; nothing leaks, nothing
  * stays charged. */
-static void failing_allocations_are_statuses(void **state)
+static void check_failing_allocations(bool large)
 {
-    (void)state;
     test_store store;
     test_store_begin(&store, TEST_MEMORY_AMPLE);
     test_entries entries = { NULL, 0, 0 };
-    fill_plain(&entries, 300, 100);
+    if (large)
+        fill_large(&entries);
+    else
+        fill_plain(&entries, 300, 100);
     test_segment_options options = { .compression = BL_COMPRESSED_LZ4 };
     bl_segment *segment = test_segment_build(&store, 1, &entries, 0, entries.count, &options);
     bole_error error = BOLE_ERROR_INIT;
@@ -841,6 +860,13 @@ static void failing_allocations_are_statuses(void **state)
     bl_segment_unref(segment);
     test_entries_free(&entries);
     test_store_end(&store);
+}
+
+static void failing_allocations_are_statuses(void **state)
+{
+    (void)state;
+    check_failing_allocations(false);
+    check_failing_allocations(true);
 }
 
 /* ---- Files ---- */

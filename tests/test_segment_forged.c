@@ -620,6 +620,47 @@ static void one_opens_and_the_others_wait(void **state)
     test_store_end(&store);
 }
 
+static void load_for_oneself(void *context)
+{
+    opener *self = context;
+    bole_error error = BOLE_ERROR_INIT;
+    bl_unit *unit;
+    self->status = bl_unit_load_private(self->segment, &unit, &error);
+    if (self->status == BOLE_OK) {
+        bl_yield(yielding->scheduler);
+        bl_unit_put(self->segment, unit);
+    }
+    self->done = true;
+}
+
+/* Goal (UNIT-3): of loads at once, all of which make the segment's counters, one gives them; they are charged once. */
+static void loads_at_once_make_one_set_of_counters(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        test_store store;
+        test_store_begin_on(&store, TEST_MEMORY_AMPLE, NULL, seed);
+        yielding = &store;
+        bl_segment *segment = forge(&store, &two_blocks);
+        uint64_t charged = bl_memory_budget_used(&store.budget, BL_MEMORY_INDEX);
+        opener openers[4] = { { .done = false } };
+        for (int i = 0; i < 4; i++) {
+            openers[i].segment = segment;
+            openers[i].node = (bl_job_node){ .run = load_for_oneself, .context = &openers[i] };
+            bl_scheduler_submit(store.scheduler, BL_PRIORITY_HIGH, &openers[i].node);
+        }
+        for (int i = 0; i < 4; i++) {
+            while (!openers[i].done)
+                bl_yield(store.scheduler);
+            assert_ok(openers[i].status, NULL);
+        }
+        assert_int_equal(bl_memory_budget_used(&store.budget, BL_MEMORY_INDEX) - charged,
+                         BL_COUNT_STRIPES * sizeof(bl_segment_stripe));
+        bl_segment_unref(segment);
+        test_store_end(&store);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -633,6 +674,7 @@ int main(void)
         cmocka_unit_test(a_salvage_takes_no_other_file_and_no_missing_one),
         cmocka_unit_test(a_file_that_shrinks_is_told),
         cmocka_unit_test(one_opens_and_the_others_wait),
+        cmocka_unit_test(loads_at_once_make_one_set_of_counters),
     };
     return cmocka_run_group_tests_name("segment_forged", tests, NULL, NULL);
 }

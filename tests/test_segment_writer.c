@@ -861,6 +861,81 @@ static void every_failed_allocation_leaves_nothing(void **state)
     test_store_end(&store);
 }
 
+/* Goal: the same for each allocation of one large block that grows. */
+static void a_block_without_memory_is_told(void **state)
+{
+    (void)state;
+    test_entries entries = { NULL, 0, 0 };
+    for (uint32_t i = 0; i < 3000; i++) {
+        char key[16];
+        int bytes = snprintf(key, sizeof key, "key %06u", i);
+        test_entries_add(&entries, bl_slice(key, (size_t)bytes), BL_TAG(i + 1, BL_KIND_PUT),
+                         BOLE_STR("value"));
+    }
+    test_store store;
+    test_store_begin(&store, TEST_MEMORY_AMPLE);
+    unsigned blocks_told = 0;
+    for (uint64_t at = 0, more = 1; more != 0; at++) {
+        bl_segment_writer_parameters parameters = plain_parameters(&store, 1);
+        parameters.block_bytes = 1 << 20;
+        bl_segment_meta meta;
+        bole_error error = BOLE_ERROR_INIT;
+        bl_alloc_fail_at(at, 1);
+        bole_status status = write_entries(&parameters, &entries, &meta, NULL, &error);
+        more = bl_alloc_calls() > at;
+        bl_alloc_fail_at(UINT64_MAX, 0);
+        assert_status(more ? BOLE_NO_MEMORY : BOLE_OK, status, &error);
+        blocks_told += more && strstr(error.message, "a block of store/000001.seg.tmp") != NULL;
+        assert_int_equal(files_in(&store), !more);
+        bl_segment_meta_deinit(&meta);
+    }
+    assert_true(blocks_told > 3);
+    assert_ok(read_all(store.disk, "store/000001.seg", &entries, NULL, NULL), NULL);
+    test_entries_free(&entries);
+    test_store_end(&store);
+}
+
+static uint64_t write_of_size(test_store *store, size_t name, size_t value_bytes, test_entries *entries)
+{
+    static char text[65], value[1 << 20];
+    bl_segment_writer_parameters parameters = plain_parameters(store, 1);
+    bl_segment_meta meta;
+    bole_error error = BOLE_ERROR_INIT;
+    memset(text, 't', sizeof text);
+    text[name] = '\0';
+    parameters.table_name = text;
+    test_entries_add(entries, BOLE_STR("key"), BL_TAG(1, BL_KIND_PUT), bl_slice(value, value_bytes));
+    assert_ok(write_entries(&parameters, entries, &meta, NULL, &error), &error);
+    uint64_t bytes = meta.file_bytes;
+    bl_segment_meta_deinit(&meta);
+    return bytes;
+}
+
+/* Goal: a segment that ends with a whole write is whole, and nothing is written behind it. Method: the footer's size
+ * varies with the table's name until it ends where a section may begin, then the value's fills the MiB. */
+static void a_segment_may_end_with_a_whole_write(void **state)
+{
+    (void)state;
+    enum { WHOLE = 1 << 20, SOME = 500000 };
+    test_store store;
+    test_store_begin(&store, TEST_MEMORY_AMPLE);
+    bool found = false;
+    for (size_t name = 1; name <= 64 && !found; name++) {
+        test_entries entries = { NULL, 0, 0 };
+        uint64_t bytes = write_of_size(&store, name, SOME, &entries);
+        test_entries_free(&entries);
+        if (bytes % 64 != 0)
+            continue;
+        entries = (test_entries){ NULL, 0, 0 };
+        found = write_of_size(&store, name, (size_t)(SOME + WHOLE - bytes), &entries) == WHOLE;
+        if (found)
+            assert_ok(read_all(store.disk, "store/000001.seg", &entries, NULL, NULL), NULL);
+        test_entries_free(&entries);
+    }
+    assert_true(found);
+    test_store_end(&store);
+}
+
 /* Goal: once finish has returned the segment survives a power cut, whatever unsynced data and names do. */
 static void a_finished_segment_survives_a_power_cut(void **state)
 {
@@ -989,6 +1064,8 @@ int main(void)
         cmocka_unit_test(what_changed_in_memory_is_not_written),
         cmocka_unit_test(every_failed_call_leaves_nothing),
         cmocka_unit_test(every_failed_allocation_leaves_nothing),
+        cmocka_unit_test(a_block_without_memory_is_told),
+        cmocka_unit_test(a_segment_may_end_with_a_whole_write),
         cmocka_unit_test(a_finished_segment_survives_a_power_cut),
         cmocka_unit_test(a_small_segment_has_golden_bytes),
         cmocka_unit_test(the_order_of_calls_is_data_sync_name_sync),

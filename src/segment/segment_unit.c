@@ -30,6 +30,7 @@ static bole_status make_counters(bl_segment *segment, bole_error *error)
     if (stripes == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "counters of %s", segment->path);
     bl_segment_stripe *none = NULL;
+    bl_point(segment->environment->scheduler, "counters made");
     if (!atomic_compare_exchange_strong(&segment->counts, &none, stripes)) {
         bl_free(stripes); /* a private and a published load at once */
         return BOLE_OK;
