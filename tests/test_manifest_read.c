@@ -254,6 +254,88 @@ static void each_read_and_allocation_may_fail(void **state)
     assert_true(failed[0] > 7 && failed[1] > 10);
 }
 
+/* A manifest whose second edit ends where the first read does, and a third behind it. */
+static void write_to_the_window(void)
+{
+    enum { WINDOW = 256 * 1024 };
+    static char key[BOLE_KEY_BYTES_MAX];
+    bole_buffer bytes = BOLE_BUFFER_INIT;
+    bl_manifest *manifest = NULL;
+    memset(key, 'k', sizeof key);
+    bl_version_edit edit = { .snapshot = true, .next_file_number = 100000, .next_table_number = 1 };
+    assert_ok(bl_version_edit_encode(&edit, &bytes, &error), &error);
+    assert_ok(bl_manifest_create(disk, STORE, 1, store_id, bl_slice(bytes.data, bytes.size), &manifest,
+                                 &error),
+              &error);
+    uint64_t before = bl_manifest_bytes(manifest) - BL_MANIFEST_HEADER_BYTES - bytes.size;
+    bl_segment_meta added[5];
+    edit = (bl_version_edit){ .added = added, .added_count = 5 };
+    for (uint32_t i = 0; i < 5; i++)
+        added[i] = make_meta(10 + i, 0, 3, 0, bl_slice(key, 50000), BOLE_STR("z"), 1, 2);
+    for (int round = 0; round < 2; round++) { /* what is missing comes into the last key */
+        bytes.size = 0;
+        assert_ok(bl_version_edit_encode(&edit, &bytes, &error), &error);
+        if (round == 0)
+            added[4].smallest.size += WINDOW - bl_manifest_bytes(manifest) - before - bytes.size;
+    }
+    assert_ok(bl_manifest_append(manifest, bl_slice(bytes.data, bytes.size), &error), &error);
+    assert_int_equal(bl_manifest_bytes(manifest), WINDOW);
+    bytes.size = 0;
+    edit = (bl_version_edit){ .synced = 7 };
+    assert_ok(bl_version_edit_encode(&edit, &bytes, &error), &error);
+    assert_ok(bl_manifest_append(manifest, bl_slice(bytes.data, bytes.size), &error), &error);
+    bl_manifest_close(manifest);
+    bole_buffer_free(&bytes);
+}
+
+/* The read that begins with an edit may fail, too. */
+static void a_read_that_begins_with_an_edit_may_fail(void **state)
+{
+    (void)state;
+    write_to_the_window();
+    uint64_t shown[4] = { 0 }; /* failures, by the edits that were seen before */
+    for (uint64_t at = 0, more = 1; more != 0; at++) {
+        bole_fault_plan plan = { .at = at, .count = 1, .system_errno = 5 };
+        bole_vfs *failing;
+        bl_manifest_scanned scanned;
+        uint64_t edits = 0;
+        assert_ok(bole_vfs_fault_create(disk, &plan, &failing), NULL);
+        bole_status status = bl_manifest_scan(failing, PATH, NULL, count_edit, &edits, &scanned, &error);
+        more = plan.failed;
+        bole_vfs_destroy(failing);
+        if (more == 0)
+            assert_int_equal(edits, 3);
+        assert_status(more != 0 ? BOLE_IO : BOLE_OK, status, &error);
+        shown[edits]++;
+    }
+    assert_true(shown[2] > 0);
+}
+
+/* Goal (MSALVAGE-2): bytes behind the edits that are made to look like edits do not take for ever. */
+static void a_salvage_of_what_looks_like_edits_ends(void **state)
+{
+    (void)state;
+    enum { REST = 200000 };
+    write_to_the_window();
+    uint8_t *words = malloc(REST);
+    bole_file *file;
+    uint64_t length;
+    assert_non_null(words);
+    for (size_t i = 0; i < REST; i += 4)
+        bl_put_u32(words + i, 0x8000); /* a length, and an ordinal */
+    assert_ok(disk->open(disk, PATH, BOLE_VFS_WRITE, &file, &error), &error);
+    assert_ok(disk->length(file, &length, &error), &error);
+    assert_ok(disk->write(file, length, words, REST, &error), &error);
+    assert_ok(disk->close(file, &error), &error);
+    free(words);
+    bl_manifest_salvaged salvaged;
+    uint64_t edits = 0;
+    assert_ok(bl_manifest_salvage(disk, PATH, NULL, count_edit, &edits, &salvaged, &error), &error);
+    assert_int_equal(edits, 3);
+    assert_int_equal(salvaged.edits, 3);
+    assert_int_equal(salvaged.first_damage, length);
+}
+
 /* ---- a file that gets shorter while it is read ---- */
 
 static uint64_t readable; /* bytes of the file that a read still finds */
@@ -325,6 +407,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_fails_with_current_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_header_that_cannot_be_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(each_read_and_allocation_may_fail, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_read_that_begins_with_an_edit_may_fail, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_salvage_of_what_looks_like_edits_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_manifest_that_shrinks_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(damage_in_a_large_manifest_is_judged, set_up, tear_down),
     };

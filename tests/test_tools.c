@@ -235,6 +235,44 @@ static void a_look_shows_what_is_there(void **state)
     assert_true(look(f, 7, 99999, &none) != BOLE_OK);
 }
 
+static bool see_no_long_name(void *context, const bole_inspect_file *file)
+{
+    assert_true(strlen(file->name) < 1000);
+    return go_on(context);
+}
+
+static bole_vfs *listed;
+
+static bole_status list_a_long_name(bole_vfs *vfs, const char *path,
+                                    bool (*visit)(void *context, const char *name), void *context,
+                                    bole_error *error)
+{
+    char name[5000];
+    memset(name, 'n', sizeof name);
+    name[sizeof name - 1] = '\0';
+    return visit(context, name) ? listed->list(vfs, path, visit, context, error) : BOLE_OK;
+}
+
+/* Goal: a file whose path is longer than any of a store's is passed over, and the others are shown. */
+static void a_name_that_is_too_long_is_passed_over(void **state)
+{
+    fixture *f = *state;
+    count before = { 0 }, after = { 0 };
+    bole_db *reader;
+    bole_options options = f->options;
+    listed = f->disk;
+    bole_vfs vfs = *listed;
+    vfs.list = list_a_long_name;
+    options.vfs = &vfs;
+    options.flags = BOLE_READ_ONLY;
+    assert_ok(bole_open(DAMAGE_STORE, &options, &reader, &f->error), &f->error);
+    assert_ok(bole_inspect_files(f->db, see_no_long_name, &before, &f->error), &f->error);
+    assert_ok(bole_inspect_files(reader, see_no_long_name, &after, &f->error), &f->error);
+    assert_true(before.calls > 4);
+    assert_int_equal(after.calls, before.calls);
+    assert_ok(bole_close(reader, &f->error), &f->error);
+}
+
 /* Goal: a look for which there is no memory says so, and loses none. */
 static void a_look_without_memory_is_told(void **state)
 {
@@ -496,6 +534,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_file_of_a_store_has_a_text, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_file_is_told_of, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_look_shows_what_is_there, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_name_that_is_too_long_is_passed_over, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_look_without_memory_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_look_at_a_failing_disk_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_look_ends_when_enough_was_seen, set_up, tear_down),

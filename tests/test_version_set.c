@@ -512,6 +512,43 @@ static void the_clean_mark_is_withdrawn_before_anything_else(void **state)
     bole_vfs_destroy(disk);
 }
 
+/* Goal: a set that was opened in doubt has to begin a new manifest before it may set the mark; whichever call fails, it
+ * says so and there is no mark, or there is one. */
+static void a_mark_in_doubt_that_fails_is_told(void **state)
+{
+    (void)state;
+    uint64_t failed = 0;
+    for (uint64_t at = 0, more = 1; more != 0; at++) {
+        bole_vfs *disk = disk_make(14), *failing;
+        bole_error error = BOLE_ERROR_INIT;
+        bole_fault_plan plan = { .at = UINT64_MAX, .count = 1, .system_errno = EIO };
+        assert_ok(bole_vfs_fault_create(disk, &plan, &failing), NULL);
+        bl_version_set *set = make_set(failing);
+        apply_good(set, &(bl_version_edit){ .synced = 5 });
+        bl_version_set_destroy(set);
+        set = open_set(failing);
+        assert_false(set_may_delete(set)); /* in doubt */
+        plan.at = plan.calls + at;
+        bole_status status = set_close_cleanly(set, NULL, &error);
+        plan.at = UINT64_MAX;
+        more = plan.failed;
+        if (status != BOLE_OK) {
+            assert_true(more);
+            assert_status(BOLE_IO, status, &error);
+            failed++;
+        }
+        bl_version_set_destroy(set);
+        set = open_set(disk);
+        assert_int_equal(bl_version_set_synced(set), 5);
+        if (status == BOLE_OK)
+            assert_true(bl_version_set_was_clean(set));
+        bl_version_set_destroy(set);
+        bole_vfs_destroy(failing);
+        bole_vfs_destroy(disk);
+    }
+    assert_true(failed > 5);
+}
+
 /* Goal: a set that was closed cleanly and is used on withdraws its own mark. */
 static void an_edit_after_a_clean_close_withdraws_the_mark(void **state)
 {
@@ -906,6 +943,7 @@ int main(void)
         cmocka_unit_test(an_edit_that_breaks_a_rule_is_refused_and_not_written),
         cmocka_unit_test(without_memory_nothing_changes),
         cmocka_unit_test(the_clean_mark_is_withdrawn_before_anything_else),
+        cmocka_unit_test(a_mark_in_doubt_that_fails_is_told),
         cmocka_unit_test(an_edit_after_a_clean_close_withdraws_the_mark),
         cmocka_unit_test(positions_only_rise),
         cmocka_unit_test(only_orphans_are_not_named),

@@ -157,8 +157,6 @@ static bole_status show_edit(void *context, const bl_manifest_edit *edit, bole_e
     edit_walk *walk = context;
     walk->text.size = 0;
     bole_status status = bl_version_edit_describe(edit->edit, &walk->text, error);
-    if (status == BOLE_OK && !bl_buffer_append_u8(&walk->text, 0))
-        status = bl_fail(error, BOLE_NO_MEMORY, "text of an edit");
     if (status == BOLE_OK && !walk->visit(walk->context, edit->offset, walk->text.data))
         status = BOLE_CANCELLED;
     return status;

@@ -92,11 +92,8 @@ static bole_status step(merge *on)
             front->value = front->cursor->value;
             front->tag = front->cursor->tag;
             status = BOLE_OK;
-        } else if (front->cursor->status != BOLE_OK) {
-            status = bl_fail(on->repair->error, front->cursor->status, "%s",
-                             front->cursor->error != NULL ? front->cursor->error->message
-                                                          : "a cursor failed");
         }
+        bl_assert(front->cursor->status == BOLE_OK); /* a memtable's: nothing it does can fail */
     }
     front->started = true;
     if (status == BOLE_NOT_FOUND) {
@@ -130,10 +127,9 @@ static bole_status add_sources(merge *on)
         if (status != BOLE_OK)
             return bl_fail(repair->error, status, "cursor over the logs' operations");
         cursor->ops->seek_first(cursor);
-        if (cursor->valid)
-            on->sources[on->count++] = (source){ .cursor = cursor, .age = UINT64_MAX, .key = cursor->key };
-        else
-            bl_cursor_close(cursor);
+        on->sources[on->count++] = (source){ .cursor = cursor,
+                                             .age = UINT64_MAX,
+                                             .key = cursor->valid ? cursor->key : BOLE_STR("") };
     }
     for (uint32_t i = on->count / 2; i > 0; i--)
         sift(on, i - 1);
