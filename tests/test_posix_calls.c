@@ -230,8 +230,8 @@ static void direct_reads_go_by_pages_and_give_the_bytes(void **state)
     }
 }
 
-/* Goal: a direct read that fails says so and gives no bytes; so does a large one that does not lie in pages and finds no
- * memory to go through. */
+/* Goal: a direct read that fails says so and gives no bytes; so does a large one that does not lie in pages and finds
+ * no memory to go through. */
 static void a_direct_read_that_fails_is_told(void **state)
 {
     (void)state;

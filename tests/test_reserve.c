@@ -300,8 +300,8 @@ static void a_disk_that_fills_while_it_rests(void **state)
     assert_true(is_large(stats_of(f).reserve_bytes));
 }
 
-/* A group of deletes that grows past what a large log may take then: what is before that is written there, the rest goes
- * into a small log. */
+/* A group of deletes that grows past what a large log may take then: what is before that is written there, the rest
+ * goes into a small log. */
 static void a_group_is_parted_where_a_small_log_begins(void **state)
 {
     fixture *f = *state;

@@ -30,12 +30,11 @@ static bole_status make_counters(bl_segment *segment, bole_error *error)
     if (stripes == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "counters of %s", segment->path);
     bl_segment_stripe *none = NULL;
-    bl_point(segment->environment->scheduler, "counters made");
-    if (!atomic_compare_exchange_strong(&segment->counts, &none, stripes)) {
-        bl_free(stripes); /* a private and a published load at once */
-        return BOLE_OK;
+    if (atomic_compare_exchange_strong(&segment->counts, &none, stripes)) {
+        bl_memory_budget_force(segment->environment->budget, BL_MEMORY_INDEX, bytes);
+        stripes = NULL;
     }
-    bl_memory_budget_force(segment->environment->budget, BL_MEMORY_INDEX, bytes);
+    bl_free(stripes); /* of two loads at once, a private and a published one, the first gives them */
     return BOLE_OK;
 }
 
