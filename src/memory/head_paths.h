@@ -58,6 +58,8 @@ PATHS_TARGET static uint32_t PATHS(among_ties)(const bl_head_tree *tree, const b
     if (bl_unlikely(candidate == NO_CANDIDATE))
         return PATHS(narrow)(tree, node, version, key, skip, low, high, or_equal, equal, reader);
     bl_ref ref = bl_node_ref(node, candidate);
+    if (reader)
+        bl_node_tempt();
     if (reader && !bl_node_unchanged(node, version))
         return MOVED;
     const uint8_t *record = bl_arena_at(tree->arena, ref);
