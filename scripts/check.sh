@@ -22,7 +22,7 @@ step_gcc() { scripts/build.sh gcc all bole_bench bole_micro; }                # 
 step_clang() { scripts/build.sh clang all bole_bench bole_micro; }            # the same with the other compiler
 step_asan() { scripts/build.sh asan && scripts/run_tests.sh asan; }           # all tests, address and undefined
 step_tsan() { scripts/build.sh tsan && scripts/run_tests.sh tsan; }           # all tests, threads
-step_coverage() { scripts/coverage.sh; }  # 95 % of the lines, 85 % of the branches, every mark: reached by a test
+step_coverage() { scripts/coverage.sh; }  # 99.9 % of the lines, 96 % of the branches, every mark: reached by a test
 step_fuzz() { scripts/fuzz.sh all "${FUZZ_SECONDS:-8}"; }                       # each fuzz target a few seconds
 step_simulation() { # 100,000 disks that survived a cut, and 1,000 histories that end with one
     scripts/build.sh release && more test_power_cuts 50 && more test_simulation 10
