@@ -1299,6 +1299,47 @@ static void the_wait_after_failed_flushes_has_an_end(void **state)
     assert_ok(bole_close(db, &w->error), &w->error);
 }
 
+/* A rotation that got half-way for want of memory: the store refuses to make and to drop tables as it refuses writes, and
+ * is whole when it is opened again. */
+static void a_store_that_stopped_half_way_changes_no_tables(void **state)
+{
+    (void)state;
+    unsigned stopped = 0;
+    for (uint64_t at = 0, more = 1; more != 0; at++) {
+        bole_error error = BOLE_ERROR_INIT;
+        bole_options options = BOLE_OPTIONS_INIT;
+        bole_db *db;
+        bole_table *table = NULL;
+        assert_ok(bole_vfs_memory_create(1, &options.vfs), NULL);
+        options.flags = BOLE_CREATE;
+        options.simulation_seed = 1;
+        options.memory_limit = 16 << 20;
+        assert_ok(bole_open("store", &options, &db, &error), &error);
+        assert_ok(bole_table_create(db, "there", NULL, &table, &error), &error);
+        bole_table_close(table);
+        put(db, "a", "1");
+        assert_ok(bole_sync(db, &error), &error);
+        bl_alloc_fail_at(at, 1);
+        (void)!bole_flush(db, NULL);
+        more = bl_alloc_calls() > at;
+        bl_alloc_fail_at(UINT64_MAX, 0);
+        if (db->failed) {
+            stopped++;
+            assert_status(BOLE_FAILED, bole_table_create(db, "new", NULL, &table, &error), &error);
+            assert_null(table);
+            assert_status(BOLE_FAILED, bole_table_drop(db, "there", &error), &error);
+        }
+        (void)!bole_close(db, NULL);
+        assert_ok(bole_open("store", &options, &db, &error), &error);
+        assert_value(db, NULL, "a", "1");
+        assert_status(BOLE_NOT_FOUND, bole_table_open(db, "new", &table, &error), &error);
+        assert_ok(bole_table_drop(db, "there", &error), &error);
+        assert_ok(bole_close(db, &error), &error);
+        bole_vfs_destroy(options.vfs);
+    }
+    assert_true(stopped > 0);
+}
+
 /* Each call that a close makes fails once: it says so, or it did no harm; what was written is there, and so it is when
  * the power is cut then, where the close has called it safe. */
 static void a_close_whose_calls_fail_loses_nothing(void **state)
@@ -1930,6 +1971,7 @@ int main(void)
         cmocka_unit_test(removals_without_memory_lose_nothing),
         cmocka_unit_test(merges_and_moves_without_memory_are_made_later),
         cmocka_unit_test(a_close_whose_calls_fail_loses_nothing),
+        cmocka_unit_test(a_store_that_stopped_half_way_changes_no_tables),
         cmocka_unit_test_setup_teardown(the_wait_after_failed_flushes_has_an_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_second_half_of_a_group_goes_on_behind_a_failed_log, set_up,
                                         tear_down),

@@ -268,8 +268,8 @@ void bl_head_leaf_copy_last(const bl_head_tree *tree, bl_head_leaf *out)
             if (moved)
                 break;
             const bl_head_node *child = bl_node_at(tree->arena, ref);
-            uint32_t child_version = bl_node_begin(child);
             bl_node_tempt();
+            uint32_t child_version = bl_node_begin(child);
             moved = !bl_node_unchanged(node, version);
             node = child;
             version = child_version;
