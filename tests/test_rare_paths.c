@@ -1299,8 +1299,8 @@ static void the_wait_after_failed_flushes_has_an_end(void **state)
     assert_ok(bole_close(db, &w->error), &w->error);
 }
 
-/* A rotation that got half-way for want of memory: the store refuses to make and to drop tables as it refuses writes, and
- * is whole when it is opened again. */
+/* A rotation that got half-way for want of memory: the store refuses to make and to drop tables as it refuses writes,
+ * and is whole when it is opened again. */
 static void a_store_that_stopped_half_way_changes_no_tables(void **state)
 {
     (void)state;
