@@ -847,6 +847,61 @@ static void each_reader_keeps_its_moment(void **state)
     assert_marked("file is kept for a reader of another process");
 }
 
+/* A reader's disk: in the middle of one read of a block its handle is refreshed, and the writer merges all anew. */
+static struct {
+    bole_status (*read)(bole_file *file, uint64_t offset, void *data, size_t length, size_t *got,
+                        bole_error *error);
+    world *w;
+    bole_db *reader; /* NULL: nothing happens */
+    unsigned segments;
+} meanwhile;
+
+static bole_status read_later(bole_file *file, uint64_t offset, void *data, size_t length, size_t *got,
+                              bole_error *error)
+{
+    bole_db *reader = meanwhile.reader;
+    meanwhile.reader = NULL;
+    if (reader != NULL) {
+        assert_ok(bole_refresh(reader, &meanwhile.w->error), &meanwhile.w->error);
+        put(meanwhile.w->db, "a", "3");
+        compact(meanwhile.w);
+        meanwhile.segments = 5; /* some ticks must not take any away */
+        for (int i = 0; i < 500 && meanwhile.segments == 5; i++, usleep(1000))
+            meanwhile.segments = segments_of(meanwhile.w, "store");
+    }
+    return meanwhile.read(file, offset, data, length, got, error);
+}
+
+/* Goal: a read that is under way when its handle is refreshed keeps the files that it may still need. */
+static void a_read_under_way_keeps_its_files(void **state)
+{
+    world *w = *state;
+    bole_vfs disk = *w->options.vfs;
+    bole_options options = w->options;
+    options.flags = BOLE_READ_ONLY;
+    options.vfs = &disk;
+    meanwhile.read = disk.read;
+    meanwhile.w = w;
+    disk.read = read_later;
+    put(w->db, "a", "1");
+    compact(w);
+    bole_db *reader;
+    assert_ok(bole_open("store", &options, &reader, &w->error), &w->error);
+    put(w->db, "a", "2");
+    compact(w);
+    assert_int_equal(segments_of(w, "store"), 3); /* the reader's, that of the flush, and the merged one */
+    meanwhile.reader = reader;
+    assert_value(reader, NULL, "a", "2"); /* the block of 1 has come, and the search begins again */
+    assert_null(meanwhile.reader);
+    assert_int_equal(meanwhile.segments, 5); /* nothing has gone */
+    assert_ok(bole_refresh(reader, &w->error), &w->error);
+    put(w->db, "a", "4");
+    compact(w);
+    wait_for_segments(w, 3); /* that of 3, for the reader, and two of 4 */
+    assert_value(reader, NULL, "a", "3");
+    assert_ok(bole_close(reader, &w->error), &w->error);
+}
+
 static bool see_no_probe(void *context, const bole_inspect_probe *probe)
 {
     ++*(unsigned *)context;
@@ -1960,6 +2015,7 @@ int main(void)
 #if !defined(BL_THREAD_SANITIZER)
         cmocka_unit_test_setup_teardown(readers_have_two_hundred_and_fifty_six_slots, set_up, tear_down),
 #endif
+        cmocka_unit_test_setup_teardown(a_read_under_way_keeps_its_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_reader_refreshes_past_a_drop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_reader_without_a_slot_reads_what_nobody_writes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_writer_that_cannot_see_its_readers_removes_nothing, set_up,

@@ -39,6 +39,7 @@
 /* What a reader needs, at one moment. Counted; newest memtable first. */
 typedef struct bl_read_state {
     _Atomic uint32_t references;
+    bole_db *db;
     bl_version *version;
     uint32_t memtable_count;
     bl_memtable *memtables[];
@@ -110,6 +111,7 @@ struct bole_db {
     _Atomic uint64_t visible; /* position: sequences below are seen */
     bl_counters counters[BL_COUNTER_STRIPES];
     bl_histogram put_latency, get_latency, seek_latency, sync_latency;
+    _Atomic uint32_t read_states; /* that somebody holds; the present one is held by the store */
 
     /* -- by the commit lock (commit_group.c) -- */
     _Alignas(64) _Atomic uint32_t commit_lock;

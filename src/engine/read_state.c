@@ -23,7 +23,9 @@ void bl_read_state_unref(bl_read_state *state)
     for (uint32_t i = 0; i < state->memtable_count; i++)
         bl_memtable_unref(state->memtables[i]);
     bl_version_unref(state->version);
+    bole_db *db = state->db;
     bl_free(state);
+    atomic_fetch_sub_explicit(&db->read_states, 1, memory_order_release);
 }
 
 /* The store's own count keeps the state alive while we are inside the epoch. */
@@ -56,6 +58,8 @@ bole_status bl_read_state_publish_locked(bole_db *db, bole_error *error)
     if (state == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "list of memtables");
     atomic_init(&state->references, 1);
+    state->db = db;
+    atomic_fetch_add_explicit(&db->read_states, 1, memory_order_relaxed);
     state->version = bl_version_set_current(db->versions);
     bl_version_ref(state->version);
     state->memtable_count = count;

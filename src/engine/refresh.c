@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* refresh.c -- a read-only handle moves to what the writing process has made visible by now.
  *
- * The new state is read beside the old one and swapped in whole. While an iterator, view or snapshot of an
- * older state
- * lives, the reader's slot keeps its old place, so the writer keeps the files of both. */
+ * The new state is read beside the old one and swapped in whole. While anybody holds an older one (an iterator, a
+ * snapshot, a read or a check that is under way), the reader's slot keeps its old place, so the writer keeps the files of
+ * both. */
 #include "engine/log_structured_store.h"
 
 #include "base/assert.h"
@@ -71,8 +71,7 @@ BOLE_API bole_status bole_refresh(bole_db *db, bole_error *error)
         free_present(db); /* live iterators count their states, and those the versions and memtables */
         put(db, &now);
     } while ((status == BOLE_CORRUPT || status == BOLE_NOT_FOUND) && --tries > 0);
-    uint64_t iterators, views;
-    if (status == BOLE_OK && !bl_count_live_handles(db, &iterators, &views)) {
+    if (status == BOLE_OK && atomic_load_explicit(&db->read_states, memory_order_acquire) == 1) {
         bl_mutex_lock(&db->mutex);
         status = bl_reader_slot_update(db, error);
         bl_mutex_unlock(&db->mutex);
