@@ -2,8 +2,7 @@
 /* refresh.c -- a read-only handle moves to what the writing process has made visible by now.
  *
  * The new state is read beside the old one and swapped in whole. While anybody holds an older one (an iterator, a
- * snapshot, a read or a check that is under way), the reader's slot keeps its old place, so the writer keeps the files of
- * both. */
+ * snapshot, a read or a check under way), the reader's slot keeps its old place: the writer keeps the files of both. */
 #include "engine/log_structured_store.h"
 
 #include "base/assert.h"
