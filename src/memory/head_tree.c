@@ -269,10 +269,11 @@ uint64_t bl_head_tree_slack(const bl_arena *arena, uint64_t trees, uint64_t entr
                              BL_NODE_INNER_BYTES / SPLIT_INSERTS / (SPLIT_INSERTS - 1) <
                          BL_TREE_ENTRY_BYTES,
                      "an entry pays for its share of nodes");
-    /* Each tree may get one more root. */
+    /* Each tree may get one more root; one insert may split a node of each level. */
     uint64_t leaves = 2 * arena->leaves, inners = 2 * (arena->inners + trees);
+    uint64_t splits = entries * BL_TREE_LEVELS_MAX;
     return (entries < leaves ? entries : leaves) * BL_NODE_LEAF_BYTES +
-           (entries < inners ? entries : inners) * BL_NODE_INNER_BYTES;
+           (splits < inners ? splits : inners) * BL_NODE_INNER_BYTES;
 }
 
 /* Remember in which direction slots are filled. */
