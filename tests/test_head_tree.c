@@ -688,9 +688,26 @@ static void a_reader_waits_for_a_change_to_end(void **state)
 }
 #endif
 
+/* Goal: the same for one insert that splits a node of each level. Method: rising keys leave leaves and root full. */
+static void one_insert_on_full_levels_stays_within_the_reserve(void **state)
+{
+    (void)state;
+    tree_fixture *fixture = fixture_new(NULL);
+    for (uint32_t i = 0; i < BL_NODE_SLOTS * BL_NODE_SLOTS; i++)
+        insert_number(fixture, i * 10);
+    assert_int_equal(1, fixture->arena.inners);
+    uint64_t used = fixture->arena.used, slack = bl_head_tree_slack(&fixture->arena, 1, 1);
+    insert_number(fixture, BL_NODE_SLOTS * BL_NODE_SLOTS / 2 * 10 + 5);
+    assert_int_equal(3, fixture->arena.inners);
+    assert_true(fixture->arena.used - used <= bl_memtable_entry_bytes(12, 12) + slack);
+    check_tree(fixture);
+    fixture_free(fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_insert_on_full_levels_stays_within_the_reserve),
         cmocka_unit_test(cuts_of_old_streaks_stay_within_the_reserve),
         cmocka_unit_test(first_keys_set_and_shorten_the_prefix),
         cmocka_unit_test(random_keys_of_every_shape_are_found),
