@@ -258,9 +258,9 @@ static bool remove_temporary(void *context, const char *name)
 void bl_remove_orphans_locked(bole_db *db)
 {
     bl_mutex_assert_held(&db->mutex);
-    bl_assert(bl_version_set_may_delete(db->versions)); /* the edit that went before has ended all doubt */
     orphan_list list = { .db = db };
-    (void)db->vfs->list(db->vfs, db->path, note_orphan, &list, NULL);
+    if (bl_version_set_may_delete(db->versions)) /* else a crash could bring back a state that names them */
+        (void)db->vfs->list(db->vfs, db->path, note_orphan, &list, NULL);
     for (uint32_t i = 0; i < list.count; i++)
         bl_remove_file_locked(db, list.items[i].kind, list.items[i].number);
     bl_free(list.items);

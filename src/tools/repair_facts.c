@@ -64,8 +64,7 @@ static bl_repair_segment *segment_of(bl_repair *repair, uint64_t number)
 
 bl_repair_segment *bl_repair_segment_of(const bl_repair *repair, uint64_t number)
 {
-    bl_assert(repair->slot_count != 0); /* who asks has a segment */
-    uint32_t slot = repair->slots[slot_of(repair, number)];
+    uint32_t slot = repair->slot_count == 0 ? 0 : repair->slots[slot_of(repair, number)];
     return slot == 0 ? NULL : &repair->segments[slot - 1];
 }
 

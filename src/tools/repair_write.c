@@ -127,9 +127,8 @@ static bole_status add_sources(merge *on)
         if (status != BOLE_OK)
             return bl_fail(repair->error, status, "cursor over the logs' operations");
         cursor->ops->seek_first(cursor);
-        on->sources[on->count++] = (source){ .cursor = cursor,
-                                             .age = UINT64_MAX,
-                                             .key = cursor->valid ? cursor->key : BOLE_STR("") };
+        bl_assert(cursor->valid); /* a tree was made for the operation that went into it next */
+        on->sources[on->count++] = (source){ .cursor = cursor, .age = UINT64_MAX, .key = cursor->key };
     }
     for (uint32_t i = on->count / 2; i > 0; i--)
         sift(on, i - 1);
