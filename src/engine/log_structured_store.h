@@ -293,8 +293,8 @@ void bl_parent_directory(char *out, const char *path);
 BOLE_CHECKED bole_status bl_check_segments(bole_db *db, bole_error *error);
 /* The version set of the directory, and memtables from its logs, into `db`. */
 BOLE_CHECKED bole_status bl_load_state(bole_db *db, bool is_new, bole_error *error);
-/* Counts of this moment, or of one not long ago where other threads are about. True: there are some. */
-bool bl_count_live_handles(bole_db *db, uint64_t *iterators, uint64_t *views);
+/* Counts of this moment, or of one not long ago where other threads are about. */
+void bl_count_live_handles(const bole_db *db, uint64_t *iterators, uint64_t *views);
 
 /* ---- recover.c ---- */
 /* Replay the logs of the manifest, oldest first, each into a memtable of its own. Reads only. Sets `visible`. Mutex

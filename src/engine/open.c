@@ -413,11 +413,11 @@ bole_status bl_check_segments(bole_db *db, bole_error *error)
 
 /* ---- closing ---- */
 
-bool bl_count_live_handles(bole_db *db, uint64_t *iterators, uint64_t *views)
+void bl_count_live_handles(const bole_db *db, uint64_t *iterators, uint64_t *views)
 {
     *views = *iterators = 0;
-    for (uint32_t i = 0; i < BL_COUNTER_STRIPES;
-         i++) { /* what has gone first: what goes meanwhile is not below 0 */
+    /* What has gone first: what comes and goes meanwhile does not bring a count below 0. */
+    for (uint32_t i = 0; i < BL_COUNTER_STRIPES; i++) {
         *views -= atomic_load_explicit(&db->counters[i].views_released, memory_order_acquire);
         *iterators -= atomic_load_explicit(&db->counters[i].iterators_closed, memory_order_acquire);
     }
@@ -425,13 +425,13 @@ bool bl_count_live_handles(bole_db *db, uint64_t *iterators, uint64_t *views)
         *views += atomic_load_explicit(&db->counters[i].views_opened, memory_order_relaxed);
         *iterators += atomic_load_explicit(&db->counters[i].iterators_opened, memory_order_relaxed);
     }
-    return *views != 0 || *iterators != 0 || db->snapshot_count != 0;
 }
 
 static bool has_live_handles(bole_db *db, bole_error *error)
 {
     uint64_t iterators, views;
-    if (!bl_count_live_handles(db, &iterators, &views) && db->table_handles == 0)
+    bl_count_live_handles(db, &iterators, &views);
+    if (iterators == 0 && views == 0 && db->snapshot_count == 0 && db->table_handles == 0)
         return false;
     (void)bl_fail(error, BOLE_BUSY,
                   "%s is in use: %llu iterators, %llu snapshots, %llu views, %u table handles", db->path,

@@ -227,16 +227,12 @@ BOLE_API bole_status bole_iterator_create(bole_db *db, const bole_read_options *
     if (status != BOLE_OK)
         return status;
     uint64_t visible;
-    bl_counters *counters = bl_my_counters(db);
-    (void)bl_tally(db, counters, &counters->iterators_opened,
-                   1); /* before it has the state: refresh.c waits, then counts */
     bl_read_state *state = bl_read_hold_state(db, table, pinned, &visible);
     const bl_version_table *version_table = bl_version_table_by_number(state->version, table->number);
     sources count = count_sources(state, version_table);
     bole_iterator *iterator = take_memory(db, bytes_for(count));
     if (iterator == NULL) {
         bl_read_state_unref(state);
-        (void)bl_tally(db, counters, &counters->iterators_closed, 1);
         return bl_fail(error, BOLE_NO_MEMORY, "iterator over %u runs", count.memtables + count.runs);
     }
     iterator->db = db;
@@ -246,6 +242,8 @@ BOLE_API bole_status bole_iterator_create(bole_db *db, const bole_read_options *
     iterator->state = state;
     iterator->version_table = version_table;
     iterator->sequence = sequence == BL_SEQUENCE_MAX ? visible : sequence;
+    bl_counters *counters = bl_my_counters(db);
+    (void)bl_tally(db, counters, &counters->iterators_opened, 1);
     open_merge(iterator, count);
     status = set_bounds(iterator, options);
     if (status == BOLE_OK)

@@ -154,7 +154,7 @@ BOLE_API bole_status bole_stats(bole_db *db, bole_statistics *out, bole_error *e
     all.delay_ns_per_kib = load(&db->delay_ns_per_kib);
     all.delayed_ns = load(&db->delayed_ns);
     uint64_t views;
-    (void)bl_count_live_handles(db, &all.iterators, &views);
+    bl_count_live_handles(db, &all.iterators, &views);
     uint64_t written = all.flush_bytes_written + all.compaction_bytes_written + all.log_bytes_written;
     all.write_amplification = all.user_bytes_written == 0 ? 0
                                                           : (double)written / (double)all.user_bytes_written;
