@@ -106,8 +106,7 @@ static bole_status replay_log(bole_db *db, uint32_t index, bl_sealed **out, bl_l
         .start = log->start,
         .from = bl_version_set_flushed_through(db->versions),
         .store_id = bl_version_set_store_id(db->versions),
-        .synced = bl_version_set_synced(
-            db->versions), /* what a later log claims is looked at with that log */
+        .synced = bl_version_set_synced(db->versions), /* a later log's claims: when that log is read */
         .followed = followed,
         .next_start = followed ? bl_version_set_log_at(db->versions, index + 1)->start : 0,
         .end = log->end,

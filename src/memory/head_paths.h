@@ -77,14 +77,14 @@ PATHS_TARGET static uint32_t PATHS(among_ties)(const bl_head_tree *tree, const b
         return candidate + or_equal;
     }
     bl_head_tie before, behind;
-    return slot_beside(node, key, other, candidate, shared, low, high, reader ? &before : &path->before,
-                       reader ? &behind : &path->behind);
+    return slot_beside(node, key, other, candidate, shared, low, high, path == NULL ? &before : &path->before,
+                       path == NULL ? &behind : &path->behind);
 }
 #endif
 
 /* How many of the node's keys are < key (with `or_equal`: <= key)? `matched` bytes of the key are common to all
- * keys that the node may hold. `*order`: how the key compares with the node's prefix. The writer's path takes the ties
- * with the neighbours, where there are any. */
+ * keys that the node may hold. `*order`: how the key compares with the node's prefix. `path`, if not NULL, takes the
+ * ties with the neighbours, where there are any. */
 PATHS_TARGET PATHS_INLINE uint32_t PATHS(slot)(const bl_head_tree *tree, const bl_head_node *node, uint32_t version,
                                                 bole_slice key, uint32_t matched, bool or_equal, bool *equal,
                                                 int *order, bl_head_path *path, const bool reader)
@@ -121,13 +121,12 @@ PATHS_TARGET PATHS_INLINE uint32_t PATHS(slot)(const bl_head_tree *tree, const b
 
 /* One step down from an inner node: the child's slot. */
 PATHS_TARGET PATHS_INLINE uint32_t PATHS(step)(const bl_head_tree *tree, const bl_head_node *node, uint32_t version,
-                                                bole_slice key, bool before, key_bounds *bounds, bl_head_path *path,
-                                                const bool reader)
+                                                bole_slice key, bool before, key_bounds *bounds, const bool reader)
 {
     bool equal;
     int order;
     uint32_t slot =
-        PATHS(slot)(tree, node, version, key, bounds_matched(bounds), !before, &equal, &order, path, reader);
+        PATHS(slot)(tree, node, version, key, bounds_matched(bounds), !before, &equal, &order, NULL, reader);
     if (order == 0 && slot != MOVED) {
         uint32_t prefix_bytes = bl_node_prefix_bytes(node);
         if (slot != 0 && bounds->low < prefix_bytes)
@@ -151,7 +150,7 @@ PATHS_TARGET static inline const bl_head_node *PATHS(descend)(const bl_head_tree
         if (bl_unlikely(atomic_load_explicit(&tree->root, memory_order_relaxed) != root))
             continue;
         while (node->level != 0) {
-            uint32_t slot = PATHS(step)(tree, node, version, key, before, bounds, NULL, true);
+            uint32_t slot = PATHS(step)(tree, node, version, key, before, bounds, true);
             if (bl_unlikely(slot == MOVED))
                 break;
             bl_ref ref = bl_node_child(node, slot);
@@ -235,7 +234,7 @@ PATHS_TARGET static void PATHS(prefetch)(const bl_head_tree *tree, const bole_sl
                 continue;
             if (level != top->level)
                 way->version = bl_node_begin(way->node);
-            uint32_t slot = PATHS(step)(tree, way->node, way->version, keys[i], false, &way->bounds, NULL, true);
+            uint32_t slot = PATHS(step)(tree, way->node, way->version, keys[i], false, &way->bounds, true);
             bl_ref ref = slot == MOVED ? 0 : bl_node_child(way->node, slot);
             bool good = slot != MOVED && bl_node_unchanged(way->node, way->version);
             way->node = good ? bl_node_at(tree->arena, ref) : NULL;
@@ -278,7 +277,7 @@ PATHS_TARGET static void PATHS(locate_leaf)(const bl_head_tree *tree, bole_slice
     out->top = bl_node_at(tree->arena, ref)->level;
     for (uint32_t level = out->top; level != 0; level--) {
         const bl_head_node *node = bl_node_at(tree->arena, ref);
-        uint32_t slot = PATHS(step)(tree, node, 0, key, false, &bounds, out, false);
+        uint32_t slot = PATHS(step)(tree, node, 0, key, false, &bounds, false);
         out->nodes[level] = ref;
         out->slots[level] = (uint8_t)slot;
         ref = bl_node_child(node, slot);
@@ -306,7 +305,7 @@ PATHS_TARGET static void PATHS(locate_many)(const bl_head_tree *tree, const bl_h
     for (uint32_t level = top; level != 0; level--) {
         for (uint32_t i = 0; i < count; i++) {
             const bl_head_node *node = bl_node_at(tree->arena, refs[i]);
-            uint32_t slot = PATHS(step)(tree, node, 0, items[i].key, false, &bounds[i], &out[i], false);
+            uint32_t slot = PATHS(step)(tree, node, 0, items[i].key, false, &bounds[i], false);
             out[i].nodes[level] = refs[i];
             out[i].slots[level] = (uint8_t)slot;
             refs[i] = bl_node_child(node, slot);

@@ -12,12 +12,13 @@
  *          finds the node without its upper half finds the parent changed. Where keys come in rising or falling order
  *          the cut is made at the new key, so that nodes are left full.
  *
- * INVARIANTS  NODE-1 to NODE-4 of head_node.h, and
+ * INVARIANTS  NODE-1 to NODE-5 of head_node.h, and
  *             (TREE-1) All leaves are at level 0; an inner node has one child more than separators.
  *             (TREE-2) A node that is split had at least 2 * SPLIT_INSERTS inserts since it was made or split, or was
  *                      left full by a cut at the new key, for which another node had STREAK inserts. So n inserts
  *                      split at most n / SPLIT_INSERTS nodes, and besides them each of the nodes of before once, and
- *                      once what a cut of that leaves full: the STREAK may be older than the n inserts.
+ *                      once what a cut of that leaves full: the STREAK may be older than the n inserts. One insert
+ *                      splits at most a leaf, and an inner node of each level.
  * THREADS     One writer. Readers: head_paths.c.
  * NOT HERE    Searching: head_paths.h. Records: memtable_record.c. */
 #include "memory/head_tree.h"
@@ -269,7 +270,7 @@ uint64_t bl_head_tree_slack(const bl_arena *arena, uint64_t trees, uint64_t entr
                              BL_NODE_INNER_BYTES / SPLIT_INSERTS / (SPLIT_INSERTS - 1) <
                          BL_TREE_ENTRY_BYTES,
                      "an entry pays for its share of nodes");
-    /* Each tree may get one more root; one insert may split a node of each level. */
+    /* (TREE-2) Each tree may get one more root. */
     uint64_t leaves = 2 * arena->leaves, inners = 2 * (arena->inners + trees);
     uint64_t splits = entries * BL_TREE_LEVELS_MAX;
     return (entries < leaves ? entries : leaves) * BL_NODE_LEAF_BYTES +

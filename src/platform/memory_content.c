@@ -381,8 +381,8 @@ static bool clear_tail(bl_memory_content *content)
     size_t from = content->length % PAGE;
     if (memcmp(bytes + from, zero_page.bytes, PAGE - from) == 0)
         return true;
-    bl_assert(
-        !is_shared(content->slots[last].current)); /* what is clean has zeros there: it is the cut's own */
+    /* What is clean has zeros there: this page is the cut's own. */
+    bl_assert(!is_shared(content->slots[last].current));
     memset(content->slots[last].current->bytes + from, 0, PAGE - from);
     return true;
 }

@@ -19,8 +19,8 @@
 enum {
     CANDIDATES_ASKED = 16, /* records of one head that are asked for at once */
     LINE_BYTES = 64,
-    BYTES_ASKED =
-        4 * LINE_BYTES, /* of a record that is found: the machine sees by itself how a longer one goes on */
+    /* Of a record that is found (the machine sees by itself how a longer one goes on); of the last one. */
+    BYTES_ASKED = 4 * LINE_BYTES,
     BYTES_UNTOLD = 2 * LINE_BYTES,
 };
 

@@ -157,7 +157,8 @@ bole_status bl_version_edit_describe(const bl_version_edit *edit, bole_buffer *o
     add_number(&to, "next sequence", edit->next_sequence);
     add_number(&to, "next file", edit->next_file_number);
     add_number(&to, "next table", edit->next_table_number);
-    to.good = to.good && bl_buffer_append_u8(out, 0);
-    out->size -= to.good; /* a string, whose end is not counted */
-    return to.good ? BOLE_OK : bl_fail(error, BOLE_NO_MEMORY, "no memory for the text of a version edit");
+    if (!to.good || !bl_buffer_append_u8(out, 0))
+        return bl_fail(error, BOLE_NO_MEMORY, "no memory for the text of a version edit");
+    out->size--; /* a string, whose end is not counted */
+    return BOLE_OK;
 }
