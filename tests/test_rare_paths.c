@@ -1570,6 +1570,16 @@ static void a_sync_that_gathers_others_stops_at_a_failed_log(void **state)
     assert_true(gone_on > 0);
 }
 
+/* The disk as it is when the process dies now, and options to open the store on it. */
+static bole_vfs *after_a_death(world *w, bole_options *options)
+{
+    bole_vfs *survived;
+    assert_ok(bole_vfs_memory_crash(w->disk, BOLE_CRASH_KEEP_ALL, 1, &survived), NULL);
+    *options = w->options;
+    options->vfs = survived;
+    return survived;
+}
+
 static uint64_t last_written_byte(world *w, bole_vfs *disk, char path[300])
 {
     uint64_t length = 0, at = 0;
@@ -1648,12 +1658,10 @@ static void a_later_log_proves_that_a_torn_one_was_whole(void **state)
     put(w->db, "b", "2"); /* its record says what is synced */
     assert_ok(bole_sync(w->db, &w->error), &w->error);
     for (int round = 0; round < 3; round++) {
-        bole_vfs *survived;
+        bole_options options;
+        bole_vfs *survived = after_a_death(w, &options);
         bole_db *db;
         char path[300];
-        assert_ok(bole_vfs_memory_crash(w->disk, BOLE_CRASH_KEEP_ALL, 1, &survived), NULL);
-        bole_options options = w->options;
-        options.vfs = survived;
         if (round == 2) { /* so may it in the next log's header, and there alone */
             claim_in_the_header_alone(w, survived);
         }
@@ -1689,12 +1697,10 @@ static void a_log_with_records_is_named(void **state)
     put(w->db, "b", "2");
     assert_ok(bole_sync(w->db, &w->error), &w->error);
     for (int reads = 0; reads < 2; reads++) {
-        bole_vfs *survived;
+        bole_options options;
+        bole_vfs *survived = after_a_death(w, &options);
         bole_db *db;
         char path[300];
-        assert_ok(bole_vfs_memory_crash(w->disk, BOLE_CRASH_KEEP_ALL, 1, &survived), NULL);
-        bole_options options = w->options;
-        options.vfs = survived;
         options.flags = reads ? BOLE_READ_ONLY : 0;
         (void)last_written_byte(w, survived, path);
         assert_ok(bole_open("store", &options, &db, &w->error), &w->error);

@@ -274,10 +274,9 @@ static void it_rests_while_nothing_waits_for_a_flush(void **state)
     assert_int_equal(f->made, 1);
 }
 
-/* The disk fills while it rests: no put is taken, deletes go on, more than the reserve could flush at once. */
-static void a_disk_that_fills_while_it_rests(void **state)
+/* A store whose reserve rests, and no room beside it: no put is taken. */
+static void fill_disk_while_it_rests(fixture *f)
 {
-    fixture *f = *state;
     open_with_large_logs(f);
     for (uint32_t i = 0; i < 600; i++)
         assert_ok(put(f, i), &f->error);
@@ -286,6 +285,13 @@ static void a_disk_that_fills_while_it_rests(void **state)
     reserve_once(f, is_small);
     bole_vfs_memory_capacity(f->disk, used_bytes(f));
     assert_int_equal(put(f, 600), BOLE_NO_SPACE);
+}
+
+/* The disk fills while it rests: no put is taken, deletes go on, more than the reserve could flush at once. */
+static void a_disk_that_fills_while_it_rests(void **state)
+{
+    fixture *f = *state;
+    fill_disk_while_it_rests(f);
     bole_statistics stats = stats_of(f);
     assert_int_equal(stats.reserve_spent, 1);
     assert_int_equal(stats.reserve_refused, 1);
@@ -305,14 +311,7 @@ static void a_disk_that_fills_while_it_rests(void **state)
 static void a_group_is_parted_where_a_small_log_begins(void **state)
 {
     fixture *f = *state;
-    open_with_large_logs(f);
-    for (uint32_t i = 0; i < 600; i++)
-        assert_ok(put(f, i), &f->error);
-    reserve_once(f, is_large);
-    assert_ok(bole_flush(f->db, &f->error), &f->error);
-    reserve_once(f, is_small);
-    bole_vfs_memory_capacity(f->disk, used_bytes(f));
-    assert_int_equal(put(f, 600), BOLE_NO_SPACE);
+    fill_disk_while_it_rests(f);
     assert_int_equal(stats_of(f).reserve_spent, 1);
     bole_batch *batch;
     char key[BOLE_KEY_BYTES_MAX] = { 0 };
