@@ -244,14 +244,15 @@ static void what_changed_in_memory_is_not_written(void **state)
     world_close(w);
 }
 
-/* A memtable over a first run, ready to be flushed into a few outputs. */
-static world *failing_world(uint64_t seed)
+/* A memtable over a first run, ready to be flushed into a few outputs, with values of `large` bytes and more apart. */
+static world *failing_world(uint64_t seed, uint64_t large, uint64_t segment_bytes)
 {
     world *w = world_open(seed, NULL);
     w->value_max = 300;
+    w->large = large;
     write_all(w, 1, 100, false);
     world_flush(w);
-    w->job.segment_bytes = 16 << 10;
+    w->job.segment_bytes = segment_bytes;
     write_all(w, 1, 150, false);
     write_all(w, 1, 50, false);
     world_look(w);
@@ -262,7 +263,7 @@ static world *failing_world(uint64_t seed)
 static void an_io_error_at_any_call_leaves_no_trace(void **state)
 {
     (void)state;
-    world *w = failing_world(3);
+    world *w = failing_world(3, UINT64_MAX, 16 << 10);
     uint32_t files = world_files(w), failures = 0;
     for (uint64_t at = 0;; at++) {
         bole_error error = BOLE_ERROR_INIT;
@@ -295,11 +296,10 @@ static void an_io_error_at_any_call_leaves_no_trace(void **state)
     world_close(w);
 }
 
-/* Goal: the same for allocations, and no memory is lost. */
-static void no_memory_at_any_call_leaves_no_trace(void **state)
+/* The same for allocations, and no memory is lost. */
+static void fail_allocations(uint64_t seed, uint64_t large, uint64_t segment_bytes)
 {
-    (void)state;
-    world *w = failing_world(4);
+    world *w = failing_world(seed, large, segment_bytes);
     uint32_t files = world_files(w), failures = 0;
     int64_t live = 0;
     for (uint64_t at = UINT64_MAX;;
@@ -332,6 +332,13 @@ static void no_memory_at_any_call_leaves_no_trace(void **state)
     assert_true(failures > 10);
     world_check(w);
     world_close(w);
+}
+
+static void no_memory_at_any_call_leaves_no_trace(void **state)
+{
+    (void)state;
+    fail_allocations(4, UINT64_MAX, 16 << 10);
+    fail_allocations(5, 50, 2 << 10); /* a value segment is the one for which the list of outputs grows */
 }
 
 /* Goal: a flush is stopped when it should stop, without a trace, and tells what went by. */

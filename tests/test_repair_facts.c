@@ -460,6 +460,31 @@ static void what_a_newer_version_wrote_is_left_alone(void **state)
     bole_vfs_destroy(disk);
 }
 
+/* Goal: a log that a whole manifest names and that is gone leaves doubt, as a segment does; there it leaves none. */
+static void a_named_log_that_is_gone_leaves_doubt(void **state)
+{
+    (void)state;
+    bole_repair_report report;
+    bole_vfs *disk = empty_store();
+    bl_write_ahead_log *log = make_file_of_log(disk, 20, 0, store_id, 0);
+    bl_log_description named = { .number = 20, .id = bl_log_id(log), .end = UINT64_MAX };
+    bl_log_close(log);
+    bl_version_edit edit = {
+        .snapshot = true, .logs_added = &named, .logs_added_count = 1, .next_file_number = 30
+    };
+    write_manifest(disk, 1, &edit, 1, true);
+    assert_ok(dry(disk, &report), &error);
+    assert_true(report.manifest_whole);
+    assert_int_equal(report.logs_missing, 0);
+    assert_ok(disk->remove(disk, DAMAGE_STORE "/000020.log", &error), &error);
+    assert_ok(dry(disk, &report), &error);
+    assert_false(report.manifest_whole);
+    assert_int_equal(report.logs_missing, 1);
+    assert_said("segments and logs speak for themselves");
+    every_allocation_may_fail(disk);
+    bole_vfs_destroy(disk);
+}
+
 /* ---- logs without a manifest ---- */
 
 static uint64_t append(bl_write_ahead_log *log, const void *payload, size_t size, uint64_t synced)
@@ -814,6 +839,7 @@ int main(void)
         cmocka_unit_test(what_stands_behind_a_torn_record_was_never_promised),
         cmocka_unit_test(a_torn_log_ends_the_next_unless_that_was_synced),
         cmocka_unit_test(what_a_newer_version_wrote_is_left_alone),
+        cmocka_unit_test(a_named_log_that_is_gone_leaves_doubt),
         cmocka_unit_test(a_merge_that_did_not_end_is_not_used),
         cmocka_unit_test(segments_say_to_which_table_they_belong),
     };
