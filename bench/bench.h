@@ -57,6 +57,8 @@ bool bench_keys_load(void);
 size_t bench_key(bench_keyset keyset, uint64_t number, char *out);
 /* Absent: between its neighbours, but never written. */
 size_t bench_absent_key(bench_keyset keyset, uint64_t number, char *out);
+/* Ask for what the key of a path is made of, before it is made: where it stands, and, `near`, its text. */
+void bench_key_ask(uint64_t number, bool near);
 /* Bytes of a key, the mean of the first `count`. */
 size_t bench_key_bytes(bench_keyset keyset, uint64_t count);
 /* The value of `number` in a write of `generation`; half of it compresses. */

@@ -76,6 +76,18 @@ static size_t path_key(uint64_t number, bool absent, char *out)
     return path->bytes + 1 + put_decimal(out + path->bytes + 1, number / path_count * 2 + absent, 1);
 }
 
+void bench_key_ask(uint64_t number, bool near)
+{
+    const struct path *path = &places[number % path_count];
+    if (!near) {
+        __builtin_prefetch(path);
+        return;
+    }
+    for (uint32_t i = 0; i < path->bytes; i += 64)
+        __builtin_prefetch(paths + path->at + i);
+    __builtin_prefetch(paths + path->at + path->bytes - 1);
+}
+
 static void put_big_endian(char *out, uint64_t value)
 {
     for (int i = WORD - 1; i >= 0; i--, value >>= 8)

@@ -5,6 +5,7 @@
  * counts segment_writer_add with a disk that forgets what it is given: the cost without the kernel's. */
 #include "base/alloc.h"
 #include "base/checksum.h"
+#include "base/hash.h"
 #include "base/prng.h"
 #include "core/run_cursor.h"
 #include "micro_clock.h"
@@ -80,7 +81,7 @@ static void search_blocks(size_t span, const char *what)
         for (size_t i = 0; i < count; i++) {
             pick = (pick + sum) * UINT64_C(0x9E3779B97F4A7C15) + 1; /* waits for the answer before */
             size_t at = (size_t)((__uint128_t)(pick ^ pick >> 31) * span >> 64);
-            bl_lookup lookup = { .key = { keys[at], 16 }, .sequence = 9 };
+            bl_lookup lookup = { .key = { keys[at], 16 }, .hash = bl_hash(keys[at], 16), .sequence = 9 };
             bl_block_view view;
             bole_slice value = { NULL, 0 };
             uint64_t tag;

@@ -211,6 +211,36 @@ static bool wrong(const run *self, const char *what, uint64_t number)
     return false;
 }
 
+/* Numbers of keys, drawn or all in a mixed order. Those of paths are known some operations ahead, and their text is asked
+ * for: a random line of a table of paths takes longer to come than some engines take for an operation. */
+enum { AHEAD = 8 };
+typedef struct numbers {
+    const run *run;
+    bench_dice dice;
+    uint64_t step, bound; /* step 0: drawn below bound */
+    uint64_t drawn, taken, next[AHEAD];
+} numbers;
+
+static uint64_t draw(numbers *self)
+{
+    uint64_t i = self->drawn++;
+    return self->step == 0 ? bench_below(&self->dice, self->bound)
+                           : bench_shuffled(i, self->step, self->bound);
+}
+
+static uint64_t next_number(numbers *self)
+{
+    if (self->run->plan->keyset != BENCH_PATHS)
+        return draw(self);
+    while (self->drawn < self->taken + AHEAD) {
+        uint64_t *last = &self->next[self->drawn % AHEAD];
+        *last = draw(self); /* with a step: beyond the end at last, which no one takes */
+        bench_key_ask(*last, false);
+    }
+    bench_key_ask(self->next[(self->taken + AHEAD / 2) % AHEAD], true);
+    return self->next[self->taken++ % AHEAD];
+}
+
 static bool put_one(const run *self, const place *at, uint64_t number, bool durable)
 {
     char key[BENCH_KEY_BYTES_MAX], value[128 * 1024];
@@ -247,11 +277,12 @@ static bool entry_is_right(const run *self, const place *at, const bole_key_valu
 static uint64_t fill(run *self, const place *at, bool in_order, uint64_t sample, bool *good)
 {
     uint64_t i = 0;
+    numbers mixed = { .run = self, .step = at->step, .bound = at->count };
     *good = true;
     for (; more(self, i, at->count); i++) {
         bool timed = i % sample == 0;
         uint64_t before = timed ? bench_ns() : 0;
-        *good = put_one(self, at, in_order ? i : bench_shuffled(i, at->step, at->count), false);
+        *good = put_one(self, at, in_order ? i : next_number(&mixed), false);
         if (!*good)
             break;
         if (timed)
@@ -414,13 +445,13 @@ static bench_dice new_dice(run *self) { return bench_dice_of(self->dice_rolled++
 /* Random keys below `range`; returns how many were read. */
 static uint64_t read_keys(run *self, const place *at, uint64_t range, uint64_t count, bool *good)
 {
-    bench_dice dice = new_dice(self);
+    numbers drawn = { .run = self, .dice = new_dice(self), .bound = range };
     uint64_t i = 0;
     *good = true;
     for (; *good && more(self, i, count); i++) {
         bool timed = i % SAMPLE == 0;
         uint64_t before = timed ? bench_ns() : 0;
-        *good = get_one(self, at, bench_below(&dice, range));
+        *good = get_one(self, at, next_number(&drawn));
         if (timed)
             bench_latency_add(&self->latency, bench_ns() - before);
     }
@@ -452,13 +483,13 @@ static bool row_readhot(run *self)
 static bool row_readmissing(run *self)
 {
     place *at = self->at;
-    bench_dice dice = new_dice(self);
+    numbers drawn = { .run = self, .dice = new_dice(self), .bound = at->count };
     uint64_t i = 0;
     bool good = true;
     begin_row(self);
     for (; good && more(self, i, self->plan->reads); i++) {
         char key[BENCH_KEY_BYTES_MAX];
-        uint64_t number = bench_below(&dice, at->count);
+        uint64_t number = next_number(&drawn);
         size_t key_bytes = bench_absent_key(self->plan->keyset, number, key);
         asked what = { self, at, number, false };
         bool timed = i % SAMPLE == 0;
@@ -555,7 +586,7 @@ static bool row_readreverse(run *self) { return scan_all(self, self->at, true); 
 static bool seek_some(run *self, const place *at, uint64_t nexts)
 {
     const bole_key_value_methods *methods = at->store->methods;
-    bench_dice dice = new_dice(self);
+    numbers drawn = { .run = self, .dice = new_dice(self), .bound = at->count };
     uint64_t seeks = self->plan->reads / (nexts / 10 * 4), i = 0;
     bole_key_value_cursor *cursor;
     begin_row(self);
@@ -564,7 +595,7 @@ static bool seek_some(run *self, const place *at, uint64_t nexts)
     bool good = true;
     for (; good && more(self, i, seeks); i++) {
         char key[BENCH_KEY_BYTES_MAX];
-        size_t key_bytes = bench_key(self->plan->keyset, bench_below(&dice, at->count), key);
+        size_t key_bytes = bench_key(self->plan->keyset, next_number(&drawn), key);
         uint64_t before = bench_ns();
         bool stands = methods->cursor_seek(cursor, (bole_slice){ key, key_bytes });
         good = stands && entry_is_right(self, at, cursor);
@@ -589,10 +620,10 @@ static _Atomic bool stop_writing;
 static void *write_until_stopped(void *context)
 {
     worker *self = context;
-    bench_dice dice = bench_dice_of(1234567);
+    numbers drawn = { .run = self->run, .dice = bench_dice_of(1234567), .bound = self->at->count };
     self->good = true;
     for (; !atomic_load(&stop_writing) && self->good; self->done++)
-        self->good = put_one(self->run, self->at, bench_below(&dice, self->at->count), false);
+        self->good = put_one(self->run, self->at, next_number(&drawn), false);
     return NULL;
 }
 
@@ -621,11 +652,12 @@ static bool row_deleterandom(run *self)
 {
     place *at = self->at;
     uint64_t half = at->count / 2, i = 0;
+    numbers mixed = { .run = self, .step = at->step, .bound = at->count };
     bool good = true;
     begin_row(self);
     for (; good && more(self, i, half); i++) {
         char key[BENCH_KEY_BYTES_MAX];
-        size_t key_bytes = bench_key(self->plan->keyset, bench_shuffled(i, at->step, at->count), key);
+        size_t key_bytes = bench_key(self->plan->keyset, next_number(&mixed), key);
         bool timed = i % SAMPLE == 0;
         uint64_t before = timed ? bench_ns() : 0;
         good = at->store->methods->remove(at->store, (bole_slice){ key, key_bytes }, false, NULL) == BOLE_OK;

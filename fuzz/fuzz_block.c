@@ -8,6 +8,7 @@
 #include "fuzz.h"
 
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "segment/block.h"
 #include "segment/block_builder.h"
 #include "segment/compression.h"
@@ -58,7 +59,7 @@ static void check_search(const bl_block_view *view, uint8_t *key_buffer)
         fuzz_check(bl_block_lower_bound(view, NULL, key) == first);
         uint64_t sequence = bl_tag_sequence(bl_block_tag(view, i)) + 1, tag = 0;
         bole_slice value;
-        bl_lookup lookup = { .key = key, .sequence = sequence };
+        bl_lookup lookup = { .key = key, .hash = bl_hash(key.data, key.size), .sequence = sequence };
         fuzz_check(bl_block_search(view, &lookup, &tag, &value) == BL_BLOCK_FOUND);
         /* Two kinds at one sequence: the higher kind comes first. */
         fuzz_check(bl_tag_sequence(tag) == sequence - 1 && tag >= bl_block_tag(view, i));

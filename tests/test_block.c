@@ -4,6 +4,7 @@
 #include "entries_fixture.h"
 
 #include "base/checksum.h"
+#include "base/hash.h"
 #include "segment/block.h"
 #include "segment/block_builder.h"
 #include "segment/compression.h"
@@ -149,11 +150,15 @@ static void check_entries(const test_entries *entries, const block *one)
     free(key);
 }
 
+static unsigned hashed_searches; /* of blocks that have hashes */
+
 /* Ask for `key` at `sequence` from the first block that may hold it, and on while the block says so. */
 static void check_search(const test_entries *entries, const blocks *all, bl_comparator *comparator,
                          bole_slice key, uint64_t sequence)
 {
-    bl_lookup lookup = { .key = key, .sequence = sequence, .comparator = comparator };
+    bl_lookup lookup = {
+        .key = key, .hash = bl_hash(key.data, key.size), .sequence = sequence, .comparator = comparator
+    };
     size_t wanted = test_entries_find(entries, comparator, key, sequence);
     size_t lower = test_entries_lower_bound(entries, comparator, key);
     bl_block_answer answer = BL_BLOCK_CONTINUES;
@@ -168,6 +173,8 @@ static void check_search(const test_entries *entries, const blocks *all, bl_comp
         assert_int_equal(bound, clipped < one->count ? clipped : one->count);
         if (lower >= one->first + one->count)
             continue;
+        hashed_searches += view.hashes != NULL;
+        bl_block_prefetch_found(&view, &lookup); /* changes nothing */
         answer = bl_block_search(&view, &lookup, &tag, &value);
     }
     if (wanted == SIZE_MAX) {
@@ -236,13 +243,16 @@ static void every_entry_comes_back_and_is_found(void **state)
 {
     (void)state;
     random_rounds(1, NULL, 100);
+    assert_true(hashed_searches > 500);
 }
 
 /* Goal: the same in a user's order. Method: keys ordered from their last byte. */
 static void a_users_order_is_searched_as_well(void **state)
 {
     (void)state;
+    hashed_searches = 0;
     random_rounds(2, &test_backward, 40);
+    assert_int_equal(hashed_searches, 0); /* only byte order has equal heads that matter */
 }
 
 /* Goal: a search that finds only versions that are too new says whether older ones may follow in the next
@@ -264,7 +274,7 @@ static void versions_continue_in_the_next_block(void **state)
     bl_block_view_init(&last, all.list[all.count - 1].frame);
     uint64_t tag;
     bole_slice value;
-    bl_lookup lookup = { .key = BOLE_STR("hot"), .sequence = 2 };
+    bl_lookup lookup = { .key = BOLE_STR("hot"), .hash = bl_hash("hot", 3), .sequence = 2 };
     assert_int_equal(bl_block_search(&first, &lookup, &tag, &value), BL_BLOCK_CONTINUES);
     assert_int_equal(bl_block_search(&last, &lookup, &tag, &value), BL_BLOCK_FOUND);
     assert_int_equal(bl_tag_sequence(tag), 1);
@@ -329,6 +339,47 @@ static void heads_widen_where_four_bytes_do_not_separate(void **state)
         walks = 0;
         check_entries(&entries, &all.list[0]);
         assert_int_equal(walks, 10);
+        free_blocks(&all);
+        test_entries_free(&entries);
+    }
+}
+
+/* Goal: a block whose heads are mostly equal has hashes, which tell its keys apart; others have none; and a hash
+ * that is not its key's is found out. */
+static void equal_heads_bring_hashes(void **state)
+{
+    (void)state;
+    static blocks all;
+    for (unsigned differing = 0; differing < 2; differing++) {
+        test_entries entries = { NULL, 0, 0 };
+        test_entries_add(&entries, BOLE_STR("a"), BL_TAG(0, BL_KIND_PUT),
+                         bl_slice(NULL, 0)); /* and so no prefix */
+        char key[40];
+        for (unsigned i = 0; i < 30; i++) {
+            snprintf(key, sizeof key, differing != 0 ? "%02u/the/rest/of/it" : "usr/share/doc/%02u", i);
+            test_entries_add(&entries, bl_slice(key, strlen(key)), BL_TAG(0, BL_KIND_PUT), BOLE_STR("value"));
+        }
+        test_entries_sort(&entries, NULL);
+        build(&entries, NULL, 4096, &all);
+        assert_int_equal(all.count, 1);
+        const block *one = &all.list[0];
+        assert_int_equal((one->frame[17] & BL_BLOCK_HASHES) != 0, differing == 0);
+        assert_ok(bl_block_validate(one->frame, one->size, true, NULL, file_name, 0, NULL), NULL);
+        for (size_t i = 0; i < entries.count; i++)
+            check_search(&entries, &all, NULL, test_key(&entries.list[i]), BL_SEQUENCE_MAX);
+        check_search(&entries, &all, NULL, BOLE_STR("usr/share/doc/099"), BL_SEQUENCE_MAX);
+        bl_block_view view;
+        bl_block_view_init(&view, one->frame);
+        for (uint32_t i = 0; view.hashes != NULL && i < view.count; i++) { /* the wrong key's is found out */
+            uint8_t *hash = one->frame + (view.hashes - one->frame) + i;
+            bole_error error;
+            *hash ^= 1;
+            assert_status(BOLE_CORRUPT,
+                          bl_block_validate(one->frame, one->size, true, NULL, file_name, 0, &error), &error);
+            if (strstr(error.message, "hash") == NULL)
+                fail_msg("%s", error.message);
+            *hash ^= 1;
+        }
         free_blocks(&all);
         test_entries_free(&entries);
     }
@@ -445,7 +496,9 @@ static void use(const uint8_t *frame, bl_prng *prng)
             sum += ((const uint8_t *)cursor.value.data)[j];
         bole_slice value;
         uint64_t tag;
-        bl_lookup lookup = { .key = cursor.key, .sequence = bl_prng_below(prng, 1 << 20) };
+        bl_lookup lookup = { .key = cursor.key,
+                             .hash = bl_hash(cursor.key.data, cursor.key.size),
+                             .sequence = bl_prng_below(prng, 1 << 20) };
         (void)bl_block_search(&view, &lookup, &tag, &value);
         test_random_key(prng, (unsigned)bl_prng_below(prng, TEST_FAMILIES), 100, &key);
         (void)bl_block_lower_bound(&view, NULL, bl_slice(key.data, key.size));
@@ -630,7 +683,7 @@ static void what_is_not_built_is_unsupported(void **state)
     static const struct {
         size_t at;
         uint8_t value;
-    } changes[] = { { 16, 3 }, { 17, 0x14 }, { 30, 1 } };
+    } changes[] = { { 16, 3 }, { 17, 0x24 }, { 30, 1 } };
     test_entries entries = { NULL, 0, 0 };
     test_entries_add(&entries, BOLE_STR("key"), BL_TAG(1, BL_KIND_PUT), BOLE_STR("value"));
     build(&entries, NULL, 4096, &all);
@@ -788,6 +841,7 @@ int main(void)
         cmocka_unit_test(versions_continue_in_the_next_block),
         cmocka_unit_test(a_dense_decimal_entry_takes_at_most_108_bytes),
         cmocka_unit_test(heads_widen_where_four_bytes_do_not_separate),
+        cmocka_unit_test(equal_heads_bring_hashes),
         cmocka_unit_test(an_entry_out_of_order_is_refused),
         cmocka_unit_test(uniform_records_have_equal_lengths),
         cmocka_unit_test(a_large_value_is_a_block_of_its_own),

@@ -4,7 +4,8 @@
  * SEARCH      The prefix is compared once; then the heads, with SIMD, give the first entry whose head is not
  *             below the key's. Most often that is the only one with an equal head, and one compare of the
  *             rest decides. A run of equal heads (versions of one key, keys that differ late) is searched by
- *             halves with the whole order (key, then visibility), never entry by entry.
+ *             halves with the whole order (key, then visibility), never entry by entry. Where the block has
+ *             hashes, the search for one key looks only at entries of the key's hash: most often at one record.
  * PIECES      An entry's key is prefix + head + record rest; it is compared in these pieces where it lies.
  *             With a user's comparator it is put together first, on the stack.
  * INVARIANTS  BLOCK-1, BLOCK-2 in block.h. Nothing here checks bounds: bl_block_validate did.
@@ -223,28 +224,33 @@ static bl_block_answer search_user(const bl_block_view *view, const bl_lookup *l
     return BL_BLOCK_FOUND;
 }
 
-bl_block_answer bl_block_search(const bl_block_view *view, const bl_lookup *lookup, uint64_t *tag,
-                                bole_slice *value)
+/* The first of [from, end) whose hash is `wanted`; end when there is none. Eight at a time: a byte of `same` is 0 where
+ * the hashes agree, and the lowest such sets the lowest bit that is left. */
+static uint32_t next_of_hash(const uint8_t *hashes, uint8_t wanted, uint32_t from, uint32_t end)
 {
-    bole_slice key = lookup->key;
-    if (bl_unlikely(lookup->comparator != NULL))
-        return search_user(view, lookup, tag, value);
-    if (compare_prefix(view, key) != 0)
-        return BL_BLOCK_ABSENT;
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    for (; end - from >= 8; from += 8) {
+        uint64_t same = bl_get_u64(hashes + from) ^ ones * wanted;
+        uint64_t zeros = (same - ones) & ~same & ones << 7;
+        if (zeros != 0)
+            return from + (uint32_t)__builtin_ctzll(zeros) / 8;
+    }
+    while (from < end && hashes[from] != wanted)
+        from++;
+    return from;
+}
+
+/* The answer from the entries [at, end), which are all whose head is the key's. */
+static bl_block_answer search_run(const bl_block_view *view, const bl_lookup *lookup, uint32_t at,
+                                  uint32_t end, uint64_t *tag, bole_slice *value)
+{
     size_t width = view->wide_heads ? 8 : 4;
-    uint64_t head = bl_head64(key.data, key.size, view->prefix_bytes);
-    head = view->wide_heads ? head : head >> 32;
-    uint32_t at = count_below(view, head);
-    if (at == view->count || head_at(view, at) != head)
-        return BL_BLOCK_ABSENT;
-    prefetch_record(view, at);
-    uint32_t end = run_end(view, head, at);
     if (end - at > 1)
-        at = first_not_before(view, key, lookup->sequence, at, end);
+        at = first_not_before(view, lookup->key, lookup->sequence, at, end);
     bool ended = at == end; /* only after first_not_before: every entry with this head lies before what is
     sought */
     record entry = read_record(view, ended ? end - 1 : at);
-    if (compare_rest(&entry, key, view->prefix_bytes, width) != 0)
+    if (compare_rest(&entry, lookup->key, view->prefix_bytes, width) != 0)
         return BL_BLOCK_ABSENT;
     uint64_t found = ended ? 0 : tag_at(view, at);
     if (ended || !bl_tag_visible(found, lookup->sequence))
@@ -252,6 +258,55 @@ bl_block_answer bl_block_search(const bl_block_view *view, const bl_lookup *look
     *tag = found;
     *value = entry.value;
     return BL_BLOCK_FOUND;
+}
+
+/* The same, by hashes. */
+static bl_block_answer search_hashes(const bl_block_view *view, const bl_lookup *lookup, uint32_t at,
+                                     uint32_t end, uint64_t *tag, bole_slice *value)
+{
+    uint8_t wanted = bl_block_hash(lookup->hash);
+    while ((at = next_of_hash(view->hashes, wanted, at, end)) != end) {
+        prefetch_record(view, at);
+        record entry = read_record(view, at);
+        if (compare_rest(&entry, lookup->key, view->prefix_bytes, view->wide_heads ? 8 : 4) == 0) {
+            /* versions of the key stand one behind the other */
+            if (bl_unlikely(!bl_tag_visible(tag_at(view, at), lookup->sequence)))
+                return search_run(view, lookup, at, end, tag, value);
+            *tag = tag_at(view, at);
+            *value = entry.value;
+            return BL_BLOCK_FOUND;
+        }
+        at++;
+    }
+    return BL_BLOCK_ABSENT;
+}
+
+/* Of a key in byte order that begins as the block's do: the first entry with its head, and the end of their run; none:
+ * false. */
+static inline bool find_run(const bl_block_view *view, bole_slice key, uint32_t *begin, uint32_t *end)
+{
+    uint64_t head = bl_head64(key.data, key.size, view->prefix_bytes);
+    head = view->wide_heads ? head : head >> 32;
+    *begin = count_below(view, head);
+    if (*begin == view->count || head_at(view, *begin) != head)
+        return false;
+    if (view->hashes == NULL)
+        prefetch_record(view, *begin);
+    *end = run_end(view, head, *begin);
+    return true;
+}
+
+bl_block_answer bl_block_search(const bl_block_view *view, const bl_lookup *lookup, uint64_t *tag,
+                                bole_slice *value)
+{
+    uint32_t at, end;
+    if (bl_unlikely(lookup->comparator != NULL))
+        return search_user(view, lookup, tag, value);
+    if (compare_prefix(view, lookup->key) != 0 || !find_run(view, lookup->key, &at, &end))
+        return BL_BLOCK_ABSENT;
+    if (view->hashes != NULL)
+        return search_hashes(view, lookup, at, end, tag, value);
+    return search_run(view, lookup, at, end, tag, value);
 }
 
 uint32_t bl_block_prefetch(const bl_block_view *view, bole_slice key)
@@ -263,6 +318,17 @@ uint32_t bl_block_prefetch(const bl_block_view *view, bole_slice key)
     if (at != view->count)
         prefetch_record(view, at);
     return at;
+}
+
+void bl_block_prefetch_found(const bl_block_view *view, const bl_lookup *lookup)
+{
+    uint32_t at, end;
+    if (lookup->key.size < view->prefix_bytes || !find_run(view, lookup->key, &at, &end) ||
+        view->hashes == NULL)
+        return;
+    at = next_of_hash(view->hashes, bl_block_hash(lookup->hash), at, end);
+    if (at != end)
+        prefetch_record(view, at);
 }
 
 uint32_t bl_block_lower_bound(const bl_block_view *view, bl_comparator *comparator, bole_slice key)

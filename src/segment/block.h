@@ -13,11 +13,13 @@
  *                 24     4  tombstones   entries of kind DELETE
  *                 28     2  longest      bytes of the longest key
  *                 30     2  zero
- *                 32     -  prefix bytes | heads | offsets | tags | records   (compressed together, or not)
+ *                 32     -  prefix bytes | heads | offsets | hashes | tags | records (compressed together, or not)
  *   heads    count x u32 (WIDE_HEADS: u64), aligned to their size: the key's bytes behind the prefix,
  *            big-endian in value, zero-padded where the key ends.
  *   offsets  count x u16 (WIDE_OFFSETS: u32): of each record, from the records' start. Left out (UNIFORM)
  *            when all keys are of one size and all values, too: record i then starts at i * (record bytes / count).
+ *   hashes   count x u8: the highest byte of bl_hash(key). Only with HASHES: where many neighbours have equal heads,
+ *            so that the search for one key looks at one record, and not at some of each run.
  *   tags     count x u64, aligned to 8. Left out (without TAGS) when every tag is BL_TAG(0, BL_KIND_PUT).
  *   records  without gaps: varint rest (key bytes behind the prefix), varint value bytes, the rest's bytes
  *            that the head does not hold, the value. bl_cursor_decode (core/run_cursor.h) reads them.
@@ -55,8 +57,10 @@ typedef enum bl_block_flag {
     BL_BLOCK_WIDE_OFFSETS = 1u << 1,
     BL_BLOCK_TAGS = 1u << 2,
     BL_BLOCK_UNIFORM = 1u << 3,
+    BL_BLOCK_HASHES = 1u << 4,
 } bl_block_flag;
-#define BL_BLOCK_FLAGS_KNOWN 0x0Fu
+#define BL_BLOCK_FLAGS_KNOWN 0x1Fu
+static inline uint8_t bl_block_hash(uint64_t hash) { return (uint8_t)(hash >> 56); }
 
 typedef struct bl_block_header {
     uint64_t checksum;
@@ -82,7 +86,8 @@ BOLE_CHECKED bole_status bl_block_verify(const uint8_t *bytes, size_t size, uint
 /* Check the whole structure of a frame of `size` bytes (header + raw) once, so that decoding may trust it:
  * counts, array bounds, each record ends where the next begins, no key above 65,535 bytes, head bytes behind
  * a key's end zero, tombstones and longest key as the header says, kinds that are built (else
- * BOLE_UNSUPPORTED). With `paranoid` also that keys rise and tags fall by `comparator` (NULL: byte order).
+ * BOLE_UNSUPPORTED). With `paranoid` also that hashes are those of the keys, keys rise, and tags fall, by `comparator`
+ * (NULL: byte order).
  * Cost: 2-4 ns an entry. */
 BOLE_CHECKED bole_status bl_block_validate(const uint8_t *frame, size_t size, bool paranoid,
                                            bl_comparator *comparator, const char *file, uint64_t offset,
@@ -100,6 +105,7 @@ typedef struct bl_block_view {
     const uint8_t *prefix;
     const uint8_t *heads;
     const uint8_t *offsets; /* NULL: uniform */
+    const uint8_t *hashes;  /* NULL: there are none */
     const uint8_t *tags;    /* NULL: all BL_TAG(0, BL_KIND_PUT) */
     const uint8_t *records;
     uint32_t count, stride; /* stride: bytes of each record when uniform */
@@ -130,6 +136,11 @@ static inline void bl_block_view_init(bl_block_view *view, const uint8_t *frame)
         view->offsets = frame + at;
         at += (view->wide_offsets ? (size_t)4 : (size_t)2) * count;
     }
+    view->hashes = NULL;
+    if ((flags & BL_BLOCK_HASHES) != 0) {
+        view->hashes = frame + at;
+        at += count;
+    }
     view->tags = NULL;
     if ((flags & BL_BLOCK_TAGS) != 0) {
         at = (at + 7) & ~(size_t)7;
@@ -154,6 +165,8 @@ bl_block_answer bl_block_search(const bl_block_view *view, const bl_lookup *look
 /* Ask for the record that a search for `key`, in byte order, will look at, and say which one: count, when there is
  * none. */
 uint32_t bl_block_prefetch(const bl_block_view *view, bole_slice key);
+/* The same for a search of the one key, by its hash where the block has hashes. */
+void bl_block_prefetch_found(const bl_block_view *view, const bl_lookup *lookup);
 /* Index of the first entry with key >= `key` (its newest version in this block); count when there is none. */
 uint32_t bl_block_lower_bound(const bl_block_view *view, bl_comparator *comparator, bole_slice key);
 /* Assemble the key of entry `index` in `out`, which has room for view->longest_key + 8 bytes. */

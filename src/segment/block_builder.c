@@ -10,6 +10,7 @@
  * PREFIX      The least of what neighbours share.
  * WIDE HEADS  where they tell apart more than one neighbour in 8 that 4 bytes do not: keys that differ later still, as
  *             paths do, need no wider heads, only more lines for them.
+ * HASHES      where more than one neighbour in 4 has an equal head all the same, in byte order. A byte an entry.
  * INVARIANTS  (BUILDER-1) bl_block_builder_finish writes exactly bl_block_builder_size bytes, and they pass
  *             bl_block_validate in paranoid mode.
  *             (BUILDER-2) An entry out of order is refused and changes nothing.
@@ -70,6 +71,12 @@ static inline bool is_wide(const bl_block_shape *shape)
     return (uint64_t)(shape->narrow_collisions - shape->wide_collisions) * 8 > shape->count;
 }
 
+static inline bool is_hashed(const bl_block_builder *builder, const bl_block_shape *shape)
+{
+    uint32_t collisions = is_wide(shape) ? shape->wide_collisions : shape->narrow_collisions;
+    return (uint64_t)collisions * 4 > shape->count && builder->comparator == NULL;
+}
+
 /* What a record takes; `rest`: its key behind the prefix. */
 static inline size_t record_bytes(size_t rest, size_t value_bytes, size_t head_bytes)
 {
@@ -98,11 +105,12 @@ static size_t measure_records(const bl_block_builder *builder, const bl_block_sh
 
 /* Where the parts of the frame begin; returns its size. */
 typedef struct places {
-    size_t heads, offsets, arrays_end, tags, records; /* between arrays_end and tags: padding */
-    bool wide_heads, wide_offsets;
+    size_t heads, offsets, hashes, arrays_end, tags, records; /* between arrays_end and tags: padding */
+    bool wide_heads, wide_offsets, hashed;
 } places;
 
-static inline size_t place(const bl_block_shape *shape, size_t records, places *out)
+static inline size_t place(const bl_block_builder *builder, const bl_block_shape *shape, size_t records,
+                           places *out)
 {
     size_t count = shape->count;
     out->wide_heads = is_wide(shape);
@@ -112,6 +120,10 @@ static inline size_t place(const bl_block_shape *shape, size_t records, places *
     size_t at = out->offsets = out->heads + width * count;
     if (!shape->uniform)
         at += (out->wide_offsets ? 4 : 2) * count;
+    out->hashes = at;
+    out->hashed = is_hashed(builder, shape);
+    if (out->hashed)
+        at += count;
     out->arrays_end = at;
     if (shape->tagged)
         at = (at + 7) & ~(size_t)7;
@@ -126,15 +138,15 @@ size_t bl_block_builder_size(const bl_block_builder *builder)
 {
     places unused;
     const bl_block_shape *shape = &builder->shape;
-    return shape->count == 0 ? 0 : place(shape, measure_records(builder, shape), &unused);
+    return shape->count == 0 ? 0 : place(builder, shape, measure_records(builder, shape), &unused);
 }
 
 /* Is a frame of `shape`, whose entries are all in `entries`, above the limit? */
 static inline bool is_above(const bl_block_builder *builder, const bl_block_shape *shape, size_t limit)
 {
     places unused;
-    return bl_unlikely(place(shape, shape->records_bound, &unused) > limit) &&
-           place(shape, measure_records(builder, shape), &unused) > limit;
+    return bl_unlikely(place(builder, shape, shape->records_bound, &unused) > limit) &&
+           place(builder, shape, measure_records(builder, shape), &unused) > limit;
 }
 
 /* A key shares less with the others than they with each other: their records grow by what the prefix loses. */
@@ -217,8 +229,8 @@ static bool make_room(bl_block_builder *builder, size_t bytes)
     return true;
 }
 
-bl_block_added bl_block_builder_add(bl_block_builder *builder, bole_slice key, uint64_t tag, bole_slice value,
-                                    size_t limit)
+bl_block_added bl_block_builder_add_hashed(bl_block_builder *builder, bole_slice key, uint64_t hash,
+                                           uint64_t tag, bole_slice value, size_t limit)
 {
     bl_debug_assert(key.size <= BOLE_KEY_BYTES_MAX && value.size <= BOLE_VALUE_BYTES_MAX);
     size_t prefix = 0;
@@ -242,6 +254,7 @@ bl_block_added bl_block_builder_add(bl_block_builder *builder, bole_slice key, u
     bl_block_entry *entry = &builder->entries[builder->shape.count];
     entry->tag = tag;
     entry->common = (uint16_t)common;
+    entry->hash = bl_block_hash(hash);
     entry->key_at = (uint32_t)builder->staging_bytes;
     entry->value_at = (uint32_t)(builder->staging_bytes + key.size);
     entry->end = (uint32_t)(builder->staging_bytes + staged);
@@ -274,7 +287,8 @@ static void put_header(const bl_block_shape *shape, const places *parts, size_t 
     memset(frame, 0, BL_BLOCK_HEADER_BYTES);
     unsigned flags = (parts->wide_heads ? BL_BLOCK_WIDE_HEADS : 0u) |
                      (parts->wide_offsets ? BL_BLOCK_WIDE_OFFSETS : 0u) |
-                     (shape->tagged ? BL_BLOCK_TAGS : 0u) | (shape->uniform ? BL_BLOCK_UNIFORM : 0u);
+                     (parts->hashed ? BL_BLOCK_HASHES : 0u) | (shape->tagged ? BL_BLOCK_TAGS : 0u) |
+                     (shape->uniform ? BL_BLOCK_UNIFORM : 0u);
     bl_put_u32(frame + 8, (uint32_t)(size - BL_BLOCK_HEADER_BYTES));
     bl_put_u32(frame + 12, (uint32_t)(size - BL_BLOCK_HEADER_BYTES));
     frame[16] = BL_COMPRESSED_NONE;
@@ -313,6 +327,8 @@ static void put_entries(const bl_block_builder *builder, const places *parts, ui
             bl_put_u32(frame + parts->offsets + 4 * (size_t)i, (uint32_t)at);
         else if (!shape->uniform)
             bl_put_u16(frame + parts->offsets + 2 * (size_t)i, (uint16_t)at);
+        if (parts->hashed)
+            frame[parts->hashes + i] = entry->hash;
         if (shape->tagged)
             bl_put_u64(frame + parts->tags + 8 * (size_t)i, entry->tag);
         size_t skipped = rest < width ? rest : width;
@@ -333,7 +349,7 @@ void bl_block_builder_finish(bl_block_builder *builder, uint8_t *frame)
     bl_assert(builder->shape.count > 0);
     const bl_block_shape *shape = &builder->shape;
     places parts;
-    size_t size = place(shape, measure_records(builder, shape), &parts);
+    size_t size = place(builder, shape, measure_records(builder, shape), &parts);
     put_header(shape, &parts, size, frame);
     size_t prefix_end = BL_BLOCK_HEADER_BYTES + (size_t)shape->prefix_bytes;
     if (shape->prefix_bytes != 0)

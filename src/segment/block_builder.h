@@ -10,6 +10,7 @@
 #ifndef BL_SEGMENT_BLOCK_BUILDER_H
 #define BL_SEGMENT_BLOCK_BUILDER_H
 
+#include "base/hash.h"
 #include "segment/block.h"
 
 enum {
@@ -31,6 +32,7 @@ typedef struct bl_block_entry {
     uint64_t tag;
     uint32_t key_at, value_at, end; /* in staging: the value follows its key */
     uint16_t common;                /* bytes the key shares with the one before; 0 when it is the same key */
+    uint8_t hash;
 } bl_block_entry;
 
 typedef struct bl_block_builder {
@@ -59,11 +61,16 @@ typedef enum bl_block_added {
 BOLE_CHECKED bole_status bl_block_builder_init(bl_block_builder *builder, bl_comparator *comparator,
                                                bole_error *error);
 void bl_block_builder_deinit(bl_block_builder *builder); /* a zeroed one too */
-/* `limit`: bytes of the frame, header included, at most BL_BLOCK_LIMIT_MAX. An empty builder takes any one
- * entry. Key and value are within the public limits. A borrowed value lives until the block is
- * finished. */
-BOLE_CHECKED bl_block_added bl_block_builder_add(bl_block_builder *builder, bole_slice key, uint64_t tag,
-                                                 bole_slice value, size_t limit);
+/* `hash`: bl_hash(key). `limit`: bytes of the frame, header included, at most BL_BLOCK_LIMIT_MAX. An empty
+ * builder takes any one entry. Key and value are within the public limits. A borrowed value lives until the
+ * block is finished. */
+BOLE_CHECKED bl_block_added bl_block_builder_add_hashed(bl_block_builder *builder, bole_slice key, uint64_t hash,
+                                                        uint64_t tag, bole_slice value, size_t limit);
+BOLE_CHECKED static inline bl_block_added bl_block_builder_add(bl_block_builder *builder, bole_slice key,
+                                                               uint64_t tag, bole_slice value, size_t limit)
+{
+    return bl_block_builder_add_hashed(builder, key, bl_hash(key.data, key.size), tag, value, limit);
+}
 static inline uint32_t bl_block_builder_count(const bl_block_builder *builder)
 {
     return builder->shape.count;

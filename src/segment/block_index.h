@@ -20,8 +20,9 @@
  *                        -  prefix bytes, then the rests: separator bytes behind prefix and head (WHOLE: all)
  *             The checksum of the section stands in the footer's directory.
  * MEMORY      Groups of 8 {heads, slots}, 128 bytes each, so that finding the head brings the pointer; above
- *             them levels of sampled heads, 16 a node, that stay in the cache; offsets and lengths are cold,
- *             touched on a miss.
+ *             them levels of sampled heads, 16 a node, that stay in the cache. A node's heads begin where its
+ *             separators begin to differ (SKIPS in block_index.c), and what of them is behind the heads, their
+ *             tails, lies together. Offsets and whole separators are cold.
  *
  * INVARIANTS  (INDEX-1) What bl_block_index_init accepted is safe to search, and its blocks lie in the
  *             file's block area, in order, without overlap.
@@ -49,29 +50,37 @@ typedef struct bl_block_index_group {
     _Atomic(bl_frame *) slots[BL_INDEX_GROUP_BLOCKS];
 } bl_block_index_group;
 
+/* Of a node, and of a group. */
+typedef struct bl_block_index_node {
+    uint32_t tails; /* place in the index's tails: u16 bytes of each separator behind `skip`; those behind the head */
+    uint16_t skip;  /* bytes behind the prefix that its separators share with every key that is looked for there */
+    uint16_t lines; /* of the tails to ask for before they are needed; 0: they are empty */
+} bl_block_index_node;
+
 typedef struct bl_block_index {
     uint64_t count;
     bl_block_index_group *groups;
     /* levels[0]: the last head of each group; levels[i + 1]: the last head of each node of levels[i]; the
      * top one is a single node. Padded with UINT64_MAX to whole nodes. */
     const uint64_t *levels[BL_INDEX_LEVELS_MAX];
+    const bl_block_index_node *level_nodes[BL_INDEX_LEVELS_MAX], *group_nodes;
+    const uint8_t *tails;
     uint32_t level_count;
-    uint64_t last_head;    /* of the last block: above it nothing is looked for */
+    uint64_t last_head;    /* of the last separator: above that nothing is looked for */
     uint32_t prefix_bytes;
-    bool whole;            /* a user's comparator: rests hold whole separators */
+    bool whole;            /* a user's comparator: heads are 0 */
     const uint8_t *prefix;
     const uint64_t *offsets;
     const uint32_t *stored_bytes, *frame_bytes;
-    const uint32_t *rest_starts; /* count + 1 */
-    const uint16_t *lengths;
-    const uint8_t *rests;
+    const uint32_t *starts;    /* count + 1: of the separators */
+    const uint8_t *separators; /* their bytes behind the prefix, one behind the other */
 } bl_block_index;
 
 /* ---- Reading. The section's bytes were checked against their checksum; `file` and `offset` (of the section)
  *      go into messages. ---- */
 
-/* Bytes of memory that bl_block_index_init wants for this section; at most about twice the section's
- * size and 512. */
+/* Bytes of memory that bl_block_index_init wants for this section; at most three and a half times the section's
+ * size, and 512. */
 BOLE_CHECKED bole_status bl_block_index_measure(bole_slice section, const char *file, uint64_t offset,
                                                 size_t *memory_bytes, bole_error *error);
 /* Build the index in `memory` (BL_INDEX_ALIGNMENT-aligned, as measured, not zeroed; the caller's, and frees
@@ -86,8 +95,7 @@ uint64_t bl_block_index_search(const bl_block_index *index, bl_comparator *compa
 /* The search in two halves, so that it waits for nothing while other lines are on their way: the first walks the
  * sampled heads (in cache) and prefetches the group; the second finishes there. */
 typedef struct bl_block_index_place {
-    uint64_t head;
-    uint64_t at;   /* the group where the search ends, or, without `open`, the block itself */
+    uint64_t at; /* the group where the search ends, or, without `open`, the block itself */
     bool open;
 } bl_block_index_place;
 bl_block_index_place bl_block_index_search_begin(const bl_block_index *index, bl_comparator *comparator,

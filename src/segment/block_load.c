@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/hash.h"
 #include "base/status.h"
 #include "segment/compression.h"
 
@@ -73,9 +74,9 @@ bole_status bl_block_verify(const uint8_t *bytes, size_t size, uint64_t seed, co
 
 /* Where the arrays of a frame begin. All sums stay far below 2^64: count is 32 bits, prefix 16. */
 typedef struct layout {
-    size_t heads, offsets, tags, records, end;
+    size_t heads, offsets, hashes, tags, records, end;
     size_t width, offset_width;
-    bool has_offsets, has_tags;
+    bool has_offsets, has_hashes, has_tags;
 } layout;
 
 static bool zero_between(const uint8_t *frame, size_t begin, size_t end)
@@ -93,19 +94,21 @@ static bole_status lay_out(const uint8_t *frame, size_t size, const bl_block_hea
     out->width = (header->flags & BL_BLOCK_WIDE_HEADS) != 0 ? 8 : 4;
     out->has_offsets = (header->flags & BL_BLOCK_UNIFORM) == 0;
     out->offset_width = (header->flags & BL_BLOCK_WIDE_OFFSETS) != 0 ? 4 : 2;
+    out->has_hashes = (header->flags & BL_BLOCK_HASHES) != 0;
     out->has_tags = (header->flags & BL_BLOCK_TAGS) != 0;
     out->end = size;
     size_t prefix_end = BL_BLOCK_HEADER_BYTES + (size_t)header->prefix_bytes;
     out->heads = (prefix_end + out->width - 1) & ~(out->width - 1);
     out->offsets = out->heads + out->width * header->count;
-    size_t offsets_end = out->offsets + (out->has_offsets ? out->offset_width * header->count : 0);
-    out->tags = out->has_tags ? (offsets_end + 7) & ~(size_t)7 : offsets_end;
+    out->hashes = out->offsets + (out->has_offsets ? out->offset_width * header->count : 0);
+    size_t arrays_end = out->hashes + (out->has_hashes ? header->count : 0);
+    out->tags = out->has_tags ? (arrays_end + 7) & ~(size_t)7 : arrays_end;
     out->records = out->tags + (out->has_tags ? (size_t)8 * header->count : 0);
     /* a record is two bytes at least */
     if (out->records > size || (size - out->records) / 2 < header->count)
         return bl_corrupt(error, file, offset, "%u entries do not fit in a block of %zu bytes", header->count,
                           size);
-    if (!zero_between(frame, prefix_end, out->heads) || !zero_between(frame, offsets_end, out->tags))
+    if (!zero_between(frame, prefix_end, out->heads) || !zero_between(frame, arrays_end, out->tags))
         return bl_corrupt(error, file, offset, "padding in a block is not zero");
     if (!out->has_offsets && (out->offset_width == 4 || (size - out->records) % header->count != 0))
         return bl_corrupt(error, file, offset, "records of a block are not of one size");
@@ -192,9 +195,9 @@ static bole_status check_tags(const uint8_t *frame, const layout *parts, const b
     return BOLE_OK;
 }
 
-/* Keys rise, tags of one key fall. The structure was checked. */
-static bole_status check_order(const uint8_t *frame, bl_comparator *comparator, const char *file,
-                               uint64_t offset, bole_error *error)
+/* Keys rise, tags of one key fall, hashes are the keys'. The structure was checked. */
+static bole_status check_keys(const uint8_t *frame, bl_comparator *comparator, const char *file,
+                              uint64_t offset, bole_error *error)
 {
     bl_block_view view;
     bl_block_view_init(&view, frame);
@@ -203,12 +206,14 @@ static bole_status check_order(const uint8_t *frame, bl_comparator *comparator, 
     if (buffers == NULL)
         return bl_fail(error, BOLE_NO_MEMORY, "two keys of a block of %s", file);
     bole_status status = BOLE_OK;
-    bole_slice before = bl_block_key(&view, 0, buffers);
-    for (uint32_t i = 1; i < view.count && status == BOLE_OK; i++) {
+    bole_slice before = { NULL, 0 };
+    for (uint32_t i = 0; i < view.count && status == BOLE_OK; i++) {
         bole_slice key = bl_block_key(&view, i, buffers + (i % 2 == 0 ? 0 : room));
-        int order = bl_compare(comparator, before, key);
+        int order = i == 0 ? -1 : bl_compare(comparator, before, key);
         if (order > 0 || (order == 0 && bl_block_tag(&view, i - 1) <= bl_block_tag(&view, i)))
             status = bl_corrupt(error, file, offset, "entry %u of a block is out of order", i);
+        else if (view.hashes != NULL && view.hashes[i] != bl_block_hash(bl_hash(key.data, key.size)))
+            status = bl_corrupt(error, file, offset, "the hash of entry %u of a block is not its key's", i);
         before = key;
     }
     bl_free(buffers);
@@ -233,7 +238,7 @@ bole_status bl_block_validate(const uint8_t *frame, size_t size, bool paranoid, 
     if (status == BOLE_OK && parts.has_tags)
         status = check_tags(frame, &parts, &header, file, offset, error);
     if (status == BOLE_OK && paranoid)
-        status = check_order(frame, comparator, file, offset, error);
+        status = check_keys(frame, comparator, file, offset, error);
     return status;
 }
 

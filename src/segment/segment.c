@@ -256,7 +256,7 @@ void bl_segment_prefetch_record(const bl_frame *frame, const bl_lookup *lookup)
         return;
     bl_block_view view;
     bl_block_view_init(&view, (const uint8_t *)frame);
-    (void)bl_block_prefetch(&view, lookup->key);
+    bl_block_prefetch_found(&view, lookup);
 }
 
 /* Tests the filter, if there is one, and counts a denial. */

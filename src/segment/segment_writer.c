@@ -551,8 +551,8 @@ static bole_status first_entry(bl_segment_writer *writer, bole_slice key, bole_e
 }
 
 /* The block is full, or the writer has just begun, or something is wrong. */
-static bole_status add_slow(bl_segment_writer *writer, bole_slice key, uint64_t tag, bole_slice value,
-                            bole_error *error)
+static bole_status add_slow(bl_segment_writer *writer, bole_slice key, uint64_t hash, uint64_t tag,
+                            bole_slice value, bole_error *error)
 {
     if (key.size > BOLE_KEY_BYTES_MAX || value.size > BOLE_VALUE_BYTES_MAX)
         return bl_fail(error, BOLE_TOO_LARGE, "a key of %zu bytes with a value of %zu", key.size, value.size);
@@ -566,7 +566,8 @@ static bole_status add_slow(bl_segment_writer *writer, bole_slice key, uint64_t 
             status = begin_block(writer, key, error);
         if (status != BOLE_OK)
             break;
-        bl_block_added added = bl_block_builder_add(&writer->builder, key, tag, value, writer->limit);
+        bl_block_added added = bl_block_builder_add_hashed(&writer->builder, key, hash, tag, value,
+                                                           writer->limit);
         if (added == BL_BLOCK_ADDED)
             break;
         if (added != BL_BLOCK_FULL)
@@ -601,21 +602,20 @@ bole_status bl_segment_writer_add(bl_segment_writer *writer, bole_slice key, uin
     if (bl_unlikely(writer->status != BOLE_OK))
         return bl_fail(error, writer->status, "%s: the writer failed before", writer->path_temporary);
     bl_segment_meta *meta = &writer->footer.meta;
-    uint64_t stored_tag = tag & writer->tag_kept;
+    uint64_t stored_tag = tag & writer->tag_kept, hash = bl_hash(key.data, key.size);
     bl_block_added added = BL_BLOCK_FULL;
     if (bl_likely(bl_block_builder_count(&writer->builder) != 0 && key.size <= BOLE_KEY_BYTES_MAX &&
                   value.size < BL_BLOCK_BORROW_BYTES && bl_kind_is_stored((uint8_t)bl_tag_kind(tag))))
-        added = bl_block_builder_add(&writer->builder, key, stored_tag, value, writer->limit);
+        added = bl_block_builder_add_hashed(&writer->builder, key, hash, stored_tag, value, writer->limit);
     if (bl_unlikely(added != BL_BLOCK_ADDED)) {
-        writer->status = added == BL_BLOCK_FULL ? add_slow(writer, key, stored_tag, value, error)
+        writer->status = added == BL_BLOCK_FULL ? add_slow(writer, key, hash, stored_tag, value, error)
                                                 : refused(writer, added, error);
         if (writer->status != BOLE_OK)
             return writer->status;
     } else if (bl_unlikely(writer->check_entries)) {
         writer->added_sum += bl_entry_checksum(meta->table, (uint8_t)bl_tag_kind(tag), key, value);
     }
-    if (writer->has_filter &&
-        bl_unlikely(!bl_bloom_builder_add(&writer->filter, bl_hash(key.data, key.size))))
+    if (writer->has_filter && bl_unlikely(!bl_bloom_builder_add(&writer->filter, hash)))
         return writer->status = bl_fail(error, BOLE_NO_MEMORY, "filter of %s", writer->path_temporary);
     if (bl_unlikely(bl_tag_kind(tag) == BL_KIND_PUT_WITH_VALUE_POINTER)) {
         writer->status = count_pointer(writer, value, error);
