@@ -211,8 +211,8 @@ static bool wrong(const run *self, const char *what, uint64_t number)
     return false;
 }
 
-/* Numbers of keys, drawn or all in a mixed order. Those of paths are known some operations ahead, and their text is asked
- * for: a random line of a table of paths takes longer to come than some engines take for an operation. */
+/* Numbers of keys, drawn or all in a mixed order. Those of paths are known some operations ahead, and their text is
+ * asked for: a random line of a table of paths takes longer to come than some engines take for an operation. */
 enum { AHEAD = 8 };
 typedef struct numbers {
     const run *run;
