@@ -76,8 +76,8 @@ static size_t path_key(uint64_t number, bool absent, char *out)
     return path->bytes + 1 + put_decimal(out + path->bytes + 1, number / path_count * 2 + absent, 1);
 }
 
-/* The empty statement keeps gcc from leaving out calls of what does nothing else (src/base/prefetch.h, which a benchmark
- * beside other engines does not see). */
+/* The empty statement keeps gcc from leaving out calls of what does nothing else (src/base/prefetch.h, which a
+ * benchmark beside other engines does not see). */
 static inline void ask(const void *line)
 {
     __builtin_prefetch(line);

@@ -695,36 +695,76 @@ static void threads_read_true_bytes_under_constant_eviction(void **state)
 
 /* ---- Hints ------------------------------------------------------------------------------------------- */
 
-/* Goal: there are no hints until they are made, once, charged to the index; then a key's hint keeps what was noted
- * last, and what it follows, nothing or what is gone, is never read. */
+/* Goal: there are no hints until they are made, once, charged to the index; then a line keeps what was noted of as many
+ * keys as it has hints, and what it follows, nothing or what is gone, is never read. */
 static void a_hint_keeps_what_was_noted_last(void **state)
 {
     (void)state;
     fixture it;
     begin(&it, 4096);
     const bl_value_hints *hints = bl_frame_cache_hints(it.cache);
-    assert_null(bl_value_hint_of(hints, 1));
+    assert_null(bl_value_hint_line_of(hints, 1));
     bl_frame_cache_make_hints(it.cache);
     uint64_t charged = bl_memory_budget_used(&it.budget, BL_MEMORY_INDEX);
-    assert_in_range(charged, 64 * sizeof(bl_value_hint), 4096 * PAGE / 128);
+    assert_in_range(charged, 64 * sizeof(bl_value_hint), 4096 * PAGE / 64);
     bl_frame_cache_make_hints(it.cache);
     assert_int_equal(bl_memory_budget_used(&it.budget, BL_MEMORY_INDEX), charged);
-    _Atomic(bl_frame *) slots[2] = { (bl_frame *)(16 * PAGE), (bl_frame *)(64 * PAGE) };
     for (uint64_t i = 0; i < 1000; i++) { /* any number of keys has a place */
-        uint64_t hash = i * UINT64_C(0x123456789ABCDEF);
-        bl_value_hint *hint = bl_value_hint_of(hints, hash);
-        const bl_frame *frame = slots[i % 2];
-        bl_value_hint_follow(hint, hash);
-        bl_value_hint_note(hint, hash, (void *)(uintptr_t)(0x7654321000 + i), &slots[i % 2], frame,
-                           (const char *)frame + 100 * 64);
-        assert_ptr_equal(bl_value_hint_of(hints, hash), hint);
+        uint64_t hash = (i + 1) * UINT64_C(0x123456789ABCDEF);
+        bl_value_hint_line *line = bl_value_hint_line_of(hints, hash);
+        const bl_frame *frame = (const bl_frame *)(uintptr_t)((i % 2 == 0 ? 16 : 64) * PAGE);
+        const void *record = (const void *)(uintptr_t)(0x7654321000 + i);
+        bl_value_hint *hint = bl_value_hint_note(line, hash, record, frame, (const char *)frame + 100 * 64);
+        assert_ptr_equal(bl_value_hint_line_of(hints, hash), line);
+        assert_ptr_equal(bl_value_hint_of(line, hash), hint);
         assert_int_equal(hint->record, (hash & 0xFFFF) << 48 | (0x7654321000 + i));
         assert_int_equal(hint->value, UINT64_C(99) << 48 | (i % 2 == 0 ? 16 : 64) * PAGE);
-        assert_int_equal(hint->slot, (uintptr_t)&slots[i % 2]);
-        bl_value_hint_follow(hint, hash);
-        bl_value_hint_follow(hint, hash + 1);
+        bl_value_hint_follow(hint, true);
+        bl_value_hint_follow(hint, false);
     }
+    static bl_value_hint_line line; /* two keys keep theirs, and the third takes the place of one */
+    const bl_frame *frame = (const bl_frame *)(uintptr_t)(16 * PAGE);
+    for (uint64_t hash = 1; hash <= 3; hash++)
+        for (int again = 0; again < 2; again++)
+            (void)bl_value_hint_note(&line, hash, NULL, frame, (const char *)frame + 64);
+    assert_ptr_equal(bl_value_hint_of(&line, 3), &line.ways[0]);
+    assert_ptr_equal(bl_value_hint_of(&line, 2), &line.ways[1]);
+    assert_null(bl_value_hint_of(&line, 1));
     end(&it);
+}
+
+/* Goal: a place holds for the one key, table and list of segments that it was noted for, and words of two places that
+ * were written at the same time are no place. */
+static void a_hinted_place_holds_for_one_scope(void **state)
+{
+    (void)state;
+    bl_prng prng;
+    bl_prng_init(&prng, test_seed(77));
+    uint32_t segment;
+    uint64_t block;
+    for (unsigned i = 0; i < 10000; i++) {
+        bl_hint_scope scope = { 1 + bl_prng_below(&prng, 1000), bl_prng_next(&prng),
+                                (uint32_t)bl_prng_below(&prng, 5) };
+        bl_value_hint hint = { 0 }, other = { 0 };
+        assert_false(bl_value_hint_find(&hint, &scope, &segment, &block));
+        bl_value_hint_place(&hint, &scope, i % 7, i);
+        bl_value_hint_place(&hint, &scope, i % 7, i);
+        assert_true(bl_value_hint_find(&hint, &scope, &segment, &block));
+        assert_true(segment == i % 7 && block == i);
+        bl_hint_scope others[] = { scope, scope, scope };
+        others[0].version++;
+        others[1].hash ^= UINT64_C(1) << bl_prng_below(&prng, 64);
+        others[2].table++;
+        for (unsigned j = 0; j < 3; j++) {
+            assert_false(bl_value_hint_find(&hint, &others[j], &segment, &block));
+            bl_value_hint_place(&other, &others[j], i % 7, i + 1); /* half of it is written */
+            bl_value_hint torn = { .place = hint.place, .vouch = other.vouch };
+            assert_false(bl_value_hint_find(&torn, &scope, &segment, &block));
+            assert_false(bl_value_hint_find(&torn, &others[j], &segment, &block));
+        }
+        bl_value_hint_place(&hint, &scope, 1, UINT64_C(1) << 32); /* no block that a hint can name */
+        assert_true(bl_value_hint_find(&hint, &scope, &segment, &block) && block == i);
+    }
 }
 
 int main(void)
@@ -750,6 +790,7 @@ int main(void)
         cmocka_unit_test(filled_slot_holds_its_unit),
         cmocka_unit_test(forced_unit_is_charged_over_the_limit),
         cmocka_unit_test(a_hint_keeps_what_was_noted_last),
+        cmocka_unit_test(a_hinted_place_holds_for_one_scope),
         cmocka_unit_test(threads_read_true_bytes_under_constant_eviction),
     };
     return cmocka_run_group_tests_name("frame_cache", tests, NULL, NULL);

@@ -243,11 +243,11 @@ static void pointers_to_nowhere_are_told(void **state)
     memset(long_key, 'k', sizeof long_key);
     bole_slice key = { long_key, sizeof long_key }, shown[] = { good, garbage };
     for (int i = 0; i < 2; i++) {
-        bl_segment *segment;
+        uint32_t at;
         bl_held_value held = { .frame = NULL };
         bole_buffer value = BOLE_BUFFER_INIT;
         told("\"trees\" points to no value segment",
-             bl_value_locate(&table, key, shown[i], &pointer, &segment, &error));
+             bl_value_locate(&table, key, shown[i], &pointer, &at, &error));
         told("\"trees\" points to no value segment", bl_value_hold(&table, key, shown[i], &held, &error));
         assert_true(bl_buffer_assign(&value, shown[i].data, shown[i].size));
         told("\"trees\" points to no value segment", bl_value_replace(&table, key, &value, &error));

@@ -9,7 +9,9 @@
  * INVARIANT (READ-1) Nothing waits inside the epoch: no I/O, no lock, no user callback but a table's comparator, which
  *                    the documentation forbids to call back.
  *
- * An entry of a level may be a pointer to its value: then the look goes on in the value segment, in the same epoch. */
+ * An entry of a level may be a pointer to its value: then the look goes on in the value segment, in the same epoch. Who
+ * reads the newest of a key that was read so before, since the list of segments changed last, need not search them again:
+ * a hint (segment/frame_cache.h) leads from the memtables, which do not have it, to the value. */
 #include "engine/read.h"
 
 #include "base/assert.h"
@@ -100,19 +102,61 @@ static void look_run_by_run(const bl_version_table *table, const bl_lookup *look
         }
 }
 
+/* Where a large value may be, without a search. */
+typedef struct known_place {
+    bool known;
+    uint32_t segment; /* of the table's value segments */
+    uint64_t block;
+} known_place;
+
+/* Ask for what the hint names. `newest`: it is what everybody sees now that is read. */
+static known_place follow_hint(const bl_read_state *state, const bl_lookup *lookup, uint32_t table,
+                               bl_value_hint_line *line, bool newest)
+{
+    known_place place = { .known = false };
+    const bl_value_hint *hint = bl_value_hint_of(line, lookup->hash);
+    if (hint == NULL)
+        return place;
+    bl_hint_scope scope = { state->version->id, lookup->hash, table };
+    place.known = newest && bl_value_hint_find(hint, &scope, &place.segment, &place.block);
+    bl_value_hint_follow(hint, !place.known);
+    return place;
+}
+
+/* No memtable has the key, and its value should be there. Whatever is not as it was is looked for. */
+static bool look_where_it_was(const bl_version_table *table, const bl_lookup *lookup,
+                              const known_place *place, look *out)
+{
+    if (bl_unlikely(table == NULL || place->segment >= table->values.count))
+        return false;
+    BL_MARK("value looked for by its hint");
+    out->segment = table->values.segments[place->segment];
+    out->find = bl_segment_find_value_at(out->segment, place->block, lookup->key, &out->found);
+    out->found.tag = BL_TAG(0, BL_KIND_PUT);
+    if (bl_likely(out->find == BL_FIND_FOUND))
+        return true;
+    out->find = BL_FIND_ABSENT;
+    return false;
+}
+
 /* Memtables first, and nothing of the segments before they have said no: of what is read most, much was written a
  * moment ago. Of the segments the oldest candidate is in the lowest level, which holds most of what there is: its index
- * is searched while the filters' lines are on their way, those of the others only when their filter has passed. `hint`:
- * of where a large value was; or NULL. */
+ * is searched while the filters' lines are on their way, those of the others only when their filter has passed. `hints`:
+ * of where large values were; or NULL. `newest`: it is what everybody sees now that is read. */
 static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uint32_t table_number,
-                        const bl_value_hint *hint, look *out)
+                        bl_value_hint_line *hints, bool newest, look *out)
 {
     out->find = BL_FIND_ABSENT;
     out->memtable = NULL;
-    if (prefetch_memtables(state, lookup, table_number) &&
-        look_in_memtables(state, lookup, table_number, out))
+    bool in_memory = prefetch_memtables(state, lookup, table_number);
+    known_place place = { .known = false };
+    if (bl_unlikely(hints != NULL))
+        place = follow_hint(state, lookup, table_number, hints, newest);
+    if (in_memory && look_in_memtables(state, lookup, table_number, out))
         return;
     const bl_version_table *table = bl_version_table_by_number(state->version, table_number);
+    if (bl_unlikely(place.known) && look_where_it_was(table, lookup, &place, out))
+        return;
     candidates list;
     list.count = 0;
     if (table != NULL && bl_unlikely(!collect(table, lookup, &list))) {
@@ -124,8 +168,6 @@ static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uin
         bl_segment_prefetch_filter(list.segments[i], lookup);
     if (list.count > 0)
         spot = bl_segment_approach(list.segments[list.count - 1], lookup);
-    if (bl_unlikely(hint != NULL))
-        bl_value_hint_follow(hint, lookup->hash);
     for (uint32_t i = 0; i < list.count; i++)
         if (look_in_segment(list.segments[i], lookup, i + 1 == list.count ? &spot : NULL, out))
             return;
@@ -166,21 +208,28 @@ static bole_status get_uncached(const bole_table *table, const bl_lookup *lookup
 
 /* The look found a pointer: go on to where the value stands. */
 static bole_status follow_pointer(const bl_version *version, uint32_t table_number, const bl_lookup *lookup,
-                                  bl_value_hint *hint, look *seen, bole_error *error)
+                                  bl_value_hint_line *hints, bool newest, look *seen, bole_error *error)
 {
     bole_slice key = lookup->key;
     const bl_version_table *table = bl_version_table_by_number(version, table_number);
     bl_value_pointer pointer;
     bl_found found;
-    bole_status status = bl_value_locate(table, key, seen->found.value, &pointer, &seen->segment, error);
+    uint32_t at;
+    bole_status status = bl_value_locate(table, key, seen->found.value, &pointer, &at, error);
     if (status != BOLE_OK)
         return status;
+    seen->segment = table->values.segments[at];
     seen->find = bl_segment_find_value(seen->segment, &pointer, key, &found);
     if (bl_unlikely(seen->find == BL_FIND_ABSENT))
         return bl_segment_wrong_value(seen->segment, &pointer, error);
-    if (hint != NULL && seen->find == BL_FIND_FOUND)
-        bl_value_hint_note(hint, lookup->hash, seen->found.value.data, found.slot, found.frame,
-                           (const char *)found.value.data + found.value.size);
+    if (hints != NULL && seen->find == BL_FIND_FOUND) {
+        bl_value_hint *hint = bl_value_hint_note(hints, lookup->hash, seen->found.value.data, found.frame,
+                                                 (const char *)found.value.data + found.value.size);
+        if (newest)
+            bl_value_hint_place(hint, &(bl_hint_scope){ version->id, lookup->hash, table_number }, at,
+                                pointer.block);
+    }
+    seen->found.tag = BL_TAG(0, BL_KIND_PUT);
     seen->found.value = found.value;
     seen->found.frame = found.frame;
     seen->found.block = found.block;
@@ -212,7 +261,9 @@ bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pin
                         bole_buffer *value, bole_view *view, bool *from_memtable, bole_error *error)
 {
     bl_lookup lookup = *given;
-    bl_value_hint *hint = bl_value_hint_of(bl_frame_cache_hints(db->environment.cache), lookup.hash);
+    bool newest = given->sequence == BL_SEQUENCE_MAX;
+    bl_value_hint_line *hints = bl_value_hint_line_of(bl_frame_cache_hints(db->environment.cache),
+                                                      lookup.hash);
     for (uint32_t loads = 0;; loads++) {
         look seen;
         bl_epoch_enter();
@@ -220,13 +271,14 @@ bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pin
 #ifdef BL_CHECKS /* as in bl_read_state_acquire; nothing more stands in the way of a get as shipped */
         bl_point_inside(db->scheduler, "get has a state");
 #endif
-        if (given->sequence == BL_SEQUENCE_MAX)
+        if (newest)
             lookup.sequence = bl_position_visible(db); /* after the state: STORE-4 */
-        look_inside(state, &lookup, table->number, hint, &seen);
+        look_inside(state, &lookup, table->number, hints, newest, &seen);
         if (seen.find == BL_FIND_FOUND &&
             bl_unlikely(bl_tag_kind(seen.found.tag) == BL_KIND_PUT_WITH_VALUE_POINTER) &&
             (value != NULL || view != NULL)) {
-            bole_status status = follow_pointer(state->version, table->number, &lookup, hint, &seen, error);
+            bole_status status = follow_pointer(state->version, table->number, &lookup, hints, newest, &seen,
+                                                error);
             if (bl_unlikely(status != BOLE_OK)) {
                 bl_epoch_leave();
                 *from_memtable = false;

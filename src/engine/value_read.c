@@ -5,13 +5,12 @@
 #include "base/buffer.h"
 
 bole_status bl_value_locate(const bl_version_table *table, bole_slice key, bole_slice bytes,
-                            bl_value_pointer *pointer, bl_segment **segment, bole_error *error)
+                            bl_value_pointer *pointer, uint32_t *at, bole_error *error)
 {
     const bl_version_values *values = &table->values;
     if (bl_value_pointer_decode(bytes, pointer)) {
-        uint32_t at = bl_version_values_find(values, pointer->segment);
-        *segment = at < values->count ? values->segments[at] : NULL;
-        if (at < values->count)
+        *at = bl_version_values_find(values, pointer->segment);
+        if (*at < values->count)
             return BOLE_OK;
     }
     char text[4 * 40 + 1];
@@ -24,9 +23,11 @@ bole_status bl_value_hold(const bl_version_table *table, bole_slice key, bole_sl
                           bl_held_value *held, bole_error *error)
 {
     bl_value_pointer pointer;
-    bl_segment *segment;
-    bole_status status = bl_value_locate(table, key, bytes, &pointer, &segment, error);
-    return status == BOLE_OK ? bl_segment_hold_value(segment, &pointer, key, held, NULL, error) : status;
+    uint32_t at;
+    bole_status status = bl_value_locate(table, key, bytes, &pointer, &at, error);
+    return status == BOLE_OK
+               ? bl_segment_hold_value(table->values.segments[at], &pointer, key, held, NULL, error)
+               : status;
 }
 
 bole_status bl_value_replace(const bl_version_table *table, bole_slice key, bole_buffer *value,

@@ -5,9 +5,9 @@
 
 #include "engine/log_structured_store.h"
 
-/* Where a pointer of `table` leads. BOLE_CORRUPT: nowhere. */
+/* Where a pointer of `table` leads: *at, of its value segments. BOLE_CORRUPT: nowhere. */
 BOLE_CHECKED bole_status bl_value_locate(const bl_version_table *table, bole_slice key, bole_slice bytes,
-                                         bl_value_pointer *pointer, bl_segment **segment, bole_error *error);
+                                         bl_value_pointer *pointer, uint32_t *at, bole_error *error);
 /* Outside an epoch, while the version is referenced: the value, held; what was held before is let go. */
 BOLE_CHECKED bole_status bl_value_hold(const bl_version_table *table, bole_slice key, bole_slice bytes,
                                        bl_held_value *held, bole_error *error);

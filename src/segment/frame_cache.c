@@ -126,12 +126,13 @@ static void empty_limbo(bl_frame_cache *cache)
 
 /* ---- Hints ---- */
 
-/* One for each so many bytes of the limit, about as many as values of 4 KiB find room. */
-enum { HINT_SHARE = 8 * 1024, HINTS_MIN = 64 };
+/* One for each so many bytes of the limit: twice as many as values of 4 KiB find room, so that few share a line with more
+ * than it has hints. */
+enum { HINT_SHARE = 4 * 1024, HINT_LINES_MIN = 32 };
 
 static size_t hints_bytes(const bl_frame_cache *cache)
 {
-    return ((size_t)1 << (64 - cache->front.hints.shift)) * sizeof(bl_value_hint);
+    return ((size_t)1 << (64 - cache->front.hints.shift)) * sizeof(bl_value_hint_line);
 }
 
 void bl_frame_cache_make_hints(bl_frame_cache *cache)
@@ -140,10 +141,11 @@ void bl_frame_cache_make_hints(bl_frame_cache *cache)
         return;
     bl_mutex_lock(&cache->lock);
     if (atomic_load_explicit(&cache->front.hints.all, memory_order_relaxed) == NULL) {
-        uint64_t wanted = bl_memory_budget_share(cache->budget) / HINT_SHARE;
-        unsigned bits = wanted < HINTS_MIN ? 6 : 63 - (unsigned)__builtin_clzll(wanted);
+        uint64_t wanted = bl_memory_budget_share(cache->budget) / HINT_SHARE / BL_HINT_WAYS;
+        wanted = wanted < HINT_LINES_MIN ? HINT_LINES_MIN : wanted;
+        unsigned bits = 63 - (unsigned)__builtin_clzll(wanted);
         cache->front.hints.shift = 64 - bits;
-        bl_value_hint *all = bl_region_alloc(hints_bytes(cache));
+        bl_value_hint_line *all = bl_region_alloc(hints_bytes(cache));
         if (all != NULL) { /* else reads are as fast as without */
             bl_memory_budget_force(cache->budget, BL_MEMORY_INDEX, hints_bytes(cache));
             atomic_store_explicit(&cache->front.hints.all, all, memory_order_release);
@@ -154,7 +156,7 @@ void bl_frame_cache_make_hints(bl_frame_cache *cache)
 
 static void free_hints(bl_frame_cache *cache)
 {
-    bl_value_hint *all = atomic_load_explicit(&cache->front.hints.all, memory_order_relaxed);
+    bl_value_hint_line *all = atomic_load_explicit(&cache->front.hints.all, memory_order_relaxed);
     if (all == NULL)
         return;
     bl_memory_budget_release(cache->budget, BL_MEMORY_INDEX, hints_bytes(cache));

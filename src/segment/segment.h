@@ -101,7 +101,6 @@ typedef struct bl_found {
     uint64_t tag;
     bole_slice value;  /* in the frame: good inside the epoch, or while `frame` is pinned */
     bl_frame *frame;   /* to pin; bl_frame_pin(found.frame) */
-    const _Atomic(bl_frame *) *slot; /* that it stands in; set by bl_segment_find_value alone */
     uint64_t block;    /* BL_FIND_MUST_LOAD: what to load (BL_SEGMENT_UNIT or a block's ordinal) */
     uint8_t filter;    /* bl_find_filter; ABSENT though it PASSED: a false positive */
 } bl_found;
@@ -142,6 +141,8 @@ BOLE_CHECKED bole_status bl_segment_find_uncached(bl_segment *segment, const bl_
  * out->block; BL_FIND_ABSENT: what stands there is not the value of `key`, see bl_segment_wrong_value. */
 bl_find bl_segment_find_value(bl_segment *segment, const bl_value_pointer *pointer, bole_slice key,
                               bl_found *out);
+/* The same for a block of which is known that a pointer to the value of `key` leads there. */
+bl_find bl_segment_find_value_at(bl_segment *segment, uint64_t block, bole_slice key, bl_found *out);
 /* A value taken out of a value segment: a frame pinned, or, when it is not in memory, a private copy whose
  * memory is kept for the next one. A zeroed one holds nothing. */
 typedef struct bl_held_value {

@@ -15,21 +15,25 @@
 #include "segment/block_reader.h"
 #include "segment/segment_state.h"
 
-/* Does the block hold one entry, of this key and with so many bytes of value? Its structure was checked: the record
- * ends where the frame does, and as the key is the prefix whole, it has nothing of it. So the header's line and the
- * next one tell all. */
-static inline bool holds_value(const uint8_t *frame, bole_slice key, uint64_t bytes, bole_slice *value)
+/* Of a record without key bytes, which is a 0, the value's size and the value: the value's bytes. */
+static inline uint64_t value_bytes_in(uint64_t record_bytes)
+{
+    uint64_t rest = record_bytes - 1, size = bl_varint_size(rest);
+    return rest - (bl_varint_size(rest - size) == size ? size : size - 1);
+}
+
+/* Does the block hold one entry, of this key? Its structure was checked: the record ends where the frame does, and as
+ * the key is the prefix whole, it has nothing of it. So the header's line and the next one tell all. */
+static inline bool holds_value(const uint8_t *frame, bole_slice key, bole_slice *value)
 {
     bl_block_view view;
     bl_block_view_init(&view, frame);
     if (view.count != 1 || view.prefix_bytes != view.longest_key ||
-        bl_tag_kind(bl_block_tag(&view, 0)) != BL_KIND_PUT)
+        bl_tag_kind(bl_block_tag(&view, 0)) != BL_KIND_PUT || key.size != view.prefix_bytes ||
+        bl_bytes_compare(view.prefix, key.data, key.size) != 0)
         return false;
     const uint8_t *end = frame + BL_BLOCK_HEADER_BYTES + bl_get_u32(frame + 12);
-    uint64_t record_bytes = (uint64_t)(end - view.records); /* rest of 0 bytes, size of the value, value */
-    if (bytes >= record_bytes || 1 + bl_varint_size(bytes) + bytes != record_bytes ||
-        key.size != view.prefix_bytes || bl_bytes_compare(view.prefix, key.data, key.size) != 0)
-        return false;
+    uint64_t bytes = value_bytes_in((uint64_t)(end - view.records));
     *value = bl_slice(end - bytes, bytes);
     return true;
 }
@@ -38,7 +42,7 @@ static inline bool holds_value(const uint8_t *frame, bole_slice key, uint64_t by
 static inline bool takes_value(const bl_unit *unit, const bl_value_pointer *pointer, bole_slice key,
                                const uint8_t *frame, bole_slice *value)
 {
-    return holds_value(frame, key, pointer->bytes, value) &&
+    return holds_value(frame, key, value) && value->size == pointer->bytes &&
            unit->index.offsets[pointer->block] == pointer->offset;
 }
 
@@ -53,8 +57,8 @@ static inline void prefetch_value(const bl_frame *frame, size_t key_bytes, uint6
     bl_prefetch((const void *)(frame_at + record + bl_varint_size(value_bytes) + value_bytes));
 }
 
-bl_find bl_segment_find_value(bl_segment *segment, const bl_value_pointer *pointer, bole_slice key,
-                              bl_found *out)
+/* The frame of a block, if unit and frame are in memory; *unit tells the rest. */
+static inline bl_find find_frame(bl_segment *segment, uint64_t block, const bl_unit **unit, bl_found *out)
 {
     bl_debug_assert(bl_epoch_inside());
     const bl_unit_node *node = atomic_load_explicit(&segment->unit, memory_order_acquire);
@@ -64,21 +68,36 @@ bl_find bl_segment_find_value(bl_segment *segment, const bl_value_pointer *point
         return BL_FIND_MUST_LOAD;
     if (bl_unlikely(!atomic_load_explicit(&node->used, memory_order_relaxed)))
         atomic_store_explicit(&((bl_unit_node *)(uintptr_t)node)->used, true, memory_order_relaxed);
-    const bl_unit *unit = bl_unit_of(node);
-    if (bl_unlikely(pointer->block >= unit->index.count))
+    *unit = bl_unit_of(node);
+    if (bl_unlikely(block >= (*unit)->index.count))
         return BL_FIND_ABSENT;
-    _Atomic(bl_frame *) *slot = bl_block_index_slot(&unit->index, pointer->block);
-    bl_frame *frame = bl_slot_read(slot);
-    if (bl_unlikely(frame == NULL)) {
-        out->block = pointer->block;
+    out->block = block;
+    out->frame = bl_slot_read(bl_block_index_slot(&(*unit)->index, block));
+    if (bl_unlikely(out->frame == NULL))
         return BL_FIND_MUST_LOAD;
-    }
-    prefetch_value(frame, key.size, pointer->bytes);
     bl_frame_cache_hit(segment->cache);
-    out->frame = frame;
-    out->slot = slot;
-    return takes_value(unit, pointer, key, (const uint8_t *)frame, &out->value) ? BL_FIND_FOUND
-                                                                                : BL_FIND_ABSENT;
+    return BL_FIND_FOUND;
+}
+
+bl_find bl_segment_find_value(bl_segment *segment, const bl_value_pointer *pointer, bole_slice key,
+                              bl_found *out)
+{
+    const bl_unit *unit;
+    bl_find find = find_frame(segment, pointer->block, &unit, out);
+    if (bl_unlikely(find != BL_FIND_FOUND))
+        return find;
+    prefetch_value(out->frame, key.size, pointer->bytes);
+    return takes_value(unit, pointer, key, (const uint8_t *)out->frame, &out->value) ? BL_FIND_FOUND
+                                                                                     : BL_FIND_ABSENT;
+}
+
+bl_find bl_segment_find_value_at(bl_segment *segment, uint64_t block, bole_slice key, bl_found *out)
+{
+    const bl_unit *unit;
+    bl_find find = find_frame(segment, block, &unit, out);
+    if (bl_unlikely(find != BL_FIND_FOUND))
+        return find;
+    return holds_value((const uint8_t *)out->frame, key, &out->value) ? BL_FIND_FOUND : BL_FIND_ABSENT;
 }
 
 void bl_value_hint_written(const bl_frame_cache *cache, const bl_unit *unit, uint64_t ordinal,
@@ -87,10 +106,10 @@ void bl_value_hint_written(const bl_frame_cache *cache, const bl_unit *unit, uin
     bl_block_view view;
     bl_block_view_init(&view, (const uint8_t *)frame);
     uint64_t hash = bl_hash(view.prefix, view.prefix_bytes);
-    bl_value_hint *hint = bl_value_hint_of(bl_frame_cache_hints(cache), hash);
-    if (hint != NULL)
-        bl_value_hint_note(hint, hash, NULL, bl_block_index_slot(&unit->index, ordinal), frame,
-                           (const char *)frame + unit->index.frame_bytes[ordinal]);
+    bl_value_hint_line *line = bl_value_hint_line_of(bl_frame_cache_hints(cache), hash);
+    if (line != NULL)
+        (void)bl_value_hint_note(line, hash, NULL, frame,
+                                 (const char *)frame + unit->index.frame_bytes[ordinal]);
 }
 
 bole_status bl_segment_wrong_value(const bl_segment *segment, const bl_value_pointer *pointer,

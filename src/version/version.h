@@ -63,6 +63,7 @@ typedef struct bl_version_table {
 
 typedef struct bl_version {
     _Atomic uint32_t references;
+    uint64_t id; /* no other version of this process has it, before or after */
     uint32_t table_count;
     bl_version_table *tables; /* by number, rising */
 } bl_version;

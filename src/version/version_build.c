@@ -417,7 +417,9 @@ bole_status bl_version_build(const bl_version_change *change, bl_version **out, 
     bl_version *version = bl_new(bl_version);
     if (version == NULL)
         return no_memory(error);
+    static _Atomic uint64_t ids;
     atomic_init(&version->references, 1);
+    version->id = atomic_fetch_add_explicit(&ids, 1, memory_order_relaxed) + 1;
     build state = { .change = change };
     bole_status status = BOLE_OK;
     version->tables = bl_new_array(bl_version_table, tables + 1);
