@@ -46,17 +46,20 @@ static void add_seed(const void *head, size_t head_size, const void *data, size_
     fuzz_check(fclose(file) == 0);
 }
 
-/* ---- Entries of a few shapes: same size, prefix, versions and tombstones, long and empty ---- */
+/* ---- Entries of a few shapes: same size, prefix, versions and tombstones, long and empty, equal heads ---- */
 
-enum { SHAPES = 5 };
+enum { SHAPES = 6, STORE_SHAPES = 5 };
 
 static bole_slice shape_key(unsigned shape, unsigned i, char *out)
 {
-    static const char *const prefixes[SHAPES] = { "", "user/profile/", "k", "", "commonlongprefix" };
-    static const int widths[SHAPES] = { 8, 1, 1, 1, 4 };
+    static const char *const prefixes[SHAPES] = { "", "user/profile/",    "k",
+                                                  "", "commonlongprefix", "equal/heads/" };
+    static const int widths[SHAPES] = { 8, 1, 1, 1, 4, 2 };
     unsigned number = i == 0 ? 0 : 10 + i * 7;
     int size = snprintf(out, 64, "%s%0*u", prefixes[shape], widths[shape], number);
-    return (bole_slice){ out, shape == 3 && i == 0 ? 0 : (size_t)size };
+    if (i == 0 && (shape == 3 || shape == 5)) /* no prefix of all, then */
+        size = 0;
+    return (bole_slice){ out, (size_t)size };
 }
 
 static bole_slice shape_value(unsigned shape, unsigned i, char *out)
@@ -149,7 +152,7 @@ static bole_vfs *make_store(bool clean)
     fuzz_check_ok(bole_table_create(db, "people", NULL, &table, &error), &error);
     for (unsigned round = 0; round < 4; round++) {
         for (unsigned i = 0; i < 12; i++) {
-            put(db, NULL, round % SHAPES, i);
+            put(db, NULL, round % STORE_SHAPES, i);
             put(db, table, 1, i + round);
         }
         if (round < 3)

@@ -9,9 +9,9 @@
  * INVARIANT (READ-1) Nothing waits inside the epoch: no I/O, no lock, no user callback but a table's comparator, which
  *                    the documentation forbids to call back.
  *
- * An entry of a level may be a pointer to its value: then the look goes on in the value segment, in the same epoch. Who
- * reads the newest of a key that was read so before, since the list of segments changed last, need not search them again:
- * a hint (segment/frame_cache.h) leads from the memtables, which do not have it, to the value. */
+ * An entry of a level may be a pointer to its value: then the look goes on in the value segment, in the same epoch.
+ * Who reads the newest of a key that was read so before, since the list of segments changed last, need not search them
+ * again: a hint (segment/frame_cache.h) leads from the memtables, which do not have it, to the value. */
 #include "engine/read.h"
 
 #include "base/assert.h"
@@ -141,8 +141,8 @@ static bool look_where_it_was(const bl_version_table *table, const bl_lookup *lo
 
 /* Memtables first, and nothing of the segments before they have said no: of what is read most, much was written a
  * moment ago. Of the segments the oldest candidate is in the lowest level, which holds most of what there is: its index
- * is searched while the filters' lines are on their way, those of the others only when their filter has passed. `hints`:
- * of where large values were; or NULL. `newest`: it is what everybody sees now that is read. */
+ * is searched while the filters' lines are on their way, those of the others only when their filter has passed.
+ * `hints`: of where large values were; or NULL. `newest`: it is what everybody sees now that is read. */
 static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uint32_t table_number,
                         bl_value_hint_line *hints, bool newest, look *out)
 {
