@@ -126,8 +126,8 @@ static void empty_limbo(bl_frame_cache *cache)
 
 /* ---- Hints ---- */
 
-/* One for each so many bytes of the limit: twice as many as values of 4 KiB find room, so that few share a line with more
- * than it has hints. */
+/* One for each so many bytes of the limit: twice as many as values of 4 KiB find room, so that few share a line with
+ * more than it has hints. */
 enum { HINT_SHARE = 4 * 1024, HINT_LINES_MIN = 32 };
 
 static size_t hints_bytes(const bl_frame_cache *cache)
