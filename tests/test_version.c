@@ -127,6 +127,24 @@ static void value_segments_and_strangers(void **state)
     }
 }
 
+/* Goal: no two versions have one id, and each knows up to where its entries go. */
+static void versions_are_told_apart(void **state)
+{
+    (void)state;
+    const placed segments[] = { { 0, 0, 2, 4, "a", "c", 20, 30 },
+                                { 4, 0, 1, 3, "b", "d", 10, 41 },
+                                { 0, 3, 0, 2, "a", "d", 1, 9 } };
+    static const uint64_t most[] = { 0, 30, 41, 41 };
+    uint64_t before = 0;
+    for (uint32_t count = 0; count <= 3; count++) {
+        bl_version *version = make_version(segments, count);
+        assert_int_equal(version->sequence_max, most[count]);
+        assert_true(version->id > before);
+        before = version->id;
+        bl_version_unref(version);
+    }
+}
+
 /* Goal: each rule is checked. Method: a version that breaks it in one way, and the same without the
  * breach. */
 static void a_broken_rule_is_found(void **state)
@@ -398,6 +416,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_version_lists_what_was_put_in_in_order),
+        cmocka_unit_test(versions_are_told_apart),
         cmocka_unit_test(a_broken_rule_is_found),
         cmocka_unit_test(value_segments_and_strangers),
         cmocka_unit_test(lower_bound_is_what_a_walk_over_the_keys_finds),

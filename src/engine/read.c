@@ -109,16 +109,16 @@ typedef struct known_place {
     uint64_t block;
 } known_place;
 
-/* Ask for what the hint names. `newest`: it is what everybody sees now that is read. */
+/* Ask for what the hint names; its place is known only if it may be believed. */
 static known_place follow_hint(const bl_read_state *state, const bl_lookup *lookup, uint32_t table,
-                               bl_value_hint_line *line, bool newest)
+                               bl_value_hint_line *line, bool believes)
 {
     known_place place = { .known = false };
     const bl_value_hint *hint = bl_value_hint_of(line, lookup->hash);
     if (hint == NULL)
         return place;
     bl_hint_scope scope = { state->version->id, lookup->hash, table };
-    place.known = newest && bl_value_hint_find(hint, &scope, &place.segment, &place.block);
+    place.known = believes && bl_value_hint_find(hint, &scope, &place.segment, &place.block);
     bl_value_hint_follow(hint, !place.known);
     return place;
 }
@@ -127,12 +127,12 @@ static known_place follow_hint(const bl_read_state *state, const bl_lookup *look
 static bool look_where_it_was(const bl_version_table *table, const bl_lookup *lookup,
                               const known_place *place, look *out)
 {
-    if (bl_unlikely(table == NULL || place->segment >= table->values.count))
-        return false;
     BL_MARK("value looked for by its hint");
-    out->segment = table->values.segments[place->segment];
-    out->find = bl_segment_find_value_at(out->segment, place->block, lookup->key, &out->found);
-    out->found.tag = BL_TAG(0, BL_KIND_PUT);
+    if (bl_likely(table != NULL && place->segment < table->values.count)) {
+        out->segment = table->values.segments[place->segment];
+        out->find = bl_segment_find_value_at(out->segment, place->block, lookup->key, &out->found);
+        out->found.tag = BL_TAG(0, BL_KIND_PUT);
+    }
     if (bl_likely(out->find == BL_FIND_FOUND))
         return true;
     out->find = BL_FIND_ABSENT;
@@ -142,16 +142,16 @@ static bool look_where_it_was(const bl_version_table *table, const bl_lookup *lo
 /* Memtables first, and nothing of the segments before they have said no: of what is read most, much was written a
  * moment ago. Of the segments the oldest candidate is in the lowest level, which holds most of what there is: its index
  * is searched while the filters' lines are on their way, those of the others only when their filter has passed.
- * `hints`: of where large values were; or NULL. `newest`: it is what everybody sees now that is read. */
+ * `hints`: of where large values were; or NULL. `believes`: a hint may end the search. */
 static void look_inside(const bl_read_state *state, const bl_lookup *lookup, uint32_t table_number,
-                        bl_value_hint_line *hints, bool newest, look *out)
+                        bl_value_hint_line *hints, bool believes, look *out)
 {
     out->find = BL_FIND_ABSENT;
     out->memtable = NULL;
     bool in_memory = prefetch_memtables(state, lookup, table_number);
     known_place place = { .known = false };
     if (bl_unlikely(hints != NULL))
-        place = follow_hint(state, lookup, table_number, hints, newest);
+        place = follow_hint(state, lookup, table_number, hints, believes);
     if (in_memory && look_in_memtables(state, lookup, table_number, out))
         return;
     const bl_version_table *table = bl_version_table_by_number(state->version, table_number);
@@ -225,7 +225,7 @@ static bole_status follow_pointer(const bl_version *version, uint32_t table_numb
     if (hints != NULL && seen->find == BL_FIND_FOUND) {
         bl_value_hint *hint = bl_value_hint_note(hints, lookup->hash, seen->found.value.data, found.frame,
                                                  (const char *)found.value.data + found.value.size);
-        if (newest)
+        if (newest && lookup->sequence > version->sequence_max) /* it has seen all that is in the list */
             bl_value_hint_place(hint, &(bl_hint_scope){ version->id, lookup->hash, table_number }, at,
                                 pointer.block);
     }
@@ -273,7 +273,8 @@ bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pin
 #endif
         if (newest)
             lookup.sequence = bl_position_visible(db); /* after the state: STORE-4 */
-        look_inside(state, &lookup, table->number, hints, newest, &seen);
+        bool believes = newest && hints != NULL && !bl_frame_cache_searches(db->environment.cache);
+        look_inside(state, &lookup, table->number, hints, believes, &seen);
         if (seen.find == BL_FIND_FOUND &&
             bl_unlikely(bl_tag_kind(seen.found.tag) == BL_KIND_PUT_WITH_VALUE_POINTER) &&
             (value != NULL || view != NULL)) {

@@ -82,6 +82,13 @@ static inline uint64_t tag_at(const bl_block_view *view, uint32_t index)
     return view->tags == NULL ? BL_TAG(0, BL_KIND_PUT) : bl_get_u64(view->tags + 8 * (size_t)index);
 }
 
+/* The key's head as the block's are: behind the prefix, with which the key begins. */
+static inline uint64_t head_of(const bl_block_view *view, bole_slice key)
+{
+    uint64_t head = bl_head64(key.data, key.size, view->prefix_bytes);
+    return view->wide_heads ? head : head >> 32;
+}
+
 /* Number of heads below `head`. */
 static inline uint32_t count_below(const bl_block_view *view, uint64_t head)
 {
@@ -172,9 +179,8 @@ bool bl_block_holds_key(const bl_block_view *view, bole_slice key)
         return false;
     record entry = read_record(view, 0);
     size_t width = view->wide_heads ? 8 : 4;
-    uint64_t head = view->wide_heads ? bl_head64(key.data, key.size, view->prefix_bytes)
-                                     : bl_head32(key.data, key.size, view->prefix_bytes);
-    return head == head_at(view, 0) && compare_rest(&entry, key, view->prefix_bytes, width) == 0;
+    return head_of(view, key) == head_at(view, 0) &&
+           compare_rest(&entry, key, view->prefix_bytes, width) == 0;
 }
 
 uint64_t bl_block_tag(const bl_block_view *view, uint32_t index) { return tag_at(view, index); }
@@ -247,8 +253,8 @@ static bl_block_answer search_run(const bl_block_view *view, const bl_lookup *lo
     size_t width = view->wide_heads ? 8 : 4;
     if (end - at > 1)
         at = first_not_before(view, lookup->key, lookup->sequence, at, end);
-    bool ended = at == end; /* only after first_not_before: every entry with this head lies before what is
-    sought */
+    bool ended = at ==
+                 end; /* only after first_not_before: every entry with this head lies before what is sought */
     record entry = read_record(view, ended ? end - 1 : at);
     if (compare_rest(&entry, lookup->key, view->prefix_bytes, width) != 0)
         return BL_BLOCK_ABSENT;
@@ -285,8 +291,7 @@ static bl_block_answer search_hashes(const bl_block_view *view, const bl_lookup 
  * false. */
 static inline bool find_run(const bl_block_view *view, bole_slice key, uint32_t *begin, uint32_t *end)
 {
-    uint64_t head = bl_head64(key.data, key.size, view->prefix_bytes);
-    head = view->wide_heads ? head : head >> 32;
+    uint64_t head = head_of(view, key);
     *begin = count_below(view, head);
     if (*begin == view->count || head_at(view, *begin) != head)
         return false;
@@ -313,8 +318,7 @@ uint32_t bl_block_prefetch(const bl_block_view *view, bole_slice key)
 {
     if (key.size < view->prefix_bytes)
         return view->count;
-    uint64_t head = bl_head64(key.data, key.size, view->prefix_bytes);
-    uint32_t at = count_below(view, view->wide_heads ? head : head >> 32);
+    uint32_t at = count_below(view, head_of(view, key));
     if (at != view->count)
         prefetch_record(view, at);
     return at;
@@ -323,8 +327,11 @@ uint32_t bl_block_prefetch(const bl_block_view *view, bole_slice key)
 void bl_block_prefetch_found(const bl_block_view *view, const bl_lookup *lookup)
 {
     uint32_t at, end;
-    if (lookup->key.size < view->prefix_bytes || !find_run(view, lookup->key, &at, &end) ||
-        view->hashes == NULL)
+    if (view->hashes == NULL) {
+        (void)bl_block_prefetch(view, lookup->key);
+        return;
+    }
+    if (lookup->key.size < view->prefix_bytes || !find_run(view, lookup->key, &at, &end))
         return;
     at = next_of_hash(view->hashes, bl_block_hash(lookup->hash), at, end);
     if (at != end)
@@ -340,8 +347,7 @@ uint32_t bl_block_lower_bound(const bl_block_view *view, bl_comparator *comparat
     int order = compare_prefix(view, key);
     if (order != 0)
         return order < 0 ? view->count : 0;
-    uint64_t head = bl_head64(key.data, key.size, view->prefix_bytes);
-    head = view->wide_heads ? head : head >> 32;
+    uint64_t head = head_of(view, key);
     uint32_t at = count_below(view, head);
     if (at == view->count || head_at(view, at) != head)
         return at;

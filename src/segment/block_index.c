@@ -4,13 +4,13 @@
  * SEARCH      Heads of every 8th block, then of every 16th of those, and so on: each level is one node of 16
  *             heads (two cache lines), compared whole; only the group at the bottom may miss the cache. With
  *             h the key's head, each step counts the heads below h; the entries that no head is below are
- *             the candidates. For 15,000 blocks: 3 nodes (15 KiB in all) and one group.
+ *             the candidates. For 15,000 blocks: 3 nodes (of heads that take 17 KiB in all) and one group.
  * SKIPS       A node's heads are not the first 8 bytes of its separators: a key that is led to it lies above the
  *             last separator before it and not above its own last one, so key and separators begin with what those
  *             two share, and heads begin behind that. Keys that share long prefixes (paths) are so told apart by
  *             heads; in a segment of 10,000 such blocks half of all heads behind the common prefix were equal.
  * EQUAL HEADS The first separator with an equal head need not be the first that is >= the key: the equal ones of
- *             the node are searched by halves with whole separators.
+ *             the node are gone through by their tails, which lie together.
  * INVARIANTS  INDEX-1 in block_index.h.
  *             (INDEX-2) Separators never fall in byte order (checked when the index is made), and a node's padding
  *             is UINT64_MAX. So for a key that is not above the last one every step finds a child that exists.
@@ -108,8 +108,9 @@ static inline uint64_t last_block(uint64_t count, uint64_t at, uint64_t blocks)
 }
 
 typedef struct index_shape {
-    uint64_t groups, nodes, heads; /* nodes of all levels, and their heads */
+    uint64_t groups, nodes, heads; /* heads of all levels; their nodes, and one for each group */
     uint64_t tails;                /* bytes, at most */
+    size_t memory;                 /* all of it */
 } index_shape;
 
 static uint64_t node_tails(uint32_t width, uint64_t rests)
@@ -120,7 +121,7 @@ static uint64_t node_tails(uint32_t width, uint64_t rests)
 static index_shape shape_of(const section_parts *parts)
 {
     uint64_t heads = groups_of(parts->count), blocks = BL_INDEX_GROUP_BLOCKS;
-    index_shape shape = { .groups = heads };
+    index_shape shape = { .groups = heads, .nodes = heads };
     shape.tails = heads * node_tails(BL_INDEX_GROUP_BLOCKS, TAILS_UNIT) + parts->rests_bytes;
     for (uint64_t nodes = 0; nodes != 1; heads = nodes, blocks *= BL_INDEX_NODE_HEADS) {
         nodes = nodes_of(heads);
@@ -130,19 +131,16 @@ static index_shape shape_of(const section_parts *parts)
         for (uint64_t i = 0; i < heads; i++)
             shape.tails += rest_bytes(parts, last_block(parts->count, i, blocks));
     }
-    if (parts->whole)
-        shape.tails = 0;
-    return shape;
-}
-
-static size_t memory_of(const section_parts *parts)
-{
-    index_shape shape = shape_of(parts);
+    if (parts->whole) /* searched without them */
+        shape.nodes = shape.heads = shape.tails = 0;
+    shape.tails = (shape.tails + TAILS_UNIT - 1) / TAILS_UNIT *
+                  TAILS_UNIT; /* what stands behind them is aligned */
     uint64_t bytes = shape.groups * sizeof(bl_block_index_group) + shape.heads * sizeof(uint64_t) +
-                     (shape.groups + shape.nodes) * sizeof(bl_block_index_node) + shape.tails;
+                     shape.nodes * sizeof(bl_block_index_node) + shape.tails;
     bytes += parts->count * (8 + 4 + 4 + 4) + 4;             /* offsets, stored, frames, starts */
     bytes += parts->count * (parts->whole ? 0 : HEAD_BYTES); /* of the separators, at most */
-    return bytes + parts->prefix_bytes + parts->rests_bytes;
+    shape.memory = bytes + parts->prefix_bytes + parts->rests_bytes;
+    return shape;
 }
 
 bole_status bl_block_index_measure(bole_slice section, const char *file, uint64_t offset,
@@ -152,7 +150,7 @@ bole_status bl_block_index_measure(bole_slice section, const char *file, uint64_
     *memory_bytes = 0;
     bole_status status = read_parts(section, file, offset, &parts, error);
     if (status == BOLE_OK)
-        *memory_bytes = memory_of(&parts);
+        *memory_bytes = shape_of(&parts).memory;
     return status;
 }
 
@@ -280,12 +278,12 @@ bole_status bl_block_index_init(bl_block_index *index, void *memory, size_t memo
     bole_status status = read_parts(section, file, offset, &parts, error);
     if (status != BOLE_OK)
         return status;
-    bl_assert((uintptr_t)memory % BL_INDEX_ALIGNMENT == 0 && memory_bytes >= memory_of(&parts));
     index->groups = memory;
     index_shape shape = shape_of(&parts);
+    bl_assert((uintptr_t)memory % BL_INDEX_ALIGNMENT == 0 && memory_bytes >= shape.memory);
     uint64_t *levels = (uint64_t *)(void *)(index->groups + shape.groups);
     bl_block_index_node *nodes = (bl_block_index_node *)(void *)(levels + shape.heads);
-    uint8_t *tails = (uint8_t *)(nodes + shape.groups + shape.nodes);
+    uint8_t *tails = (uint8_t *)(nodes + shape.nodes);
     block_arrays to = { .offsets = (uint64_t *)(void *)(tails + shape.tails) };
     to.stored = (uint32_t *)(to.offsets + parts.count);
     to.frames = to.stored + parts.count;
@@ -371,17 +369,22 @@ static inline const uint64_t *heads_of(const bl_block_index *index, uint32_t lev
     return index->levels[level] + node * BL_INDEX_NODE_HEADS;
 }
 
-/* The place in its level, that is the node or group below it, of the head of `node` where a search goes on: `at` heads
- * are below the key's. */
+/* Of a node's heads `at` are below the key's: of how many is the separator? */
+static inline uint32_t settle(const bl_block_index *index, const bl_block_index_node *node,
+                              const uint64_t *heads, uint32_t width, uint64_t head, uint32_t at,
+                              bole_slice key)
+{
+    bl_debug_assert(at < width);
+    return bl_likely(heads[at] != head) ? at : among_equals(index, node, heads, width, at, key);
+}
+
+/* From a node to the node or group below it where a search goes on. */
 static inline uint64_t step_down(const bl_block_index *index, uint32_t level, uint64_t node, uint64_t head,
                                  uint32_t at, bole_slice key)
 {
-    const uint64_t *heads = heads_of(index, level, node);
-    uint64_t begin = node * BL_INDEX_NODE_HEADS;
-    bl_debug_assert(at < BL_INDEX_NODE_HEADS);
-    if (bl_unlikely(heads[at] == head))
-        at = among_equals(index, &index->level_nodes[level][node], heads, BL_INDEX_NODE_HEADS, at, key);
-    return begin + at;
+    return node * BL_INDEX_NODE_HEADS + settle(index, &index->level_nodes[level][node],
+                                               heads_of(index, level, node), BL_INDEX_NODE_HEADS, head, at,
+                                               key);
 }
 
 /* The walk is one function for each kind of processor, so that nothing is decided at each node. */
@@ -466,13 +469,12 @@ static inline bool lies_within(const bl_block_index *index, bl_comparator *compa
 static inline uint64_t finish(const bl_block_index *index, bole_slice key, uint64_t group)
 {
     const bl_block_index_group *here = &index->groups[group];
-    uint64_t head = head_of(index, key, index->group_nodes[group].skip);
-    uint32_t at = search_group(here, head);
-    uint64_t begin = group * BL_INDEX_GROUP_BLOCKS;
-    bl_debug_assert(begin + at < index->count);
-    if (bl_unlikely(here->heads[at] == head))
-        at = among_equals(index, &index->group_nodes[group], here->heads, BL_INDEX_GROUP_BLOCKS, at, key);
-    return begin + at;
+    const bl_block_index_node *node = &index->group_nodes[group];
+    uint64_t head = head_of(index, key, node->skip);
+    uint32_t at = settle(index, node, here->heads, BL_INDEX_GROUP_BLOCKS, head, search_group(here, head),
+                         key);
+    bl_debug_assert(group * BL_INDEX_GROUP_BLOCKS + at < index->count);
+    return group * BL_INDEX_GROUP_BLOCKS + at;
 }
 
 static inline void prefetch_group(const bl_block_index *index, uint64_t group)

@@ -68,7 +68,7 @@ typedef struct bl_block_index {
     uint32_t level_count;
     uint64_t last_head;    /* of the last separator: above that nothing is looked for */
     uint32_t prefix_bytes;
-    bool whole;            /* a user's comparator: heads are 0 */
+    bool whole;            /* a user's comparator: of groups only the slots are there, and no level */
     const uint8_t *prefix;
     const uint64_t *offsets;
     const uint32_t *stored_bytes, *frame_bytes;
@@ -79,8 +79,8 @@ typedef struct bl_block_index {
 /* ---- Reading. The section's bytes were checked against their checksum; `file` and `offset` (of the section)
  *      go into messages. ---- */
 
-/* Bytes of memory that bl_block_index_init wants for this section; at most three and a half times the section's
- * size, and 512. */
+/* Bytes of memory that bl_block_index_init wants for this section; at most twice the section's size,
+ * and 512, and for each level what its separators have behind prefix and head. (A level is a 16th of the one below.) */
 BOLE_CHECKED bole_status bl_block_index_measure(bole_slice section, const char *file, uint64_t offset,
                                                 size_t *memory_bytes, bole_error *error);
 /* Build the index in `memory` (BL_INDEX_ALIGNMENT-aligned, as measured, not zeroed; the caller's, and frees

@@ -139,8 +139,8 @@ static inline bl_frame *bl_slot_read(_Atomic(bl_frame *) *slot)
 /* ---- Hints of large values ---- */
 
 /* A get of a large value is a chain of misses: filter, key block, record, slot, value. By the key's hash is remembered
- * where these were the last time, so that they are asked for before the search begins. What a hint names by address
- * may be gone, or another key's: it is asked for, and never read.
+ * where record and value were the last time, so that they are asked for before the search begins. What a hint names by
+ * address may be gone, or another key's: it is asked for, and never read.
  * What it names by place, a block of a value segment in a list of segments, leads there at once: while that very
  * list is the present one, and no memtable has the key, a search would end there. The hint's words are written one by
  * one by any thread; so `vouch` is made of the place and of all that it holds for, and a place whose vouch is another
@@ -181,7 +181,7 @@ static inline bl_value_hint *bl_value_hint_of(bl_value_hint_line *line, uint64_t
             return &line->ways[i];
     return (bl_value_hint *)0;
 }
-/* Ask for what a read of the value will look at: slot and value, or, when it must search, the key's block first. */
+/* Ask for what a read of the value will look at; when it must search, for the key's block, too. */
 static inline void bl_value_hint_follow(const bl_value_hint *hint, bool searches)
 {
     uint64_t record = atomic_load_explicit(&hint->record, memory_order_relaxed);
@@ -238,9 +238,11 @@ static inline uint64_t bl_hint_vouch(const bl_hint_scope *scope, uint64_t place)
 static inline void bl_value_hint_place(bl_value_hint *hint, const bl_hint_scope *scope, uint32_t segment,
                                        uint64_t block)
 {
+    if (block > UINT32_MAX)
+        return;
     uint64_t place = (uint64_t)segment << 32 | (uint32_t)block, vouch = bl_hint_vouch(scope, place);
-    if (block > UINT32_MAX || (atomic_load_explicit(&hint->vouch, memory_order_relaxed) == vouch &&
-                               atomic_load_explicit(&hint->place, memory_order_relaxed) == place))
+    if (atomic_load_explicit(&hint->vouch, memory_order_relaxed) == vouch &&
+        atomic_load_explicit(&hint->place, memory_order_relaxed) == place)
         return;
     atomic_store_explicit(&hint->place, place, memory_order_relaxed);
     atomic_store_explicit(&hint->vouch, vouch, memory_order_relaxed);
@@ -327,6 +329,14 @@ typedef struct bl_frame_cache_front {
 static inline void bl_frame_cache_hit(bl_frame_cache *cache)
 {
     bl_count_add(&((bl_frame_cache_front *)(void *)cache)->stripes[bl_count_stripe()].hits, 1);
+}
+/* Is it this thread's turn, once in a while, to go the long way: so that what hints spare is not taken for unwanted? */
+enum { BL_HINT_TURN = 64 };
+static inline bool bl_frame_cache_searches(const bl_frame_cache *cache)
+{
+    const bl_frame_cache_front *front = (const bl_frame_cache_front *)(const void *)cache;
+    uint64_t hits = atomic_load_explicit(&front->stripes[bl_count_stripe()].hits, memory_order_relaxed);
+    return hits % BL_HINT_TURN == 0;
 }
 static inline const bl_value_hints *bl_frame_cache_hints(const bl_frame_cache *cache)
 {

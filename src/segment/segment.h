@@ -141,7 +141,8 @@ BOLE_CHECKED bole_status bl_segment_find_uncached(bl_segment *segment, const bl_
  * out->block; BL_FIND_ABSENT: what stands there is not the value of `key`, see bl_segment_wrong_value. */
 bl_find bl_segment_find_value(bl_segment *segment, const bl_value_pointer *pointer, bole_slice key,
                               bl_found *out);
-/* The same for a block of which is known that a pointer to the value of `key` leads there. */
+/* The same for a block to which a pointer to the value of `key` led before, in the same version. BL_FIND_ABSENT says no
+ * more than that a search must tell. */
 bl_find bl_segment_find_value_at(bl_segment *segment, uint64_t block, bole_slice key, bl_found *out);
 /* A value taken out of a value segment: a frame pinned, or, when it is not in memory, a private copy whose
  * memory is kept for the next one. A zeroed one holds nothing. */

@@ -5,7 +5,8 @@
  * where the pointer says and holds the key is looked at each time.
  *
  * INVARIANT  (VALUE-1) A value is handed out only from the block at the pointer's offset, whose one entry is a put of
- *            that key with as many bytes as the pointer says.
+ *            that key with as many bytes as the pointer says; or from a block of which that was found before, in the
+ *            same list of segments.
  * THREADS    Any. */
 #include "base/alloc.h"
 #include "base/assert.h"

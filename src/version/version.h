@@ -63,7 +63,8 @@ typedef struct bl_version_table {
 
 typedef struct bl_version {
     _Atomic uint32_t references;
-    uint64_t id; /* no other version of this process has it, before or after */
+    uint64_t id;           /* no other version of this process has it, before or after */
+    uint64_t sequence_max; /* of the entries of all levels */
     uint32_t table_count;
     bl_version_table *tables; /* by number, rising */
 } bl_version;

@@ -410,6 +410,14 @@ static bole_status build_tables(build *state, bl_version *version, bole_error *e
     return BOLE_OK;
 }
 
+static bool note_sequence(void *context, const bl_version_table *table, bl_segment *segment)
+{
+    (void)table;
+    uint64_t *most = context, sequence = bl_segment_meta_of(segment)->sequence_max;
+    *most = sequence > *most ? sequence : *most;
+    return true;
+}
+
 bole_status bl_version_build(const bl_version_change *change, bl_version **out, bole_error *error)
 {
     *out = NULL;
@@ -435,6 +443,7 @@ bole_status bl_version_build(const bl_version_change *change, bl_version **out, 
     if (status != BOLE_OK)
         goto fail;
     bl_assert(state.insertion == change->insertion_count && state.removal == change->removal_count);
+    bl_version_each_segment(version, note_sequence, &version->sequence_max);
     *out = version;
     return BOLE_OK;
 fail:
