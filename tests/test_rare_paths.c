@@ -515,6 +515,33 @@ static void a_hint_never_leads_to_an_old_value(void **state)
     bole_table_close(other);
 }
 
+/* Goal: what a hint leads to may have left the memory: then it is looked for, and comes again. */
+static void a_hinted_value_may_be_gone_from_memory(void **state)
+{
+    enum { MANY = 600 };
+    world *w = *state;
+    w->options.memory_limit = 4 << 20;
+    open_again(w);
+    char key[16], *large = malloc(HINTED);
+    bole_buffer value = BOLE_BUFFER_INIT;
+    for (int i = 0; i < MANY; i++) {
+        snprintf(key, sizeof key, "%04d", i);
+        memset(large, 'a' + i % 26, HINTED);
+        assert_ok(bole_put(w->db, NULL, text(key), bl_slice(large, HINTED)), NULL);
+    }
+    assert_ok(bole_flush(w->db, &w->error), &w->error);
+    assert_ok(bole_wait_idle(w->db, &w->error), &w->error);
+    for (int i = 0; i < 3 * MANY; i++) { /* each of the first ones twice, then those behind them: they go */
+        int number = i / 2 % MANY;
+        snprintf(key, sizeof key, "%04d", number);
+        assert_ok(bole_get(w->db, NULL, text(key), &value), NULL);
+        assert_int_equal(value.size, HINTED);
+        assert_int_equal(((const char *)value.data)[HINTED - 1], 'a' + number % 26);
+    }
+    bole_buffer_free(&value);
+    free(large);
+}
+
 /* ---- opening ---- */
 
 static void flip_a_byte_of_a_segment(world *w)
@@ -1309,6 +1336,8 @@ static void removals_without_memory_lose_nothing(void **state)
         options.flags = BOLE_CREATE;
         options.simulation_seed = 1;
         options.level0_runs = 2;
+        options.memory_limit = 16 << 20; /* opened some thousand times */
+        options.memtable_bytes = 65536;
         assert_ok(bole_open("store", &options, &db, &error), &error);
         put(db, "a", "1");
         assert_ok(bole_flush(db, &error), &error);
@@ -2089,6 +2118,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(values_kept_apart_need_no_room_in_the_cache, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_large_value_has_a_hint, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_hint_never_leads_to_an_old_value, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_hinted_value_may_be_gone_from_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_paranoid_open_looks_at_every_block, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_order_that_nobody_knows_is_no_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_ours_stays, set_up, tear_down),
