@@ -295,7 +295,7 @@ static void a_checkpoint_goes_where_nothing_is(void **state)
 
 /* ---- memory that is full of what cannot be let go ---- */
 
-enum { LARGE_KEYS = 2000, LARGE_BYTES = 3000 };
+enum { LARGE_KEYS = 1500, LARGE_BYTES = 3000 };
 
 static void name_large(char key[16], char value[LARGE_BYTES + 1], int i)
 {
