@@ -253,8 +253,8 @@ static bl_block_answer search_run(const bl_block_view *view, const bl_lookup *lo
     size_t width = view->wide_heads ? 8 : 4;
     if (end - at > 1)
         at = first_not_before(view, lookup->key, lookup->sequence, at, end);
-    bool ended = at ==
-                 end; /* only after first_not_before: every entry with this head lies before what is sought */
+    /* Only after first_not_before: every entry with this head lies before what is sought. */
+    bool ended = at == end;
     record entry = read_record(view, ended ? end - 1 : at);
     if (compare_rest(&entry, lookup->key, view->prefix_bytes, width) != 0)
         return BL_BLOCK_ABSENT;

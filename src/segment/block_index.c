@@ -345,14 +345,15 @@ static uint32_t among_equals(const bl_block_index *index, const bl_block_index_n
     const uint8_t *lengths = index->tails + (size_t)node->tails * TAILS_UNIT,
                   *tail = lengths + 2 * (size_t)width;
     size_t from = (size_t)index->prefix_bytes + node->skip, rest = key.size - from;
-    size_t key_tail = rest > HEAD_BYTES ? rest - HEAD_BYTES : 0;
+    bole_slice key_tail = { NULL, 0 };
+    if (rest > HEAD_BYTES)
+        key_tail = bl_slice((const uint8_t *)key.data + from + HEAD_BYTES, rest - HEAD_BYTES);
     uint64_t head = heads[at];
     for (uint32_t i = 0; i < width && heads[i] <= head; i++) {
         size_t length = bl_get_u16(lengths + 2 * (size_t)i);
         size_t bytes = length > HEAD_BYTES ? length - HEAD_BYTES : 0;
         if (i >= at) {
-            int order = bl_bytes_compare(tail, (const uint8_t *)key.data + from + HEAD_BYTES,
-                                         bytes < key_tail ? bytes : key_tail);
+            int order = bl_slice_compare_short(bl_slice(tail, bytes), key_tail);
             if (order == 0)
                 order = length < rest ? -1 : 1; /* where both end within the head, their sizes decide */
             if (order > 0)

@@ -60,8 +60,8 @@ typedef struct bl_block_index_node {
 typedef struct bl_block_index {
     uint64_t count;
     bl_block_index_group *groups;
-    /* levels[0]: the last head of each group; levels[i + 1]: the last head of each node of levels[i]; the
-     * top one is a single node. Padded with UINT64_MAX to whole nodes. */
+    /* levels[0]: of each group a head of its last separator; levels[i + 1]: of each node of levels[i]; the top one is a
+     * single node. Padded with UINT64_MAX to whole nodes. What belongs to each node, and to each group: below. */
     const uint64_t *levels[BL_INDEX_LEVELS_MAX];
     const bl_block_index_node *level_nodes[BL_INDEX_LEVELS_MAX], *group_nodes;
     const uint8_t *tails;
