@@ -46,8 +46,8 @@ static void build_blocks(void)
         micro_begin();
         for (size_t i = 0; i < entries; i++) {
             bole_slice key = { keys[i], 16 }, bytes = { value, sizeof value };
-            while (bl_block_builder_add(&builder, key, BL_TAG(0, BL_KIND_PUT), bytes, 4096) !=
-                   BL_BLOCK_ADDED) {
+            while (bl_block_builder_add(&builder, key, bl_hash(keys[i], 16), BL_TAG(0, BL_KIND_PUT), bytes,
+                                        4096) != BL_BLOCK_ADDED) {
                 ends[blocks] = i;
                 bl_block_builder_finish(&builder, frames + 4096 * blocks++);
             }

@@ -77,9 +77,11 @@ static void check_rebuilt(const bl_block_view *view, uint8_t *key_buffer)
     uint8_t *other_buffer = bl_alloc(view->longest_key + 8), *frame = NULL;
     fuzz_check(other_buffer != NULL);
     bl_block_added added = BL_BLOCK_ADDED;
-    for (uint32_t i = 0; i < view->count && added == BL_BLOCK_ADDED; i++)
-        added = bl_block_builder_add(&builder, bl_block_key(view, i, key_buffer), bl_block_tag(view, i),
+    for (uint32_t i = 0; i < view->count && added == BL_BLOCK_ADDED; i++) {
+        bole_slice key = bl_block_key(view, i, key_buffer);
+        added = bl_block_builder_add(&builder, key, bl_hash(key.data, key.size), bl_block_tag(view, i),
                                      bl_block_value(view, i), BL_BLOCK_LIMIT_MAX);
+    }
     fuzz_check(added == BL_BLOCK_ADDED || added == BL_BLOCK_FULL);
     if (added == BL_BLOCK_ADDED) {
         size_t size = bl_block_builder_size(&builder);

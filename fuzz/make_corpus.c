@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/buffer.h"
+#include "base/hash.h"
 #include "base/prng.h"
 #include "log/log_replay.h"
 #include "segment/block_builder.h"
@@ -111,8 +112,9 @@ static void make_blocks(void)
                     uint64_t tag = shape == 0 ? BL_TAG(0, BL_KIND_PUT)
                                               : BL_TAG(version * 100 + i, put ? BL_KIND_PUT : BL_KIND_DELETE);
                     bole_slice of = put ? shape_value(shape, i, value) : (bole_slice){ NULL, 0 };
-                    fuzz_check(bl_block_builder_add(&builder, shape_key(shape, i, key), tag, of, 4096) ==
-                               BL_BLOCK_ADDED);
+                    bole_slice name = shape_key(shape, i, key);
+                    fuzz_check(bl_block_builder_add(&builder, name, bl_hash(name.data, name.size), tag, of,
+                                                    4096) == BL_BLOCK_ADDED);
                 }
             }
             add_block(&builder, (bl_compression_kind)kind);

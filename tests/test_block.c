@@ -26,6 +26,12 @@ typedef struct blocks {
     size_t count;
 } blocks;
 
+static bl_block_added add_entry(bl_block_builder *builder, bole_slice key, uint64_t tag, bole_slice value,
+                                size_t limit)
+{
+    return bl_block_builder_add(builder, key, bl_hash(key.data, key.size), tag, value, limit);
+}
+
 static void end_block(bl_block_builder *builder, blocks *out, size_t next)
 {
     assert_true(out->count < 16384);
@@ -52,8 +58,8 @@ static void assert_above(const test_entries *entries, bl_comparator *comparator,
     assert_ok(bl_block_builder_init(&builder, comparator, &error), &error);
     for (size_t i = first; i <= end; i++) {
         const test_entry *entry = &entries->list[i];
-        assert_int_equal(bl_block_builder_add(&builder, test_key(entry), entry->tag, test_value(entry),
-                                              BL_BLOCK_LIMIT_MAX),
+        assert_int_equal(add_entry(&builder, test_key(entry), entry->tag, test_value(entry),
+                                   BL_BLOCK_LIMIT_MAX),
                          BL_BLOCK_ADDED);
     }
     assert_true(bl_block_builder_size(&builder) > limit);
@@ -68,12 +74,11 @@ static void build(const test_entries *entries, bl_comparator *comparator, size_t
     assert_ok(bl_block_builder_init(&builder, comparator, &error), &error);
     for (size_t i = 0; i < entries->count; i++) {
         const test_entry *entry = &entries->list[i];
-        bl_block_added added = bl_block_builder_add(&builder, test_key(entry), entry->tag, test_value(entry),
-                                                    limit);
+        bl_block_added added = add_entry(&builder, test_key(entry), entry->tag, test_value(entry), limit);
         if (added == BL_BLOCK_FULL) {
             assert_above(entries, comparator, i - bl_block_builder_count(&builder), i, limit);
             end_block(&builder, out, i);
-            added = bl_block_builder_add(&builder, test_key(entry), entry->tag, test_value(entry), limit);
+            added = add_entry(&builder, test_key(entry), entry->tag, test_value(entry), limit);
         }
         assert_true(bl_block_builder_count(&builder) == 1 || bl_block_builder_size(&builder) <= limit);
         assert_int_equal(added, BL_BLOCK_ADDED);
@@ -392,28 +397,24 @@ static void an_entry_out_of_order_is_refused(void **state)
     bl_block_builder builder;
     assert_ok(bl_block_builder_init(&builder, NULL, NULL), NULL);
     bole_slice value = BOLE_STR("v");
-    assert_int_equal(bl_block_builder_add(&builder, BOLE_STR("b"), BL_TAG(5, 1), value, 4096),
-                     BL_BLOCK_ADDED);
+    assert_int_equal(add_entry(&builder, BOLE_STR("b"), BL_TAG(5, 1), value, 4096), BL_BLOCK_ADDED);
     size_t size = bl_block_builder_size(&builder);
     uint8_t frame[256];
     assert_true(size <= sizeof frame);
     for (unsigned after_finish = 0; after_finish < 2; after_finish++) {
-        assert_int_equal(bl_block_builder_add(&builder, BOLE_STR("a"), BL_TAG(9, 1), value, 4096),
+        assert_int_equal(add_entry(&builder, BOLE_STR("a"), BL_TAG(9, 1), value, 4096),
                          BL_BLOCK_OUT_OF_ORDER);
-        assert_int_equal(bl_block_builder_add(&builder, BOLE_STR(""), BL_TAG(9, 1), value, 4096),
+        assert_int_equal(add_entry(&builder, BOLE_STR(""), BL_TAG(9, 1), value, 4096), BL_BLOCK_OUT_OF_ORDER);
+        assert_int_equal(add_entry(&builder, BOLE_STR("b"), BL_TAG(5, 1), value, 4096),
                          BL_BLOCK_OUT_OF_ORDER);
-        assert_int_equal(bl_block_builder_add(&builder, BOLE_STR("b"), BL_TAG(5, 1), value, 4096),
-                         BL_BLOCK_OUT_OF_ORDER);
-        assert_int_equal(bl_block_builder_add(&builder, BOLE_STR("b"), BL_TAG(6, 1), value, 4096),
+        assert_int_equal(add_entry(&builder, BOLE_STR("b"), BL_TAG(6, 1), value, 4096),
                          BL_BLOCK_OUT_OF_ORDER);
         assert_int_equal(bl_block_builder_size(&builder), after_finish ? 0 : size);
         if (!after_finish)
             bl_block_builder_finish(&builder, frame);
     }
-    assert_int_equal(bl_block_builder_add(&builder, BOLE_STR("b"), BL_TAG(4, 1), value, 4096),
-                     BL_BLOCK_ADDED);
-    assert_int_equal(bl_block_builder_add(&builder, BOLE_STR("b\0"), BL_TAG(9, 1), value, 4096),
-                     BL_BLOCK_ADDED);
+    assert_int_equal(add_entry(&builder, BOLE_STR("b"), BL_TAG(4, 1), value, 4096), BL_BLOCK_ADDED);
+    assert_int_equal(add_entry(&builder, BOLE_STR("b\0"), BL_TAG(9, 1), value, 4096), BL_BLOCK_ADDED);
     bl_block_builder_deinit(&builder);
 }
 
@@ -786,8 +787,8 @@ static void every_failed_allocation_is_a_status(void **state)
         bl_block_added added = BL_BLOCK_ADDED;
         for (unsigned i = 0; status == BOLE_OK && added == BL_BLOCK_ADDED && i < 600; i++) {
             uint8_t key[2] = { (uint8_t)(i >> 8), (uint8_t)i };
-            added = bl_block_builder_add(&builder, bl_slice(key, 2), 1,
-                                         bl_slice(value, i == 3 ? sizeof value : 1), 200000);
+            added = add_entry(&builder, bl_slice(key, 2), 1, bl_slice(value, i == 3 ? sizeof value : 1),
+                              200000);
         }
         bool failed = status != BOLE_OK || added != BL_BLOCK_ADDED;
         assert_true(!failed || status == BOLE_NO_MEMORY || added == BL_BLOCK_OUT_OF_MEMORY);
@@ -811,8 +812,8 @@ static void the_first_key_is_known_again(void **state)
         bl_block_builder builder;
         assert_ok(bl_block_builder_init(&builder, NULL, NULL), NULL);
         for (int i = 0; i < 3; i++)
-            assert_int_equal(bl_block_builder_add(&builder, bl_slice(keys[wide][i], strlen(keys[wide][i])),
-                                                  BL_TAG(1, BL_KIND_PUT), BOLE_STR("v"), 4096),
+            assert_int_equal(add_entry(&builder, bl_slice(keys[wide][i], strlen(keys[wide][i])),
+                                       BL_TAG(1, BL_KIND_PUT), BOLE_STR("v"), 4096),
                              BL_BLOCK_ADDED);
         size_t size = bl_block_builder_size(&builder);
         uint8_t *frame = malloc(size);

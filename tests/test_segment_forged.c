@@ -55,7 +55,9 @@ static uint64_t write_blocks(bole_file *file, const forgery *what, bl_segment_me
             last = text(what->blocks[b].entries[e].key);
             uint64_t tag = what->blocks[b].entries[e].tag;
             bole_slice value = what->blocks[b].entries[e].value;
-            assert_int_equal(bl_block_builder_add(&builder, last, tag, value, 4096), BL_BLOCK_ADDED);
+            assert_int_equal(bl_block_builder_add(&builder, last, bl_hash(last.data, last.size), tag, value,
+                                                  4096),
+                             BL_BLOCK_ADDED);
             meta->entries++;
             meta->tombstones += bl_tag_kind(tag) == BL_KIND_DELETE;
             meta->raw_bytes += last.size + value.size;

@@ -229,8 +229,8 @@ static bool make_room(bl_block_builder *builder, size_t bytes)
     return true;
 }
 
-bl_block_added bl_block_builder_add_hashed(bl_block_builder *builder, bole_slice key, uint64_t hash,
-                                           uint64_t tag, bole_slice value, size_t limit)
+bl_block_added bl_block_builder_add(bl_block_builder *builder, bole_slice key, uint64_t hash, uint64_t tag,
+                                    bole_slice value, size_t limit)
 {
     bl_debug_assert(key.size <= BOLE_KEY_BYTES_MAX && value.size <= BOLE_VALUE_BYTES_MAX);
     size_t prefix = 0;

@@ -10,7 +10,6 @@
 #ifndef BL_SEGMENT_BLOCK_BUILDER_H
 #define BL_SEGMENT_BLOCK_BUILDER_H
 
-#include "base/hash.h"
 #include "segment/block.h"
 
 enum {
@@ -64,13 +63,8 @@ void bl_block_builder_deinit(bl_block_builder *builder); /* a zeroed one too */
 /* `hash`: bl_hash(key). `limit`: bytes of the frame, header included, at most BL_BLOCK_LIMIT_MAX. An empty
  * builder takes any one entry. Key and value are within the public limits. A borrowed value lives until the
  * block is finished. */
-BOLE_CHECKED bl_block_added bl_block_builder_add_hashed(bl_block_builder *builder, bole_slice key, uint64_t hash,
-                                                        uint64_t tag, bole_slice value, size_t limit);
-BOLE_CHECKED static inline bl_block_added bl_block_builder_add(bl_block_builder *builder, bole_slice key,
-                                                               uint64_t tag, bole_slice value, size_t limit)
-{
-    return bl_block_builder_add_hashed(builder, key, bl_hash(key.data, key.size), tag, value, limit);
-}
+BOLE_CHECKED bl_block_added bl_block_builder_add(bl_block_builder *builder, bole_slice key, uint64_t hash,
+                                                 uint64_t tag, bole_slice value, size_t limit);
 static inline uint32_t bl_block_builder_count(const bl_block_builder *builder)
 {
     return builder->shape.count;

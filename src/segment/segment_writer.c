@@ -566,8 +566,7 @@ static bole_status add_slow(bl_segment_writer *writer, bole_slice key, uint64_t 
             status = begin_block(writer, key, error);
         if (status != BOLE_OK)
             break;
-        bl_block_added added = bl_block_builder_add_hashed(&writer->builder, key, hash, tag, value,
-                                                           writer->limit);
+        bl_block_added added = bl_block_builder_add(&writer->builder, key, hash, tag, value, writer->limit);
         if (added == BL_BLOCK_ADDED)
             break;
         if (added != BL_BLOCK_FULL)
@@ -606,7 +605,7 @@ bole_status bl_segment_writer_add(bl_segment_writer *writer, bole_slice key, uin
     bl_block_added added = BL_BLOCK_FULL;
     if (bl_likely(bl_block_builder_count(&writer->builder) != 0 && key.size <= BOLE_KEY_BYTES_MAX &&
                   value.size < BL_BLOCK_BORROW_BYTES && bl_kind_is_stored((uint8_t)bl_tag_kind(tag))))
-        added = bl_block_builder_add_hashed(&writer->builder, key, hash, stored_tag, value, writer->limit);
+        added = bl_block_builder_add(&writer->builder, key, hash, stored_tag, value, writer->limit);
     if (bl_unlikely(added != BL_BLOCK_ADDED)) {
         writer->status = added == BL_BLOCK_FULL ? add_slow(writer, key, hash, stored_tag, value, error)
                                                 : refused(writer, added, error);
