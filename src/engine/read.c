@@ -11,7 +11,7 @@
  *
  * An entry of a level may be a pointer to its value: then the look goes on in the value segment, in the same epoch.
  * Who reads the newest of a key that was read so before, since the list of segments changed last, need not search them
- * again: a hint (segment/frame_cache.h) leads from the memtables, which do not have it, to the value. */
+ * again: a hint (segment/value_hint.h) leads from the memtables, which do not have it, to the value. */
 #include "engine/read.h"
 
 #include "base/assert.h"
