@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The short way into bole. `make help` tells what there is; CMakeLists.txt is behind it.
 .DEFAULT_GOAL := build
-.PHONY: build debug test check check-full format demo bench bench-full coverage install uninstall package clean help
+.PHONY: build debug test check format demo bench bench-full coverage install uninstall package clean help
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -23,10 +23,6 @@ test: ## install what is missing, build, run all tests (TEST=name: only those th
 check: ## the whole gate (STEP="format layers ...": only these steps)
 	@scripts/install_dependencies.sh check
 	@scripts/check.sh $(STEP)
-
-check-full: ## the gate, and the steps that take long
-	@scripts/install_dependencies.sh check
-	@scripts/check.sh --full
 
 format: ## lay out the C files as .clang-format says
 	@scripts/format.sh

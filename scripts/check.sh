@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: MIT
 # The whole gate, step by step, each named and timed; it goes on after a failed step and tells all of them at the end.
 #
-#   scripts/check.sh [STEP...]     without a step: all of them, but for those that take long
-#   scripts/check.sh --full        those too
+#   scripts/check.sh [STEP...]     without a step: all of them
 #   scripts/check.sh --list
 #
 # What a step printed is kept in build/check/STEP.log and shown when the step failed.
@@ -12,8 +11,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 steps=(format layers style gcc clang asan tsan coverage fuzz
     simulation interleavings histories faults damage model crash readers large install
-    outside_power outside_faults outside_rot outside_full)
-long_steps=(defects) # by name, or with --full
+    outside_power outside_faults outside_rot outside_full defects)
 
 step_format() { scripts/format.sh --check; }                                  # C files as .clang-format says
 step_layers() { scripts/check_layers.py --self-test && scripts/check_layers.py; } # who may include whom
@@ -23,7 +21,7 @@ step_clang() { scripts/build.sh clang all bole_bench bole_micro; }            # 
 step_asan() { scripts/build.sh asan && scripts/run_tests.sh asan; }           # all tests, address and undefined
 step_tsan() { scripts/build.sh tsan && scripts/run_tests.sh tsan; }           # all tests, threads
 step_coverage() { scripts/coverage.sh; }  # 99.9 % of the lines, 96 % of the branches, every mark: reached by a test
-step_fuzz() { scripts/fuzz.sh all "${FUZZ_SECONDS:-8}"; }                       # each fuzz target a few seconds
+step_fuzz() { scripts/fuzz.sh all "${FUZZ_SECONDS:-4}"; }                       # each fuzz target a few seconds
 step_simulation() { # 100,000 disks that survived a cut, and 1,000 histories that end with one
     scripts/build.sh release && more test_power_cuts 50 && more test_simulation 10
 }
@@ -39,7 +37,7 @@ step_crash() { # kill -9: 200 of a writing process, 200 of one with many threads
     scripts/build.sh release && more test_crash 10 && more test_crash_threads "${CRASH_THREADS:-8}" &&
         scripts/crash_cycles.py --cycles "${CRASH_CYCLES:-60}"
 }
-step_readers() { scripts/build.sh release && more test_readers 50; }           # a minute of readers beside a writer
+step_readers() { scripts/build.sh release && more test_readers 15; } # half a minute of readers beside a writer
 step_large() { scripts/build.sh release && more test_large_store 10; }         # 10 million entries in bounded memory
 step_outside_power() { # 1,000 power cuts under the real kernel, by a file system of FUSE
     scripts/build.sh release || return
@@ -71,13 +69,11 @@ leave_out() {
 
 case ${1:-} in
 --list)
-    for step in "${steps[@]}" "${long_steps[@]}"; do
+    for step in "${steps[@]}"; do
         printf '  %-14s %s\n' "$step" "$(sed -n "s/^step_$step() .*# //p" "$0")"
     done
-    echo "  not without being named, or --full: ${long_steps[*]}"
     exit 0
     ;;
---full) steps+=("${long_steps[@]}") ;;
 *) [ $# -eq 0 ] || steps=("$@") ;;
 esac
 

@@ -4,25 +4,33 @@
 
     scripts/planted_defects.py [--list | --texts] [--work DIR] [--jobs N] [NAME...]
 
-The tree is copied, built once with costly asserts, and the tests that are named for a defect must pass there. Then, for
-each defect: its text is replaced in the copy, what depends on it is built, its tests run in order until one fails (a
-crash, an assert and a test that does not end count), and the text is put back. When all of them pass, every other test
-runs. The result is a table; it fails when a defect survives, when its text does not stand in the source exactly once,
-or when a changed source does not compile. --texts looks at the texts only. --work keeps the copy and its build.
+Each of N workers copies the tree and builds it once with costly asserts; the tests that are named for a defect must
+pass there. Then, for each defect: its text is replaced in a copy, what depends on it is built, its tests run in order
+until one fails (a crash, an assert and a test that does not end count), and the text is put back. When all of them
+pass, every other test runs. The result is a table; it fails when a defect survives, when its text does not stand in
+the source exactly once, or when a changed source does not compile. --texts looks at the texts only. --work keeps the
+copies and their builds.
+
+A test is named as test_faults, or as test_faults:a_failed_log* where only some of its cases are to run. The first
+failed case ends it, and so does a time of many times what it took without a defect.
 """
 import argparse
 import os
+import queue
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LISTS = sorted((ROOT / "tests" / "defects").glob("*.txt"))
-SECONDS_NAMED, SECONDS_OTHER = 90, 120
+SECONDS_MAX = 120           # of a test of which nothing is known
+SECONDS_MORE, TIMES = 8, 6  # a test that takes so much longer than it took without a defect does not end
 LEFT_OUT = 77  # by tests/outside/, where the machine cannot do what they are for
 PARTS = ["CMakeLists.txt", "CMakePresets.json", "LICENSE", "README.md", "cmake", "docs", "fuzz", "include", "man",
          "src", "tests", "web", "scripts"]
@@ -72,10 +80,10 @@ def text_problem(root, defect):
 
 
 class Tree:
-    """The copy that is built and changed."""
+    """A copy that is built and changed by one worker."""
 
-    def __init__(self, work, jobs):
-        self.root, self.build, self.jobs = work / "tree", work / "build", jobs
+    def __init__(self, work):
+        self.root, self.build = work / "tree", work / "build"
         self.root.mkdir(parents=True, exist_ok=True)
         for part in PARTS:
             source, target = ROOT / part, self.root / part
@@ -103,9 +111,9 @@ class Tree:
                    "-DBOLE_CHECKS=ON"]
         return subprocess.run(command, capture_output=True, text=True)
 
-    def make(self, targets):
-        command = ["cmake", "--build", self.build, "-j", str(self.jobs)]
-        command += [word for target in targets for word in ("--target", target)]
+    def make(self, tests):
+        command = ["cmake", "--build", self.build, "-j", "1"]
+        command += [word for test in tests for word in ("--target", program(test))]
         return subprocess.run(command, capture_output=True, text=True)
 
     def tests(self):
@@ -113,7 +121,7 @@ class Tree:
 
     def command(self, test):
         if not test.startswith("fuzz_"):
-            return [self.build / test]
+            return [self.build / program(test)]
         mutations = FUZZ_OPERATIONS if test in ("fuzz_operations", "fuzz_import") else FUZZ_MUTATIONS
         corpus = self.root / "fuzz" / "corpus" / test[len("fuzz_"):]
         return [self.build / "fuzz" / test, "--mutations", mutations, corpus]
@@ -122,49 +130,81 @@ class Tree:
         """How the test fails, or an empty string."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("BOLE_TEST_")}
         environment["TMPDIR"] = str(self.build)
+        if ":" in test:
+            environment["BOLE_TEST_CASE"] = test.split(":")[1]
         process = subprocess.Popen(self.command(test), cwd=self.build, env=environment, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
                                    start_new_session=True)
-        try:
-            output, _ = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.communicate()
-            return f"does not end within {seconds} s"
+        late = threading.Event()
+
+        def end_it():
+            late.set()
+            kill_group(process)
+
+        timer = threading.Timer(seconds, end_it)
+        timer.start()
+        output, case = [], None
+        for line in process.stdout:
+            output.append(line)
+            case = re.match(r"\[  (?:FAILED|ERROR ) +\] (\w+)$", line)
+            if case:
+                break
+        if case:
+            kill_group(process)
+        process.wait()
+        timer.cancel()
+        process.stdout.close()
         for leftover in self.build.glob("bole-test-*"):
             shutil.rmtree(leftover, ignore_errors=True)
+        if case:
+            return case.group(1)
+        if late.is_set():
+            return f"does not end within {seconds:.0f} s"
+        output = "".join(output)
+        if ":" in test and re.search(r"^\[=+\].*: 0 test\(s\) run", output, re.MULTILINE):
+            raise Failed(f"there is no case {test}")
         if process.returncode in (0, LEFT_OUT):
             return ""
-        found = re.search(r"^\[  FAILED  \] (\w+)$", output, re.MULTILINE)
-        if found:
-            return found.group(1)
         found = re.search(r"does not hold: (.{1,60})", output)
         if found:
             return found.group(1)
         return f"signal {-process.returncode}" if process.returncode < 0 else f"exit {process.returncode}"
 
 
-def try_defect(tree, defect):
+def program(test):
+    return test.split(":")[0]
+
+
+def kill_group(process):
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def try_defect(tree, defect, took):
     """(verdict, test, how)"""
     path = tree.root / defect.file
     before = path.read_text()
     path.write_text(before.replace(defect.old, defect.new))
     try:
         tested = []
-        for tests, seconds in ((defect.tests, SECONDS_NAMED),
-                               ([test for test in tree.tests() if test not in defect.tests], SECONDS_OTHER)):
-            for test in tests:
-                built = tree.make([test])
-                if built.returncode != 0:
-                    print(built.stdout[-3000:])
-                    return "NOT BUILT", test, ""
-                how = tree.fails(test, seconds)
-                if how:
-                    return ("caught" if test in defect.tests else "caught elsewhere"), test, how
-                tested.append(test)
+        for test in defect.tests + [test for test in tree.tests() if test not in defect.tests]:
+            built = tree.make([test])
+            if built.returncode != 0:
+                print(built.stdout[-3000:])
+                return "NOT BUILT", test, ""
+            how = tree.fails(test, SECONDS_MORE + TIMES * took[test] if test in took else SECONDS_MAX)
+            if how:
+                return ("caught" if test in defect.tests else "caught elsewhere"), test, how
+            tested.append(test)
         return "SURVIVED", "", f"{len(tested)} tests passed"
     finally:
         path.write_text(before)
+
+
+class Failed(Exception):
+    pass
 
 
 def main():
@@ -195,35 +235,82 @@ def main():
         return bad != 0
 
     work = (options.work or Path(tempfile.mkdtemp(prefix="bole-defects-"))).resolve()
-    begin = time.monotonic()
     try:
-        tree = Tree(work, options.jobs)
-        for step in (tree.configure, lambda: tree.make(sorted({t for defect in defects for t in defect.tests}))):
-            done = step()
-            if done.returncode != 0:
-                print(done.stdout[-3000:] + done.stderr[-3000:])
-                print("planted_defects: the copy does not build")
-                return 1
-        for test in sorted({test for defect in defects for test in defect.tests}):
-            how = tree.fails(test, SECONDS_OTHER)
-            if how:
-                print(f"planted_defects: {test} fails without any defect: {how}")
-                return 1
-        counts = {}
-        for defect in defects:
-            start = time.monotonic()
-            verdict, test, how = try_defect(tree, defect)
-            counts[verdict] = counts.get(verdict, 0) + 1
-            print(f"  {defect.name:36} {verdict:16} {test:28} {how}  ({time.monotonic() - start:.0f} s)", flush=True)
-        caught = counts.get("caught", 0) + counts.get("caught elsewhere", 0)
-        print(f"planted_defects: {caught} of {len(defects)} caught"
-              f" ({counts.get('caught elsewhere', 0)} by a test not named for it),"
-              f" {counts.get('SURVIVED', 0)} survived, {counts.get('NOT BUILT', 0)} not built,"
-              f" {time.monotonic() - begin:.0f} s")
-        return caught != len(defects)
+        return run(defects, work, max(options.jobs, 1))
+    except Failed as failure:
+        print(f"planted_defects: {failure}")
+        return 1
     finally:
         if options.work is None:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def in_parallel(workers, task, parts):
+    """task(worker, part) for each part, by whichever worker is free; the first exception is raised here."""
+    waiting, raised = queue.SimpleQueue(), []
+    for part in parts:
+        waiting.put(part)
+
+    def work(worker):
+        while not raised:
+            try:
+                part = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                task(worker, part)
+            except BaseException as exception:
+                raised.append(exception)
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if raised:
+        raise raised[0]
+
+
+def run(defects, work, jobs):
+    begin = time.monotonic()
+    named = sorted({test for defect in defects for test in defect.tests})
+    trees = [Tree(work / str(number)) for number in range(min(jobs, len(defects)))]
+    took, counts, lock = {}, {}, threading.Lock()
+
+    def build(_, tree):
+        for step in (tree.configure, lambda: tree.make(sorted({program(test) for test in named}))):
+            done = step()
+            if done.returncode != 0:
+                raise Failed(f"the copy does not build\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+
+    def without_defect(tree, test):
+        start = time.monotonic()
+        how = tree.fails(test, SECONDS_MAX)
+        if how:
+            raise Failed(f"{test} fails without any defect: {how}")
+        took[test] = time.monotonic() - start
+
+    def plant(tree, of_one_file):
+        for defect in of_one_file:
+            start = time.monotonic()
+            verdict, test, how = try_defect(tree, defect, took)
+            with lock:
+                counts[verdict] = counts.get(verdict, 0) + 1
+                print(f"  {defect.name:36} {verdict:16} {program(test):28} {how}"
+                      f"  ({time.monotonic() - start:.0f} s)", flush=True)
+
+    in_parallel(trees, build, trees)
+    in_parallel(trees, without_defect, named)
+    by_file = {}  # one after the other, so that a source is not built again between two of its defects
+    for defect in defects:
+        by_file.setdefault(defect.file, []).append(defect)
+    longest_first = sorted(by_file.values(), key=lambda part: (part[0].file.endswith(".h"), len(part)), reverse=True)
+    in_parallel(trees, plant, longest_first)
+    caught = counts.get("caught", 0) + counts.get("caught elsewhere", 0)
+    print(f"planted_defects: {caught} of {len(defects)} caught"
+          f" ({counts.get('caught elsewhere', 0)} by a test not named for it),"
+          f" {counts.get('SURVIVED', 0)} survived, {counts.get('NOT BUILT', 0)} not built,"
+          f" {time.monotonic() - begin:.0f} s")
+    return caught != len(defects)
 
 
 if __name__ == "__main__":

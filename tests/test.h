@@ -20,7 +20,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/sanitizer.h"
+
 #define TEST_UNUSED __attribute__((unused))
+
+/* Where ThreadSanitizer looks on, tests that run on one thread take one step in so many: it makes them several times
+ * as slow, and sees nothing in the others. */
+#if defined(BL_THREAD_SANITIZER)
+enum { TEST_STEP = 7 };
+#else
+enum { TEST_STEP = 1 };
+#endif
 
 /* The seed of a random test: BOLE_TEST_SEED, else `fallback`. Printed, so that a failure can be replayed. */
 TEST_UNUSED static uint64_t test_seed(uint64_t fallback)
@@ -29,6 +39,14 @@ TEST_UNUSED static uint64_t test_seed(uint64_t fallback)
     uint64_t seed = text != NULL ? strtoull(text, NULL, 0) : fallback;
     print_message("[   SEED   ] BOLE_TEST_SEED=%" PRIu64 "\n", seed);
     return seed;
+}
+
+/* BOLE_TEST_CASE: only the cases of the program whose name it is; * and ? stand for other characters. */
+__attribute__((constructor)) static void test_choose_cases(void)
+{
+    const char *pattern = getenv("BOLE_TEST_CASE");
+    if (pattern != NULL)
+        cmocka_set_test_filter(pattern);
 }
 
 /* Check a status and show the error's message when it is another one. `error` is a bole_error * or NULL. */

@@ -5,7 +5,6 @@
 #include "base/alloc.h"
 #include "base/buffer.h"
 #include "base/coding.h"
-#include "base/sanitizer.h"
 
 #include <errno.h>
 #include <wchar.h>

@@ -14,7 +14,6 @@
 #include "history_fixture.h"
 
 #include "base/alloc.h"
-#include "base/sanitizer.h"
 
 #include <errno.h>
 

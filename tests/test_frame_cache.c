@@ -5,7 +5,6 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/prng.h"
-#include "base/sanitizer.h"
 #include "segment/frame_cache.h"
 
 #include <pthread.h>

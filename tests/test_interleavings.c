@@ -20,7 +20,6 @@
 
 #include "base/assert.h"
 #include "base/prng.h"
-#include "base/sanitizer.h"
 #include "engine/log_structured_store.h"
 #include "platform/scheduler.h"
 

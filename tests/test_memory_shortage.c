@@ -671,7 +671,7 @@ static void each_call_without_memory(void **state)
             /* All of the first allocations, which are those of the call itself; of the jobs behind it one in nine, or
              * in 31. */
             while (run_one(&calls[i], at, &opened_again))
-                at += at < (made_as == USUAL ? 120 : 60) ? 1 : made_as == USUAL ? 9 : 31;
+                at += TEST_STEP * (at < (made_as == USUAL ? 120 : 60) ? 1 : made_as == USUAL ? 9 : 31);
             print_message("[          ] %d, %s: %" PRIu64 " allocations, %u times opened again\n",
                           (int)made_as, calls[i].name, at, opened_again);
         }

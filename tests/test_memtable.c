@@ -9,7 +9,6 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "base/prng.h"
-#include "base/sanitizer.h"
 #include "core/entry_checksum.h"
 #include "memory/memtable.h"
 #include "memory/memtable_arena.h"

@@ -4,7 +4,6 @@
 
 #include "base/alloc.h"
 #include "base/prng.h"
-#include "base/sanitizer.h"
 #include "platform/page_arena.h"
 
 #include <pthread.h>

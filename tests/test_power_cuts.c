@@ -19,8 +19,6 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#include "base/sanitizer.h"
-
 #if defined(BL_THREAD_SANITIZER) || defined(BL_ADDRESS_SANITIZER)
 enum { STATES = 600, STORY_SECONDS = 120 };
 #else

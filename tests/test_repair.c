@@ -640,7 +640,7 @@ static void failures_end_a_repair_cleanly(void **state)
     subject_make(&s, seed);
     file_of(&s, BL_FILE_SEGMENT, 1)->bytes[5000] ^= 1;
     file_of(&s, BL_FILE_LOG, 0)->bytes[4200] ^= 1;
-    for (uint64_t at = 0, more = 1; more != 0; at += 1 + bl_prng_below(&prng, 3)) {
+    for (uint64_t at = 0, more = 1; more != 0; at += TEST_STEP * (1 + bl_prng_below(&prng, 3))) {
         bole_vfs *disk = damage_disk_of(&s.files);
         bole_options options = damage_options(disk);
         bole_repair_report report;
@@ -657,8 +657,8 @@ static void failures_end_a_repair_cleanly(void **state)
         failed += status == BOLE_NO_MEMORY;
         bole_vfs_destroy(disk);
     }
-    assert_true(failed > 20);
-    for (uint32_t i = 0; i < 60; i++) {
+    assert_true(failed > 20 / TEST_STEP);
+    for (uint32_t i = 0; i < 60; i += TEST_STEP) {
         bole_vfs *disk = damage_disk_of(&s.files), *fault;
         bole_fault_plan plan = { .at = bl_prng_below(&prng, 900), .count = 1, .system_errno = 5 };
         assert_ok(bole_vfs_fault_create(disk, &plan, &fault), NULL);

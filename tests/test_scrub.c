@@ -190,7 +190,7 @@ static void damage_under_a_live_store_is_told_before_a_read_meets_it(void **stat
     list_segments(f);
     bl_prng prng;
     bl_prng_init(&prng, test_seed(1));
-    for (uint32_t i = 0; i < 60; i++) {
+    for (uint32_t i = 0; i < 60; i += TEST_STEP) {
         uint64_t number = f->segments[bl_prng_below(&prng, f->segment_count)];
         uint64_t offset = bl_prng_below(&prng, length_of(f, number));
         uint64_t misses = stats_of(f).block_misses, findings = stats_of(f).scrub_findings;
@@ -256,7 +256,7 @@ static void nothing_is_read_while_it_is_off(void **state)
 static void the_rate_is_kept_and_changes_while_open(void **state)
 {
     fixture *f = *state;
-    enum { RATE = 4096, SECONDS = 200 };
+    enum { RATE = 4096, SECONDS = 200 / TEST_STEP };
     open_store(f, f->disk, UINT64_MAX);
     assert_ok(bole_configure(f->db, "scrub_rate", "4KiB", &f->error), &f->error);
     uint64_t begin = f->disk->monotonic_ns(f->disk), now = begin;
@@ -370,7 +370,7 @@ static void a_read_that_fails_is_told_and_forgotten(void **state)
     calls = plan.calls - calls;
     assert_true(calls > 20);
     uint32_t found = 0;
-    for (uint64_t i = 0; i < calls; i += 3) {
+    for (uint64_t i = 0; i < calls; i += 3 * TEST_STEP) {
         plan.failed = 0;
         plan.at = plan.calls + i;
         let_rounds_pass(f, 3);
@@ -382,7 +382,7 @@ static void a_read_that_fails_is_told_and_forgotten(void **state)
         let_rounds_pass(f, 2);
         assert_ok(bole_scrub_report(f->db, &f->error), &f->error);
     }
-    assert_true(found > 5);
+    assert_true(found > 5 / TEST_STEP);
     assert_ok(bole_close(f->db, &f->error), &f->error);
     bole_vfs_destroy(faulty);
     bole_options options = options_of(f, f->disk);
@@ -393,7 +393,7 @@ static void too_little_memory_is_no_finding(void **state)
 {
     fixture *f = *state;
     open_store(f, f->disk, 1 << 20);
-    for (uint64_t i = 0; i < 300; i++) {
+    for (uint64_t i = 0; i < 300; i += TEST_STEP) {
         bl_alloc_fail_at(i, 1);
         for (uint32_t j = 0; j < 100; j++) {
             bole_statistics stats = BOLE_STATISTICS_INIT;

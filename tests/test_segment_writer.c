@@ -833,7 +833,8 @@ static void every_failed_allocation_leaves_nothing(void **state)
     test_store_begin(&store, TEST_MEMORY_AMPLE);
     unsigned failures = 0;
     uint64_t calls = UINT64_MAX - 1; /* until the first run, in which none fails, has counted them */
-    for (uint64_t at = calls, next = 0; at <= calls; at = next, next += at < 80 || at + 80 > calls ? 1 : 17) {
+    for (uint64_t at = calls, next = 0; at <= calls;
+         at = next, next += TEST_STEP * (at < 80 || at + 80 > calls ? 1 : 17)) {
         bl_segment_writer_parameters parameters = plain_parameters(&store, 1);
         parameters.install_frames = true;
         parameters.check_entries = true;

@@ -26,7 +26,6 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "base/sanitizer.h"
 #include "core/config.h"
 #include "core/config_source.h"
 #include "core/write_batch.h"

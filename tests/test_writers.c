@@ -12,8 +12,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "base/sanitizer.h"
-
 #if defined(BL_THREAD_SANITIZER) || defined(BL_ADDRESS_SANITIZER)
 enum { WRITES = 600 };
 #else

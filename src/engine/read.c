@@ -296,8 +296,10 @@ bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pin
         bl_read_state_ref(state);
         bl_epoch_leave();
         bole_status status = bl_segment_load(seen.segment, seen.found.block, error);
-        bool no_room = status == BOLE_MEMORY_PINNED || loads >= LOADS_BEFORE_UNCACHED;
-        if (no_room && view == NULL) {
+        if (status == BOLE_OK &&
+            loads >= LOADS_BEFORE_UNCACHED) /* each that comes drives out one that is needed, too */
+            status = bl_fail(error, BOLE_MEMORY_PINNED, "no room in memory for the blocks of one read");
+        if (status == BOLE_MEMORY_PINNED && view == NULL) {
             BL_MARK("read without the cache");
             bole_buffer unused = BOLE_BUFFER_INIT;
             status = get_uncached(table, &lookup, state, value != NULL ? value : &unused, error);
@@ -307,8 +309,6 @@ bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pin
             return status;
         }
         bl_read_state_unref(state);
-        if (status == BOLE_OK && no_room) /* each block that comes drives out another that is needed, too */
-            status = bl_fail(error, BOLE_MEMORY_PINNED, "no room in memory for the blocks of one view");
         if (status != BOLE_OK)
             return status;
     }
