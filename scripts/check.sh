@@ -9,7 +9,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-steps=(format layers style gcc clang asan tsan coverage fuzz
+steps=(format layers style gcc clang analyzers asan tsan valgrind coverage fuzz
     simulation interleavings histories faults damage model crash readers large install
     outside_power outside_faults outside_rot outside_full defects)
 
@@ -18,8 +18,20 @@ step_layers() { scripts/check_layers.py --self-test && scripts/check_layers.py; 
 step_style() { scripts/check_style.py --self-test && scripts/check_style.py; }    # licence lines, widths, left-overs
 step_gcc() { scripts/build.sh gcc all bole_bench bole_micro; }                # no warning, costly asserts on
 step_clang() { scripts/build.sh clang all bole_bench bole_micro; }            # the same with the other compiler
+step_analyzers() { # clang --analyze, gcc -fanalyzer and cppcheck find nothing in any source
+    scripts/build.sh clang bole && scripts/analyze.py --self-test && scripts/analyze.py
+}
 step_asan() { scripts/build.sh asan && scripts/run_tests.sh asan; }           # all tests, address and undefined
 step_tsan() { scripts/build.sh tsan && scripts/run_tests.sh tsan; }           # all tests, threads
+step_valgrind() { # tests on real threads, as shipped: no uninitialized byte, no leak
+    scripts/build.sh release || return
+    printf 'build/release/test_%s\n' block_index bloom_filter compat compression crash_threads epoch event_log format \
+        frame_cache key_value_store log_reader log_record manifest memtable merge posix_calls readers segment_cursor \
+        segment_footer segment_value stats version_edit version_set vfs_memory write_ahead_log write_batch \
+        write_behind |
+        xargs -P "${JOBS:-$(nproc)}" -I{} valgrind --quiet --error-exitcode=9 --leak-check=full \
+            --show-leak-kinds=definite --errors-for-leak-kinds=definite {}
+}
 step_coverage() { scripts/coverage.sh; }  # 99.9 % of the lines, 96 % of the branches, every mark: reached by a test
 step_fuzz() { scripts/fuzz.sh all "${FUZZ_SECONDS:-4}"; }                       # each fuzz target a few seconds
 step_simulation() { # 100,000 disks that survived a cut, and 1,000 histories that end with one

@@ -20,7 +20,7 @@ build=(cmake ninja-build pkg-config libc6-dev
     libcmocka-dev python3)                 # CMake looks for both once, for the tests
 test=()
 demo=()
-check=(clang clang-format g++ gcovr libclang-rt-dev llvm chromium
+check=(clang clang-format g++ gcovr libclang-rt-dev llvm chromium cppcheck valgrind
     fuse3 libfuse3-dev strace)             # checks from outside: power cuts under the kernel, failing system calls
 bench=(librocksdb-dev libleveldb-dev liblmdb-dev libwiredtiger-dev libsqlite3-dev g++)
 

@@ -264,12 +264,12 @@ bole_status bl_merge_init(bl_merge *merge, bl_cursor **cursors, uint32_t count, 
 {
     *merge = (bl_merge){ .forward = true };
     bl_merge_node *tree = bl_alloc_array((size_t)count + 1, sizeof(tree[0]) + sizeof(bl_cursor *));
-    bl_cursor **own = (bl_cursor **)(void *)(tree + count + 1);
     if (tree == NULL) {
         for (uint32_t i = 0; i < count; i++)
             bl_cursor_close(cursors[i]);
         return BOLE_NO_MEMORY;
     }
+    bl_cursor **own = (bl_cursor **)(void *)(tree + count + 1);
     for (uint32_t i = 0; i < count; i++)
         own[i] = cursors[i];
     bl_merge_init_at(merge, own, count, comparator, head_offset, tree);

@@ -340,8 +340,14 @@ static inline uint64_t bl_position_visible(const bole_db *db)
 {
     return atomic_load_explicit(&db->visible, memory_order_acquire);
 }
-bole_status bl_forked(bole_error *error);
-bole_status bl_read_only_refused(bole_error *error);
+static inline bole_status bl_forked(bole_error *error)
+{
+    return bl_fail(error, BOLE_FORKED, "this handle belongs to the parent process; open the store again");
+}
+static inline bole_status bl_read_only_refused(bole_error *error)
+{
+    return bl_fail(error, BOLE_WRITE_REFUSED, "the store is open for reading only");
+}
 /* Resolve a table argument; checks that it belongs to `db`. */
 BOLE_CHECKED bole_status bl_resolve_table(bole_db *db, bole_table *table, bole_table **out, bole_error *error);
 /* Sequences of live snapshots, rising; *out is the caller's. Mutex held. */

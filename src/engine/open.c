@@ -19,16 +19,6 @@
 
 static const uint64_t FLUSH_AT_CLOSE_BYTES = UINT64_C(1) << 20;
 
-bole_status bl_forked(bole_error *error)
-{
-    return bl_fail(error, BOLE_FORKED, "this handle belongs to the parent process; open the store again");
-}
-
-bole_status bl_read_only_refused(bole_error *error)
-{
-    return bl_fail(error, BOLE_WRITE_REFUSED, "the store is open for reading only");
-}
-
 /* ---- settings ---- */
 
 static bole_status read_settings(bole_db *db, const bole_options *options, bole_error *error)

@@ -296,8 +296,8 @@ bole_status bl_read_one(bole_db *db, const bole_table *table, bl_read_state *pin
         bl_read_state_ref(state);
         bl_epoch_leave();
         bole_status status = bl_segment_load(seen.segment, seen.found.block, error);
-        if (status == BOLE_OK &&
-            loads >= LOADS_BEFORE_UNCACHED) /* each that comes drives out one that is needed, too */
+        /* Each block that comes drives out another that is needed, too? */
+        if (status == BOLE_OK && loads >= LOADS_BEFORE_UNCACHED)
             status = bl_fail(error, BOLE_MEMORY_PINNED, "no room in memory for the blocks of one read");
         if (status == BOLE_MEMORY_PINNED && view == NULL) {
             BL_MARK("read without the cache");

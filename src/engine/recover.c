@@ -227,6 +227,7 @@ bole_status bl_recover_logs(bole_db *db, bole_error *error)
             torn = true;
         if (torn) { /* nothing behind a torn tail counts, unless it proves that the tail was synced */
             BL_MARK("log behind a torn tail is dropped");
+            bl_assert(db->sealed_newest != NULL); /* the torn one, or one before it */
             sealed_free(sealed);
             if (replayed.synced > accepted) {
                 BL_MARK("torn tail proves to have been synced");

@@ -58,9 +58,14 @@ static inline int prefix_order(const bl_head_tree *tree, const bl_head_node *nod
         return PREFIX_SAME;
     if (bl_unlikely(key.size < prefix_bytes || prefix_bytes - matched > BL_NODE_HEAD_BYTES))
         return prefix_order_slow(tree, node, version, key, matched, prefix_bytes, reader);
-    uint64_t tail = prefix_bytes >= BL_NODE_HEAD_BYTES
-                        ? bl_head64(key.data, key.size, prefix_bytes - BL_NODE_HEAD_BYTES)
-                        : bl_head64(key.data, key.size, 0) >> (64 - 8 * prefix_bytes);
+    uint64_t tail;
+    if (prefix_bytes >= BL_NODE_HEAD_BYTES) {
+        tail = bl_head64(key.data, key.size, prefix_bytes - BL_NODE_HEAD_BYTES);
+    } else {
+        uint32_t missing_bits = 8 * (BL_NODE_HEAD_BYTES - prefix_bytes);
+        bl_debug_assert(missing_bits < 64);
+        tail = bl_head64(key.data, key.size, 0) >> missing_bits;
+    }
     uint64_t expected = atomic_load_explicit(&node->prefix_tail, memory_order_relaxed);
     return tail == expected ? PREFIX_SAME : tail < expected ? PREFIX_BELOW : PREFIX_ABOVE;
 }

@@ -244,9 +244,11 @@ PATHS_TARGET static void PATHS(prefetch)(const bl_head_tree *tree, const bole_sl
             bl_node_prefetch_refs(way->node);
         }
     }
+    if (PATHS_COMPARE)
+        return;
     for (uint32_t i = 0; i < count; i++) {
         const bl_head_node *leaf = ways[i].node;
-        if (PATHS_COMPARE || leaf == NULL)
+        if (leaf == NULL)
             continue;
         uint32_t version = bl_node_begin(leaf);
         uint64_t head = bl_head64(keys[i].data, keys[i].size, bl_node_prefix_bytes(leaf));

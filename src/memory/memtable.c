@@ -147,6 +147,7 @@ static bl_memtable_directory *roomy_directory(bl_memtable *memtable)
         return NULL;
     larger->older = directory;
     larger->capacity = capacity;
+    bl_assert(directory != NULL || count == 0);
     for (uint32_t i = 0; i < count; i++)
         list_tree(larger,
                   atomic_load_explicit(&directory->slots[2 * directory->capacity + i], memory_order_relaxed),

@@ -224,10 +224,12 @@ static bole_status memory_read(bole_file *base, uint64_t offset, void *data, siz
 static void refresh_maps(const memory_file *file, uint64_t offset, uint64_t length, const memory_map *source)
 {
     for (memory_map *map = file->disk->maps; map != NULL; map = map->next) {
+        if (map == source)
+            continue;
         uint64_t first = offset > map->offset ? offset : map->offset;
         uint64_t map_end = map->offset + map->length;
         uint64_t end = offset + length < map_end ? offset + length : map_end;
-        if (map == source || map->node != file->node || first >= end)
+        if (map->node != file->node || first >= end)
             continue;
         uint8_t *to = map->data + (first - map->offset);
         memset(to, 0, (size_t)(end - first));

@@ -262,7 +262,7 @@ BOLE_API bole_status bole_repair(const char *path, const char *target, const bol
 {
     bole_error story = BOLE_ERROR_INIT; /* of what was tried; the caller's only when it all fails */
     char temporary[BL_PATH_BYTES_MAX];
-    bole_repair_report unwanted;
+    bole_repair_report unwanted = { .losses = 0 };
     bool dry = (flags & BOLE_REPAIR_DRY_RUN) != 0;
     bl_repair repair = {
         .path = path,

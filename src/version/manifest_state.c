@@ -118,6 +118,7 @@ void bl_manifest_state_drop_metas(bl_manifest_state *state)
 /* Room for one more element in an array of `count`. */
 static bool grow_array(void **array, uint32_t count, uint32_t *capacity, size_t element)
 {
+    bl_assert(*array != NULL || *capacity == 0);
     if (count < *capacity)
         return true;
     uint32_t wanted = *capacity == 0 ? 4 : *capacity * 2;

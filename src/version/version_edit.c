@@ -497,7 +497,7 @@ static bole_status get_segment_counts(const byte_origin *origin, const field *fi
 
 static bole_status get_dead(const byte_origin *origin, field bytes, uint64_t *entries, uint64_t *value_bytes)
 {
-    const uint8_t *at = bytes.data, *end = at + bytes.size;
+    const uint8_t *at = bytes.data, *end = at == NULL ? NULL : at + bytes.size;
     if (at != NULL && at < end)
         at = bl_get_varint(at, end, entries);
     if (at != NULL && at < end)
@@ -571,7 +571,7 @@ static bole_status get_scalar(const byte_origin *origin, field bytes, uint64_t m
 static bole_status get_edit_scalar(const byte_origin *origin, uint64_t tag, field bytes, bool *seen,
                                    bl_version_edit *edit)
 {
-    uint64_t number;
+    uint64_t number = 0;
     bole_status status;
     switch (tag) {
     case EDIT_SNAPSHOT:
@@ -691,7 +691,7 @@ static bool make_arrays(const size_t counts[EDIT_FIELDS], edit_arrays *out, bl_d
     out->added = (void *)(memory += logs_removed);
     out->removed = (void *)(memory += added);
     out->moved = (void *)(memory += removed);
-    out->died = (void *)(memory += moved);
+    out->died = (void *)(memory + moved);
     return true;
 }
 BL_STATIC_ASSERT(sizeof(bl_table_description) % 8 == 0 && sizeof(bl_log_description) % 8 == 0 &&
