@@ -5,8 +5,8 @@
     scripts/mutation_sampler.py [--samples N] [--seed S] [--only PATTERN] [--work DIR] [--jobs N] [--most N] [--rest]
     scripts/mutation_sampler.py --list [--seed S] [--samples N]      the mutants, nothing is built
 
-The tree is copied, built with costly asserts, and built once more to learn which tests reach which line. Then for each
-mutant: what depends on its file is built, and the tests that reach its line run, the likeliest and quickest first,
+The tree is copied once a job, built with costly asserts, and built once more to learn which tests reach which line.
+Then for each mutant: what depends on its file is built, and the tests that reach its line run, the likeliest and quickest first,
 until one fails (a crash, an assert and a test that does not end count). A mutant that all of them pass has survived; no
 other test could tell it from the source (--rest runs the others all the same). Survivors are printed with their
 changes. The score is killed / (all - those that do not compile). --work keeps the copy, its builds and what is known of
@@ -29,12 +29,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from coverage_report import gcov  # noqa: E402
-from planted_defects import ROOT, Tree  # noqa: E402
+from planted_defects import ROOT, Tree, in_parallel  # noqa: E402
 
 LEFT_OUT = re.compile(
     r"sched_yield|nanosleep|bl_assert|bl_debug_assert|BL_STATIC_ASSERT|BL_MARK"
@@ -59,7 +60,8 @@ DECLARATION = re.compile(r"^\s+(const |struct |unsigned |_Atomic)?\w+ \**\w+(\[.
 STATUS = re.compile(r"^(\s+)((?:bole_status )?status) = (\w+[\w>.\-]*\(.*\));$")
 CHECK = re.compile(r"^(\s*)((?:\} else )?if) \((.*)\)( \{)?$")
 EXIT = re.compile(r"^\s*(return|break|continue|goto)\b")
-SECONDS_MORE, TIMES_MORE = 60, 20  # a test has this many seconds more, and that many times what it takes, to end
+SECONDS_MORE, TIMES_MORE = 15, 5  # a test has this many seconds more, and that many times what it takes, to end
+BUILD, TREE = "@BUILD@", "@TREE@"  # in what is known of a test, in the place of where they are
 LIMITS = ["prlimit", "--data=6442450944", "--fsize=4294967296"]  # of a mutant's memory and files
 
 
@@ -137,7 +139,7 @@ class Tests:
     """What can be run in a build, and which lines of src/ each reaches."""
 
     def __init__(self, tree, coverage, known, jobs):
-        self.tree, self.kills = tree, {}
+        self.root, self.kills = tree.root, {}
         if not known.is_file():
             known.write_text(json.dumps(self.learn(tree, coverage, jobs)))
         data = json.loads(known.read_text())
@@ -174,7 +176,7 @@ class Tests:
                             tests = lines.setdefault(path, {}).setdefault(str(number), [])
                             if name not in tests:
                                 tests.append(name)
-        commands = {name: [word.replace(str(coverage), str(tree.build)) for word in command]
+        commands = {name: [word.replace(str(coverage), BUILD).replace(str(tree.root), TREE) for word in command]
                     for name, command in commands.items()}
         code = {path: sorted(numbers) for path, numbers in code.items()}
         return {"seconds": seconds, "lines": lines, "commands": commands, "code": code}
@@ -197,11 +199,12 @@ class Tests:
             self.kills[key] = self.kills.get(key, 0) + 1
 
     def target(self, name):
-        return name if (self.tree.root / "tests" / f"{name}.c").is_file() or name.startswith("fuzz_") else "bole"
+        return name if (self.root / "tests" / f"{name}.c").is_file() or name.startswith("fuzz_") else "bole"
 
-    def fails(self, name):
-        self.tree.command = lambda _: LIMITS + self.commands[name]
-        return self.tree.fails(name, SECONDS_MORE + TIMES_MORE * self.seconds[name])
+    def fails(self, tree, name):
+        tree.command = lambda _: LIMITS + [word.replace(BUILD, str(tree.build)).replace(TREE, str(tree.root))
+                                           for word in self.commands[name]]
+        return tree.fails(name, SECONDS_MORE + TIMES_MORE * self.seconds[name])
 
 
 def try_mutant(tree, tests, mutant, most, rest):
@@ -221,7 +224,7 @@ def try_mutant(tree, tests, mutant, most, rest):
             built = tree.make([tests.target(name)])
             if built.returncode != 0:
                 return "killed", name, "does not link"
-            how = tests.fails(name)
+            how = tests.fails(tree, name)
             if how:
                 tests.killed(path, name)
                 return "killed", name, how
@@ -257,21 +260,29 @@ def main():
         print(f"mutation_sampler: {len(mutants)} of {candidates} lines")
         return 0
     work = (options.work or Path(tempfile.mkdtemp(prefix="bole-mutants-"))).resolve()
-    begin, counts, survivors = time.monotonic(), {}, []
+    begin, counts, survivors, lock = time.monotonic(), {}, [], threading.Lock()
     try:
-        tree = Tree(work, options.jobs)
-        if tree.configure().returncode != 0 or tree.make(["all"]).returncode != 0:
-            sys.exit("mutation_sampler: the copy does not build")
-        tests = Tests(tree, work / "coverage", work / "known.json", options.jobs)
-        for index, mutant in enumerate(mutants, options.skip):
+        trees = [Tree(work / str(number)) for number in range(options.jobs)]
+
+        def build(_, tree):
+            if tree.configure().returncode != 0 or tree.make(["all"]).returncode != 0:
+                sys.exit("mutation_sampler: the copy does not build")
+
+        def change(tree, numbered):
+            index, mutant = numbered
             start = time.monotonic()
             verdict, test, how = try_mutant(tree, tests, mutant, options.most, options.rest)
-            counts[verdict] = counts.get(verdict, 0) + 1
-            print(f"  {index:3} {mutant[0]}:{mutant[1]}: {mutant[2]}: {verdict} {test} {how}"
-                  f"  ({time.monotonic() - start:.0f} s)", flush=True)
-            if verdict == "SURVIVED":
-                survivors.append((index, mutant))
-                print(difference(ROOT, mutant), flush=True)
+            with lock:
+                counts[verdict] = counts.get(verdict, 0) + 1
+                print(f"  {index:3} {mutant[0]}:{mutant[1]}: {mutant[2]}: {verdict} {test} {how}"
+                      f"  ({time.monotonic() - start:.0f} s)", flush=True)
+                if verdict == "SURVIVED":
+                    survivors.append((index, mutant))
+                    print(difference(ROOT, mutant), flush=True)
+
+        in_parallel(trees, build, trees)
+        tests = Tests(trees[0], work / "coverage", work / "known.json", options.jobs)
+        in_parallel(trees, change, enumerate(mutants, options.skip))
         killed, survived = counts.get("killed", 0), len(survivors)
         print(f"mutation_sampler: seed {options.seed}: {killed} of {killed + survived} killed"
               f" ({100 * killed / max(1, killed + survived):.1f} %), {counts.get('NOT COMPILED', 0)} not compiled,"

@@ -425,6 +425,14 @@ static void a_section_that_cannot_be_is_no_index(void **state)
                   bl_block_index_init(&index, memory, sizeof memory, none, 4096, 8192, "a.seg", 0, NULL),
                   NULL);
     assert_int_equal(index.count, 0);
+    uint8_t one[BL_INDEX_HEADER_BYTES + 26 + 1] = { 0 }; /* a block, and a prefix of one byte */
+    bl_put_u64(one, 1);
+    bl_put_u32(one + 8, 1);
+    bl_put_u16(one + sizeof one - 3, BOLE_KEY_BYTES_MAX); /* the length of its separator behind the prefix */
+    bole_error error = BOLE_ERROR_INIT;
+    assert_status(BOLE_CORRUPT, bl_block_index_measure(bl_slice(one, sizeof one), "a.seg", 0, &bytes, &error),
+                  &error);
+    assert_non_null(strstr(error.message, "separator 0 does not fit"));
 }
 
 int main(void)

@@ -317,6 +317,44 @@ static void no_read_follows_a_pointer_to_nowhere(void **state)
     }
 }
 
+/* Goal: where the value behind a pointer finds no memory, that is told. Method: each allocation fails. */
+static void a_value_behind_a_pointer_needs_memory(void **state)
+{
+    fixture *f = *state;
+    bl_version *version = bl_version_set_current(f->db->versions);
+    bl_segment *keys = NULL;
+    bl_version_each_segment(version, find_keys, &keys);
+    bl_segment_cursor_options options = { .read_ahead = true };
+    bl_cursor *cursor;
+    assert_ok(bl_segment_cursor(&keys, 1, &options, &cursor, &error), &error);
+    cursor->ops->seek_first(cursor);
+    assert_true(cursor->valid);
+    char text[16], value[VALUE_BYTES];
+    fill_value(0, value);
+    unsigned failures = 0;
+    for (uint64_t at = 0, more = 1; more != 0; at++) {
+        bole_buffer got = BOLE_BUFFER_INIT;
+        assert_true(bl_buffer_assign(&got, cursor->value.data, cursor->value.size));
+        bl_alloc_fail_at(at, 1);
+        bole_status status = bl_value_replace(bl_version_table_by_number(version, 0), key_of(0, text), &got,
+                                              &error);
+        more = bl_alloc_calls() > at;
+        bl_alloc_fail_at(UINT64_MAX, 0);
+        if (status == BOLE_OK) {
+            assert_int_equal(got.size, VALUE_BYTES);
+            assert_memory_equal(got.data, value, VALUE_BYTES);
+        } else {
+            assert_status(BOLE_NO_MEMORY, status, &error);
+            assert_true(error.message[0] != '\0');
+            error = (bole_error)BOLE_ERROR_INIT;
+            failures++;
+        }
+        bole_buffer_free(&got);
+    }
+    assert_true(failures > 0);
+    bl_cursor_close(cursor);
+}
+
 /* Goal: no more dies of a value segment than lives in it (VALUES-2). */
 static void no_more_dies_than_lives(void **state)
 {
@@ -356,6 +394,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_read_shows_the_value_of_another_key, set_up, tear_down),
         cmocka_unit_test(pointers_to_nowhere_are_told),
         cmocka_unit_test_setup_teardown(no_read_follows_a_pointer_to_nowhere, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_value_behind_a_pointer_needs_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_dies_than_lives, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("value_pointers", tests, NULL, NULL);

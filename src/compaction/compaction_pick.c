@@ -528,7 +528,8 @@ typedef struct attempt {
     double pressure;
 } attempt;
 
-static bole_status attempt_on(const attempt *at, const bl_pick_policy *policy,
+/* `any`: the first job that is found will do. */
+static bole_status attempt_on(const attempt *at, const bl_pick_policy *policy, bool any,
                               bool (*busy)(void *context, uint64_t number), void *context, bl_pick *out,
                               bole_error *error)
 {
@@ -539,6 +540,7 @@ static bole_status attempt_on(const attempt *at, const bl_pick_policy *policy,
     };
     bl_picker p;
     bole_status status = bl_picker_init(&p, at->table, policy, busy, context, error);
+    p.any = any;
     if (status == BOLE_OK)
         status = functions[at->reason](&p, out, error);
     bl_picker_deinit(&p);
@@ -611,7 +613,7 @@ bole_status bl_compaction_pick(const bl_version *version, const bl_pick_policy *
             add_attempts(&version->tables[i], &policy, attempts, &count);
     bole_status status = BOLE_OK;
     for (uint32_t i = 0; i < count && status == BOLE_OK && out->reason == BL_PICK_NOTHING; i++)
-        status = attempt_on(&attempts[i], &policy, busy, context, out, error);
+        status = attempt_on(&attempts[i], &policy, false, busy, context, out, error);
     bl_free(attempts);
     return status;
 }
@@ -675,7 +677,7 @@ static bool is_worked_off(const bl_version_table *table, const bl_pick_policy *p
     bool found = false;
     for (uint32_t i = 0; i < count && attempts[i].pressure >= 1 && !found; i++) {
         bl_pick pick = { 0 };
-        bole_status status = attempt_on(&attempts[i], policy, NULL, NULL, &pick, NULL);
+        bole_status status = attempt_on(&attempts[i], policy, true, NULL, NULL, &pick, NULL);
         found = status != BOLE_OK || pick.reason != BL_PICK_NOTHING;
         bl_pick_deinit(&pick);
     }

@@ -185,6 +185,8 @@ void bl_picker_find_best(bl_picker *p, const bl_map_scope *scope)
                     bl_map_job_copy(&p->best, &p->trial, map);
                     p->best_cost = cost;
                 }
+                if (p->any)
+                    return;
                 found = true;
             }
             if (found && p->trial.source_bytes + p->trial.target_bytes > 2 * p->policy->job_bytes)

@@ -12,6 +12,7 @@ typedef struct bl_picker {
     bl_level_map map;
     bl_map_job best, trial;
     double best_cost;
+    bool any; /* the first job that is found will do: whether there is one is all that is asked */
     bool (*accepts)(const struct bl_picker *p, const bl_map_job *job); /* NULL: every job */
     int64_t wanted_low, wanted_high; /* ranks of the range asked for; at first everything */
 } bl_picker;
