@@ -6,11 +6,11 @@
     scripts/mutation_sampler.py --list [--seed S] [--samples N]      the mutants, nothing is built
 
 The tree is copied once a job, built with costly asserts, and built once more to learn which tests reach which line.
-Then for each mutant: what depends on its file is built, and the tests that reach its line run, the likeliest and quickest first,
-until one fails (a crash, an assert and a test that does not end count). A mutant that all of them pass has survived; no
-other test could tell it from the source (--rest runs the others all the same). Survivors are printed with their
-changes. The score is killed / (all - those that do not compile). --work keeps the copy, its builds and what is known of
-the lines, for as long as the tree stays the same.
+Then for each mutant: what depends on its file is built, and the tests that reach its line run, the likeliest and
+quickest first, until one fails (a crash, an assert and a test that does not end count). A mutant that all of them pass
+has survived; no other test could tell it from the source (--rest runs the others all the same). Survivors are printed
+with their changes. The score is killed / (all - those that do not compile). --work keeps the copies, their builds and
+what is known of the lines, for as long as the tree stays the same.
 
 What is drawn: a .c file's line (src/cli is left out), each as likely as any other, and one of the changes that fit it:
 relational operators and their bounds, == and !=, && and ||, + and -, a number plus 1, true and false, a condition

@@ -658,6 +658,28 @@ static void failures_end_a_repair_cleanly(void **state)
         bole_vfs_destroy(disk);
     }
     assert_true(failed > 20 / TEST_STEP);
+    outcome whole;
+    bole_error none = BOLE_ERROR_INIT;
+    assert_ok(repair(&s.files, &s.model, 0, &whole, &none), &none);
+    for (uint64_t at = 0, more = 1; more != 0;
+         at += TEST_STEP * (1 + bl_prng_below(&prng, at < 300 ? 3 : 60))) {
+        bole_vfs *disk = damage_disk_of(&s.files);
+        bole_options options = damage_options(disk);
+        outcome out = { .exact = 0 };
+        bole_error error = BOLE_ERROR_INIT;
+        bl_alloc_fail_at(at, 1);
+        bole_status status = bole_repair(DAMAGE_STORE, MENDED, &options, 0, note_finding, &out, &out.report,
+                                         &error);
+        more = bl_alloc_calls() > at;
+        bl_alloc_fail_at(UINT64_MAX, 0);
+        if (status == BOLE_OK) {
+            compare(disk, &s.model, &out);
+            assert_int_equal(out.exact, whole.exact);
+        } else if (status != BOLE_NO_MEMORY) {
+            fail_msg("allocation %" PRIu64 " fails: %s: %s", at, bole_status_name(status), error.message);
+        }
+        bole_vfs_destroy(disk);
+    }
     for (uint32_t i = 0; i < 60; i += TEST_STEP) {
         bole_vfs *disk = damage_disk_of(&s.files), *fault;
         bole_fault_plan plan = { .at = bl_prng_below(&prng, 900), .count = 1, .system_errno = 5 };

@@ -634,6 +634,8 @@ static void the_memory_limit_is_read_whatever_the_files_say(void **state)
     static char long_root[5000];
     char groups[100];
     mkdir(test_path(&directory, "group"), 0700);
+    int lowest_free = dup(STDOUT_FILENO);
+    close(lowest_free);
     const struct {
         const char *text;
         uint64_t limit;
@@ -669,6 +671,9 @@ static void the_memory_limit_is_read_whatever_the_files_say(void **state)
     plan(CALL_OPEN, 0, 1, EMFILE); /* no groups: what the machine has */
     assert_true(posix->memory_bytes(posix) >= machine);
     assert_came(CALL_OPEN, 1);
+    int still_free = dup(STDOUT_FILENO);
+    close(still_free);
+    assert_int_equal(still_free, lowest_free); /* each file was closed */
 }
 
 static void a_file_system_can_what_its_kind_can(void **state)

@@ -55,6 +55,13 @@ static bool see_line(void *context, const char *text)
     return go_on(context);
 }
 
+static bool find_text(void *context, const char *text)
+{
+    const char **wanted = context;
+    wanted[1] = strstr(text, wanted[0]) != NULL ? text : wanted[1];
+    return true;
+}
+
 static bole_status dump(bole_vfs *disk, const char *name, count *c, bole_error *error)
 {
     char path[128];
@@ -78,6 +85,14 @@ static void every_file_of_a_store_has_a_text(void **state)
         assert_true(c.calls >= 2);
         (void)!dump(f->disk, file->name, &two, &f->error);
         assert_int_equal(two.calls, 2); /* who has seen enough is not shown more */
+        if (file->kind != BL_FILE_SEGMENT)
+            continue;
+        char path[128], text[64];
+        const char *first[] = { text, NULL };
+        snprintf(path, sizeof path, DAMAGE_STORE "/%s", file->name);
+        snprintf(text, sizeof text, "segment %lu id ", strtoul(file->name, NULL, 10));
+        assert_ok(bole_inspect_dump(f->disk, path, find_text, first, &f->error), &f->error);
+        assert_non_null(first[1]);
     }
     count c = { 0 };
     assert_true(dump(f->disk, "000999.seg", &c, &f->error) != BOLE_OK);
@@ -455,11 +470,19 @@ static void a_verification_that_cannot_be_done_finds_no_problem(void **state)
     assert_ok(bole_table_open(f->db, "second", &f->second, &f->error), &f->error);
 }
 
-static bool find_text(void *context, const char *text)
+/* Goal: a write moves the position that reads see, a sync the one that is on disk. */
+static void a_look_shows_the_position(void **state)
 {
-    const char **wanted = context;
-    wanted[1] = strstr(text, wanted[0]) != NULL ? text : wanted[1];
-    return true;
+    fixture *f = *state;
+    bole_inspect_store before, after;
+    assert_ok(bole_inspect_store_state(f->db, &before, &f->error), &f->error);
+    assert_ok(bole_put(f->db, NULL, BOLE_STR("one more"), BOLE_STR("1")), NULL);
+    assert_ok(bole_inspect_store_state(f->db, &after, &f->error), &f->error);
+    assert_true(before.position_visible > 0);
+    assert_true(after.position_visible > before.position_visible);
+    assert_ok(bole_sync(f->db, &f->error), &f->error);
+    assert_ok(bole_inspect_store_state(f->db, &after, &f->error), &f->error);
+    assert_int_equal(after.synced, after.position_visible);
 }
 
 /* Goal: long keys are cut, records that are no operations are told, and a file is found by its name alone. */
@@ -541,6 +564,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_verification_that_cannot_be_done_finds_no_problem, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(verify_tells_each_problem, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_look_shows_the_position, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_dump_shows_what_it_can, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_key_that_is_absent_is_called_so, set_up, tear_down),
     };

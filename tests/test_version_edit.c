@@ -246,6 +246,31 @@ static void what_is_not_built_is_refused_never_misread(void **state)
     }
 }
 
+/* Goal: a number of a segment that is larger than any can be is refused, by its name. */
+static void numbers_beyond_their_most_are_corrupt(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "size",    "lowest sequence", "highest sequence",
+                                         "entries", "tombstones",      "blocks" };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        bl_segment_meta meta = make_meta(12, 0, 0, 0, BOLE_STR("a"), BOLE_STR("b"), 1, 2);
+        uint64_t *const numbers[] = { &meta.file_bytes, &meta.sequence_min, &meta.sequence_max,
+                                      &meta.entries,    &meta.tombstones,   &meta.blocks };
+        bl_version_edit edit = { .added = &meta, .added_count = 1 };
+        bole_buffer bytes = BOLE_BUFFER_INIT;
+        bole_error error = BOLE_ERROR_INIT;
+        bl_decoded_edit decoded;
+        *numbers[i] = UINT64_MAX;
+        assert_ok(bl_version_edit_encode(&edit, &bytes, &error), &error);
+        assert_status(BOLE_CORRUPT,
+                      bl_version_edit_decode(bl_slice(bytes.data, bytes.size), "m", 72, &decoded, &error),
+                      &error);
+        assert_non_null(strstr(error.message, names[i]));
+        bl_decoded_edit_deinit(&decoded);
+        bole_buffer_free(&bytes);
+    }
+}
+
 /* Goal: text for people stays as it is; tools and golden files show it. */
 static void the_text_of_an_edit_has_one_line_a_part(void **state)
 {
@@ -556,6 +581,7 @@ int main(void)
         cmocka_unit_test(damaged_bytes_are_refused_or_mean_an_edit),
         cmocka_unit_test(an_unknown_field_is_skipped_or_refused_as_it_says),
         cmocka_unit_test(what_is_not_built_is_refused_never_misread),
+        cmocka_unit_test(numbers_beyond_their_most_are_corrupt),
         cmocka_unit_test(the_text_of_an_edit_has_one_line_a_part),
         cmocka_unit_test(an_edit_beyond_the_limit_is_refused),
         cmocka_unit_test(an_edit_that_does_not_fit_is_corrupt),

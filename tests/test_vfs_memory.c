@@ -665,6 +665,31 @@ static void a_trace_tells_every_change_in_order(void **state)
     bole_vfs_destroy(disk);
 }
 
+/* Of two maps of a file each is told at its own place, whichever goes first. */
+static void a_trace_knows_maps_apart(void **state)
+{
+    (void)state;
+    bole_buffer lines = BOLE_BUFFER_INIT;
+    bole_vfs *disk = make_disk(), *trace = NULL;
+    bole_file *file = NULL;
+    void *maps[2];
+    assert_ok(bole_vfs_trace_create(disk, add_line, &lines, &trace), NULL);
+    assert_ok(trace->open(trace, "f", BOLE_VFS_WRITE | BOLE_VFS_CREATE, &file, NULL), NULL);
+    assert_ok(trace->allocate(file, 0, 8192, true, NULL), NULL);
+    for (int i = 0; i < 2; i++)
+        assert_ok(trace->map(file, 4096 * (uint64_t)i, 4096, &maps[i], NULL), NULL);
+    lines.size = 0;
+    assert_ok(trace->unmap(file, maps[0], 4096, NULL), NULL);
+    assert_ok(trace->map_stored(file, (char *)maps[1] + 100, 50, NULL), NULL);
+    assert_ok(trace->unmap(file, maps[1], 4096, NULL), NULL);
+    assert_true(bl_buffer_append_u8(&lines, 0));
+    assert_string_equal(lines.data, "unmap f 0+4096\nstored f 4196+50\nunmap f 4096+4096\n");
+    close_file(file);
+    bole_buffer_free(&lines);
+    bole_vfs_destroy(trace);
+    bole_vfs_destroy(disk);
+}
+
 /* ---- What cannot be ----------------------------------------------------------------------------------- */
 
 static void refused(int system_errno, bole_status status, bole_error *error)
@@ -1003,6 +1028,7 @@ int main(void)
         cmocka_unit_test(the_nth_call_fails_as_planned),
         cmocka_unit_test(a_sync_that_succeeds_after_one_that_failed_proves_nothing),
         cmocka_unit_test(a_trace_tells_every_change_in_order),
+        cmocka_unit_test(a_trace_knows_maps_apart),
         cmocka_unit_test(names_that_cannot_be_are_refused),
         cmocka_unit_test(maps_that_cannot_be_are_refused),
         cmocka_unit_test(a_lock_goes_where_it_was_taken),
