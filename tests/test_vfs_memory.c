@@ -578,6 +578,69 @@ static void the_nth_call_fails_as_planned(void **state)
     bole_vfs_destroy(disk);
 }
 
+static bool pass_over(void *context, const char *name)
+{
+    (void)context, (void)name;
+    return true;
+}
+
+/* Call number `which` of the interface; the last three take something away. */
+static bole_status call_one(bole_vfs *vfs, bole_file *file, int which, bole_error *error)
+{
+    uint8_t bytes[8] = { 0 };
+    size_t got;
+    uint64_t number;
+    int64_t pid;
+    bool is_so;
+    void *map;
+    bole_file *other;
+    switch (which) {
+    case 0: return vfs->open(vfs, "other", BOLE_VFS_WRITE | BOLE_VFS_CREATE, &other, error);
+    case 1: return vfs->read(file, 0, bytes, sizeof bytes, &got, error);
+    case 2: return vfs->write(file, 0, bytes, sizeof bytes, error);
+    case 3: return vfs->sync(file, error);
+    case 4: return vfs->truncate(file, 1, error);
+    case 5: return vfs->allocate(file, 0, 8192, true, error);
+    case 6: return vfs->length(file, &number, error);
+    case 7: return vfs->map(file, 0, 4096, &map, error);
+    case 8: return vfs->rename(vfs, "f", "g", error);
+    case 9: return vfs->link(vfs, "f", "g", error);
+    case 10: return vfs->exists(vfs, "f", &is_so, error);
+    case 11: return vfs->list(vfs, "/", pass_over, NULL, error);
+    case 12: return vfs->make_directory(vfs, "d", error);
+    case 13: return vfs->sync_directory(vfs, "/", error);
+    case 14: return vfs->free_bytes(vfs, "/", &number, error);
+    case 15: return vfs->lock(file, 0, true, error);
+    case 16: return vfs->lock_test(file, 0, &is_so, &pid, error);
+    case 17: return vfs->random(vfs, bytes, sizeof bytes, error);
+    case 18: return vfs->unlock(file, 0, error);
+    case 19: return vfs->remove_directory(vfs, "/", error);
+    default: return vfs->remove(vfs, "f", error);
+    }
+}
+
+/* Each call of the interface can be made to fail, and says so. */
+static void each_call_fails_when_it_is_its_turn(void **state)
+{
+    (void)state;
+    enum { CALLS = 21 };
+    bole_vfs *disk = make_disk(), *fault = NULL;
+    bole_fault_plan plan = { .at = UINT64_MAX, .system_errno = EIO, .count = 1 };
+    assert_ok(bole_vfs_fault_create(disk, &plan, &fault), NULL);
+    bole_file *file = open_file(fault, "f");
+    for (int which = 0; which < CALLS; which++) {
+        bole_error error = BOLE_ERROR_INIT;
+        plan.at = plan.calls;
+        assert_status(BOLE_IO, call_one(fault, file, which, &error), &error);
+        assert_int_equal(error.system_errno, EIO);
+        assert_int_equal(plan.failed, which + 1);
+    }
+    plan.at = UINT64_MAX;
+    close_file(file);
+    bole_vfs_destroy(fault);
+    bole_vfs_destroy(disk);
+}
+
 /* After a failing sync, another that succeeds has saved nothing but what was written since. */
 static void a_sync_that_succeeds_after_one_that_failed_proves_nothing(void **state)
 {
@@ -1026,6 +1089,7 @@ int main(void)
         cmocka_unit_test(a_cut_without_memory_is_a_status),
         cmocka_unit_test(threads_may_share_a_disk),
         cmocka_unit_test(the_nth_call_fails_as_planned),
+        cmocka_unit_test(each_call_fails_when_it_is_its_turn),
         cmocka_unit_test(a_sync_that_succeeds_after_one_that_failed_proves_nothing),
         cmocka_unit_test(a_trace_tells_every_change_in_order),
         cmocka_unit_test(a_trace_knows_maps_apart),
