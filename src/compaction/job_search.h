@@ -30,7 +30,8 @@ bool bl_picker_takes_wanted(const bl_picker *p, const bl_map_job *job); /* somet
 
 /* Source layers from `first` down to the output level. */
 bl_map_scope bl_picker_scope(const bl_level_map *map, uint32_t first, uint32_t output_level);
-/* The best job of the scope that is accepted and clear of running ones, into p->best; p->best.sources == 0: none. */
+/* The best job of the scope (p->any: the first) that is accepted and clear of running ones, into p->best;
+ * p->best.sources == 0: none. */
 void bl_picker_find_best(bl_picker *p, const bl_map_scope *scope);
 /* Small neighbours in the target are taken along, so that crumbs do not stay for ever. */
 void bl_picker_take_small_neighbours(bl_picker *p, bl_map_job *job, uint32_t target);
