@@ -302,10 +302,8 @@ static void fail_allocations(uint64_t seed, uint64_t large, uint64_t segment_byt
     world *w = failing_world(seed, large, segment_bytes);
     uint32_t files = world_files(w), failures = 0;
     int64_t live = 0;
-    for (uint64_t at = UINT64_MAX;;
-         at += at == UINT64_MAX
-                   ? 1
-                   : TEST_STEP) { /* at first none fails: the cache's own arrays are there then */
+    /* At first none fails: the cache's own arrays are there then. */
+    for (uint64_t at = UINT64_MAX;; at += at == UINT64_MAX ? 1 : TEST_STEP) {
         bole_error error = BOLE_ERROR_INIT;
         bl_job_result result;
         bl_alloc_fail_at(at, 1);

@@ -45,7 +45,6 @@ static struct {
     _Atomic unsigned reads;        /* so many reads of anything fail */
     _Atomic unsigned reads_before; /* and so many go well before */
     bole_db *_Atomic crowded;      /* each read drives all other blocks out of its memory */
-    bole_db *_Atomic evicted;      /* each read drives all other blocks out of its memory */
     _Atomic bool no_lock_tests;
     _Atomic uint64_t segment_bytes_max; /* writes of a segment behind it fail; 0: none do */
     bole_file *segments[1024];          /* that are written: any thread, under the mutex */
@@ -324,46 +323,6 @@ static void name_large(char key[16], char value[LARGE_BYTES + 1], int i)
     snprintf(value + LARGE_BYTES - 8, 9, "%08u", (unsigned)i % 100000000u);
 }
 
-/* Of each get the first read fails, then the second, until none is left. The same with allocations. */
-static void each_failure_of_a_get_is_told(world *w, const bole_snapshot *snapshot)
-{
-    bole_read_options options = BOLE_READ_OPTIONS_INIT;
-    options.error = &w->error;
-    char key[16], value[LARGE_BYTES + 1];
-    for (int i = 0; i < LARGE_KEYS; i += 18) { /* a block of either run, or of both */
-        options.snapshot = i % 12 == 0 ? snapshot : NULL;
-        name_large(key, value, i);
-        bole_buffer got = BOLE_BUFFER_INIT;
-        bool failed = true;
-        for (unsigned at = 0; failed; at++) {
-            fails.reads_before = at;
-            fails.reads = 1;
-            bole_status status = bole_get(w->db, &options, text(key), &got);
-            failed = fails.reads == 0;
-            fails.reads = fails.reads_before = 0;
-            if (failed) {
-                refused(w, BOLE_IO, status, "no bytes");
-            } else {
-                assert_ok(status, &w->error);
-                assert_memory_equal(got.data, value, LARGE_BYTES);
-            }
-        }
-        failed = true;
-        for (uint64_t at = 0; failed; at++) {
-            bole_buffer_free(&got);
-            bl_alloc_fail_at(at, 1);
-            bole_status status = bole_get(w->db, &options, text(key), &got);
-            failed = bl_alloc_calls() > at;
-            bl_alloc_fail_at(UINT64_MAX, 0);
-            if (status == BOLE_OK) /* there may be a way without */
-                assert_memory_equal(got.data, value, LARGE_BYTES);
-            else
-                refused(w, failed ? BOLE_NO_MEMORY : BOLE_OK, status, "");
-        }
-        bole_buffer_free(&got);
-    }
-}
-
 static void reads_need_no_room(world *w, uint64_t large_value_bytes)
 {
     w->options.memory_limit = 4 << 20;
@@ -416,7 +375,6 @@ static void reads_need_no_room(world *w, uint64_t large_value_bytes)
         assert_value(w->db, NULL, key, NULL);
     }
     assert_marked("read without the cache");
-    each_failure_of_a_get_is_told(w, snapshot);
     uint64_t told = 0, unread = 0;
     for (int i = 1; i < LARGE_KEYS; i += 12) { /* what fails is told: the reads, each allocation */
         name_large(key, value, i);

@@ -578,21 +578,23 @@ static void the_nth_call_fails_as_planned(void **state)
     bole_vfs_destroy(disk);
 }
 
-static bool pass_over(void *context, const char *name)
+static bool count_name(void *context, const char *name)
 {
-    (void)context, (void)name;
+    (void)name;
+    ++*(unsigned *)context;
     return true;
 }
 
-/* Call number `which` of the interface; the last three take something away. */
-static bole_status call_one(bole_vfs *vfs, bole_file *file, int which, bole_error *error)
+/* Call number `which` of the interface, but for close. */
+static bole_status call_one(bole_vfs *vfs, bole_file *file, void *map, int which, bole_error *error)
 {
     uint8_t bytes[8] = { 0 };
     size_t got;
     uint64_t number;
     int64_t pid;
     bool is_so;
-    void *map;
+    unsigned names = 0;
+    void *second;
     bole_file *other;
     switch (which) {
     case 0: return vfs->open(vfs, "other", BOLE_VFS_WRITE | BOLE_VFS_CREATE, &other, error);
@@ -602,11 +604,11 @@ static bole_status call_one(bole_vfs *vfs, bole_file *file, int which, bole_erro
     case 4: return vfs->truncate(file, 1, error);
     case 5: return vfs->allocate(file, 0, 8192, true, error);
     case 6: return vfs->length(file, &number, error);
-    case 7: return vfs->map(file, 0, 4096, &map, error);
+    case 7: return vfs->map(file, 0, 4096, &second, error);
     case 8: return vfs->rename(vfs, "f", "g", error);
     case 9: return vfs->link(vfs, "f", "g", error);
     case 10: return vfs->exists(vfs, "f", &is_so, error);
-    case 11: return vfs->list(vfs, "/", pass_over, NULL, error);
+    case 11: return vfs->list(vfs, "/", count_name, &names, error);
     case 12: return vfs->make_directory(vfs, "d", error);
     case 13: return vfs->sync_directory(vfs, "/", error);
     case 14: return vfs->free_bytes(vfs, "/", &number, error);
@@ -615,6 +617,8 @@ static bole_status call_one(bole_vfs *vfs, bole_file *file, int which, bole_erro
     case 17: return vfs->random(vfs, bytes, sizeof bytes, error);
     case 18: return vfs->unlock(file, 0, error);
     case 19: return vfs->remove_directory(vfs, "/", error);
+    case 20: return vfs->map_stored(file, map, 8, error);
+    case 21: return vfs->unmap(file, map, 4096, error);
     default: return vfs->remove(vfs, "f", error);
     }
 }
@@ -623,15 +627,18 @@ static bole_status call_one(bole_vfs *vfs, bole_file *file, int which, bole_erro
 static void each_call_fails_when_it_is_its_turn(void **state)
 {
     (void)state;
-    enum { CALLS = 21 };
+    enum { CALLS = 23 };
     bole_vfs *disk = make_disk(), *fault = NULL;
     bole_fault_plan plan = { .at = UINT64_MAX, .system_errno = EIO, .count = 1 };
     assert_ok(bole_vfs_fault_create(disk, &plan, &fault), NULL);
     bole_file *file = open_file(fault, "f");
+    void *map;
+    assert_ok(fault->allocate(file, 0, 8192, true, NULL), NULL);
+    assert_ok(fault->map(file, 4096, 4096, &map, NULL), NULL);
     for (int which = 0; which < CALLS; which++) {
         bole_error error = BOLE_ERROR_INIT;
         plan.at = plan.calls;
-        assert_status(BOLE_IO, call_one(fault, file, which, &error), &error);
+        assert_status(BOLE_IO, call_one(fault, file, map, which, &error), &error);
         assert_int_equal(error.system_errno, EIO);
         assert_int_equal(plan.failed, which + 1);
     }
@@ -760,13 +767,6 @@ static void refused(int system_errno, bole_status status, bole_error *error)
     assert_int_not_equal(status, BOLE_OK);
     assert_int_equal(error->system_errno, system_errno);
     *error = (bole_error)BOLE_ERROR_INIT;
-}
-
-static bool count_name(void *context, const char *name)
-{
-    (void)name;
-    ++*(unsigned *)context;
-    return true;
 }
 
 static void names_that_cannot_be_are_refused(void **state)
